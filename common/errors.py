@@ -1,0 +1,41 @@
+"""The errors a user can meet, each with what was expected, what came and, where known, the likely cause."""
+
+from typing import Any
+
+
+class InvalidInput(ValueError):
+    """A value that the contract refuses."""
+
+
+class InvalidType(TypeError):
+    """An argument of the wrong type or dtype."""
+
+
+class BackendMissing(ImportError):
+    """A backend whose framework is not installed."""
+
+
+class BackendBroken(ImportError):
+    """A backend whose framework is installed and fails when it is imported."""
+
+
+class Diverged(ArithmeticError):
+    """A training run whose loss is no longer finite."""
+
+
+class RecordsCut(InvalidInput):
+    """A records file that ends before its closing record; ``intact`` holds what can still be read."""
+
+    def __init__(self, message: str, intact: list[dict[str, Any]]):
+        super().__init__(message)
+        self.intact = intact
+
+
+def mismatch(what: str, expected: object, got: object, cause: str = "") -> str:
+    """One line in the form that every error here takes: what, expected, got, and the likely cause."""
+    return f"{what}: expected {expected}, got {got}" + (f"; {cause}" if cause else "")
+
+
+def choice(what: str, options: tuple[str, ...] | list[str], got: object) -> str:
+    """The same line for a name that is not among ``options``."""
+    return mismatch(what, f"one of {', '.join(options)}", repr(got))

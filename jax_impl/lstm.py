@@ -1,0 +1,30 @@
+"""The LSTM over a whole sequence: one product for the input of all steps, then ``lax.scan``."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from common.layout import Weights
+
+Carry = tuple[jax.Array, jax.Array]
+
+
+def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[jax.Array, Carry]:
+    """x (T, B, I) and state0 (h_0, c_0), each (B, H) -> y (T, B, H) and the final state."""
+    a_x = x @ w.weight_ih.T
+    if w.bias_ih is not None:
+        a_x = a_x + (w.bias_ih + w.bias_hh)
+
+    def step(carry: Carry, a_t: jax.Array) -> tuple[Carry, jax.Array]:
+        h_prev, c_prev = carry
+        a_i, a_f, a_g, a_o = jnp.split(a_t + h_prev @ w.weight_hh.T, 4, axis=-1)
+        i = jax.nn.sigmoid(a_i)
+        f = jax.nn.sigmoid(a_f)
+        g = jnp.tanh(a_g)
+        o = jax.nn.sigmoid(a_o)
+        c = f * c_prev + i * g
+        h = o * jnp.tanh(c)
+        return (h, c), h
+
+    state, y = lax.scan(step, state0, a_x)
+    return y, state

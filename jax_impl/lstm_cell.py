@@ -1,0 +1,22 @@
+"""One step of the LSTM with a forget gate (Gers et al. 2000; ``torch.nn.LSTMCell``). The derivative is JAX's."""
+
+import jax
+import jax.numpy as jnp
+
+from common.layout import Weights
+
+
+def step(w: Weights, x: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """x (B, I) and state (h, c), each (B, H) -> the next state. Gates are stacked i, f, g, o."""
+    h_prev, c_prev = state
+    a = x @ w.weight_ih.T + h_prev @ w.weight_hh.T
+    if w.bias_ih is not None:
+        a = a + w.bias_ih + w.bias_hh
+    a_i, a_f, a_g, a_o = jnp.split(a, 4, axis=-1)
+    i = jax.nn.sigmoid(a_i)
+    f = jax.nn.sigmoid(a_f)
+    g = jnp.tanh(a_g)
+    o = jax.nn.sigmoid(a_o)
+    c = f * c_prev + i * g
+    h = o * jnp.tanh(c)
+    return h, c

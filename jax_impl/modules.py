@@ -1,0 +1,1 @@
+LSTM=RNN=LSTMCell=RNNCell=None

@@ -1,0 +1,108 @@
+"""The Elman network with one bias, ``tanh(Linear([x, h]))``, as home-made RNNs are usually written.
+
+It computes the same function as the cell with two biases, and the same gradient of everything but the bias it lacks.
+It does not train the same: gradient descent moves the sum of two biases twice as far as one. This backend takes and
+gives the neutral parameters and trains its own, so that both halves of that sentence can be shown.
+Equations: DERIVATION.md, 6.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common.contract import check_run
+from common.conversions import OneBias, from_one_bias, to_one_bias
+from common.layout import Parameters, join_network, layer_suffixes, layer_weights, named_weights, split_network
+from common.spec import ModelSpec, RunSpec
+
+from .backend import NumpyBackend, NumpyTrainer
+from .rnn_cell import NONLINEARITIES
+from .stack import State
+
+
+class Tape(NamedTuple):
+    """What one backward step needs: xh = [x, h_prev] (B, I+H) and h (B, H)."""
+
+    xh: np.ndarray
+    h: np.ndarray
+
+
+def to_own(spec: ModelSpec, params: Mapping[str, np.ndarray]) -> Parameters:
+    """The neutral parameters -> ``weight`` (H, I+H) and ``bias`` (H,)."""
+    one = to_one_bias(layer_weights(params, *layer_suffixes(spec))).params
+    return {name: value for name, value in one._asdict().items() if value is not None}
+
+
+def to_neutral(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Parameters:
+    """The inverse: the bias on the input side, zero on the recurrent side."""
+    return named_weights(from_one_bias(OneBias(own["weight"], own.get("bias"))), *layer_suffixes(spec))
+
+
+def forward(
+    spec: ModelSpec, own: Mapping[str, np.ndarray], x: np.ndarray, state0: State
+) -> tuple[np.ndarray, State, list[Tape]]:
+    """x (T, B, I) and state0 (h (1, B, H),) -> y (T, B, H), the final state and one tape a step."""
+    phi, _ = NONLINEARITIES[spec.nonlinearity]
+    h, tapes = state0[0][0], []
+    for x_t in x:
+        xh = np.concatenate([x_t, h], axis=1)
+        h = phi(xh @ own["weight"].T + own.get("bias", 0))  # (B1)
+        tapes.append(Tape(xh, h))
+    return np.stack([tape.h for tape in tapes]), (h[None],), tapes
+
+
+def backward(
+    spec: ModelSpec, own: Mapping[str, np.ndarray], tapes: list[Tape], dy: np.ndarray, dstate: State
+) -> tuple[Parameters, np.ndarray, State]:
+    """dy (T, B, H) and dL/dh_T -> the gradients of ``weight`` and ``bias``, of x and of state0."""
+    _, slope = NONLINEARITIES[spec.nonlinearity]
+    dh_next, dx = dstate[0][0], []
+    grads = {name: np.zeros_like(value) for name, value in own.items()}
+    for dy_t, tape in zip(dy[::-1], tapes[::-1], strict=True):
+        da = (dy_t + dh_next) * slope(tape.h)  # (B2)
+        grads["weight"] += da.T @ tape.xh  # (B3)
+        if "bias" in grads:
+            grads["bias"] += da.sum(axis=0)  # (B4)
+        dx_t, dh_next = np.split(da @ own["weight"], [spec.input_size], axis=1)  # (B5)
+        dx.append(dx_t)
+    return grads, np.stack(dx[::-1]), (dh_next[None],)
+
+
+class OneBiasTrainer(NumpyTrainer):
+    """Trains ``weight`` and ``bias``; ``params`` gives the neutral parameters with a zero ``bias_hh``."""
+
+    def __init__(self, run: RunSpec, params: Parameters):
+        recurrent, out = split_network(params)
+        super().__init__(run, join_network(to_own(run.network.model, recurrent), out), forward, backward)
+
+    def params(self) -> Parameters:
+        own, out = split_network(super().params())
+        return join_network(to_neutral(self.run.network.model, own), out)
+
+
+class OneBiasBackend(NumpyBackend):
+    """See ``common.contract.Backend``; the gradient of the one bias is given for both."""
+
+    name = "one-bias"
+    cells = frozenset({"RNN", "RNNCell"})
+
+    def _forward(self, spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State) -> tuple[Any, ...]:
+        return forward(spec, to_own(spec, params), x, state0)
+
+    def _backward(
+        self, spec: ModelSpec, params: Parameters, tapes: Any, dy: np.ndarray, dstate: State
+    ) -> tuple[Parameters, np.ndarray, State]:
+        own, dx, dstate0 = backward(spec, to_own(spec, params), tapes, dy, dstate)
+        grads = to_neutral(spec, own)
+        suffix = layer_suffixes(spec)[0]
+        if spec.bias:
+            grads["bias_hh" + suffix] = grads["bias_ih" + suffix]
+        return grads, dx, dstate0
+
+    def trainer(self, run: RunSpec, params: Parameters) -> OneBiasTrainer:
+        check_run(self, run, params)
+        return OneBiasTrainer(run, params)
+
+
+BACKEND = OneBiasBackend()

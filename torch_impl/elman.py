@@ -1,0 +1,22 @@
+"""The Elman network over a whole sequence: one product for the input of all steps, then a loop."""
+
+import torch
+from torch import Tensor
+
+from common.layout import Weights
+
+from .rnn_cell import NONLINEARITIES
+
+
+def forward(w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str) -> tuple[Tensor, tuple[Tensor]]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> y (T, B, H) and the final state."""
+    phi = NONLINEARITIES[nonlinearity]
+    a_x = x @ w.weight_ih.T
+    if w.bias_ih is not None:
+        a_x = a_x + (w.bias_ih + w.bias_hh)
+    (h,) = state0
+    outputs = []
+    for a_t in a_x.unbind(0):
+        h = phi(torch.addmm(a_t, h, w.weight_hh.T))
+        outputs.append(h)
+    return torch.stack(outputs), (h,)

@@ -1,0 +1,25 @@
+"""The LSTM over a whole sequence: one product for the input of all steps, then a loop."""
+
+import torch
+from torch import Tensor
+
+from common.layout import Weights
+
+
+def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """x (T, B, I) and state0 (h_0, c_0), each (B, H) -> y (T, B, H) and the final state."""
+    a_x = x @ w.weight_ih.T
+    if w.bias_ih is not None:
+        a_x = a_x + (w.bias_ih + w.bias_hh)
+    h, c = state0
+    outputs = []
+    for a_t in a_x.unbind(0):
+        a_i, a_f, a_g, a_o = torch.addmm(a_t, h, w.weight_hh.T).chunk(4, dim=-1)
+        i = torch.sigmoid(a_i)
+        f = torch.sigmoid(a_f)
+        g = torch.tanh(a_g)
+        o = torch.sigmoid(a_o)
+        c = f * c + i * g
+        h = o * torch.tanh(c)
+        outputs.append(h)
+    return torch.stack(outputs), (h, c)

@@ -1,0 +1,22 @@
+"""One step of the LSTM with a forget gate (Gers et al. 2000; ``torch.nn.LSTMCell``). The derivative is autograd's."""
+
+import torch
+from torch import Tensor
+
+from common.layout import Weights
+
+
+def step(w: Weights, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """x (B, I) and state (h, c), each (B, H) -> the next state. Gates are stacked i, f, g, o."""
+    h_prev, c_prev = state
+    a = x @ w.weight_ih.T + h_prev @ w.weight_hh.T
+    if w.bias_ih is not None:
+        a = a + w.bias_ih + w.bias_hh
+    a_i, a_f, a_g, a_o = a.chunk(4, dim=-1)
+    i = torch.sigmoid(a_i)
+    f = torch.sigmoid(a_f)
+    g = torch.tanh(a_g)
+    o = torch.sigmoid(a_o)
+    c = f * c_prev + i * g
+    h = o * torch.tanh(c)
+    return h, c
