@@ -29,7 +29,11 @@ BUILTIN = {
     "torch": Entry("torch_impl.backend:BACKEND", "torch", "PyTorch, from primitives, autograd"),
     "torch.nn": Entry("torch_impl.oracle:BACKEND", "torch", "oracle: torch.nn.RNN, RNNCell, LSTM, LSTMCell"),
     "flax": Entry("jax_impl.oracle:BACKEND", "jax", "oracle: flax.linen.SimpleCell, LSTMCell, OptimizedLSTMCell"),
-    "one-bias": Entry("numpy_impl.one_bias:BACKEND", None, "NumPy, tanh(Linear([x, h])): one bias; same function, other training"),
+    "one-bias": Entry(
+        "numpy_impl.one_bias:BACKEND",
+        None,
+        "NumPy, tanh(Linear([x, h])): one bias; same function, other training",
+    ),
 }
 FRAMEWORKS = {"jax": ("jax", "flax", "optax"), "torch": ("torch",)}
 DEFAULT = ("numpy", "jax", "torch", "torch.nn", "flax")
@@ -63,7 +67,9 @@ def load(name: str) -> Backend:
         backend = getattr(backend, part)
     if not isinstance(backend, Backend):
         lacking = [field for field in Backend.__protocol_attrs__ if not hasattr(backend, field)]  # pyright: ignore
-        raise InvalidType(mismatch(f"backend {name}", "the contract of common.contract.Backend", f"none of {sorted(lacking)}"))
+        raise InvalidType(
+            mismatch(f"backend {name}", "the contract of common.contract.Backend", f"none of {sorted(lacking)}")
+        )
     return backend
 
 

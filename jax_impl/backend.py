@@ -47,7 +47,10 @@ def optimizer(spec: OptimizerSpec) -> optax.GradientTransformation:
 
 
 class JaxTrainer:
-    """See ``common.contract.Trainer``. The loss, its gradient and the update are one compiled function."""
+    """See ``common.contract.Trainer``.
+
+    The loss, its gradient and the update are one compiled function; ``gradients`` calls it too and drops the update.
+    """
 
     def __init__(self, run: RunSpec, params: Parameters, core: Core):
         self.run = run
@@ -61,13 +64,12 @@ class JaxTrainer:
             prediction = readout.forward(out, y, kind)
             return readout.mse(prediction, batch.target), prediction
 
-        def step(params: Any, state: Any, batch: Batch) -> tuple[Any, Any, jax.Array]:
+        def step(params: Any, state: Any, batch: Batch) -> tuple[Any, Any, jax.Array, Any]:
             (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params, batch)
             updates, state = rule.update(grads, state, params)
-            return optax.apply_updates(params, updates), state, value
+            return optax.apply_updates(params, updates), state, value, grads
 
         self._loss = jax.jit(loss)
-        self._gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))
         self._step = jax.jit(step)
         with precision():
             self._params = to_jax(params)
@@ -76,13 +78,13 @@ class JaxTrainer:
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
         check_batch(self.run, batch)
         with precision():
-            (loss, _), grads = self._gradients(self._params, to_jax(batch))
+            _, _, loss, grads = self._step(self._params, self._state, to_jax(batch))
         return float(loss), to_numpy(grads)
 
     def step(self, batch: Batch) -> float:
         check_batch(self.run, batch)
         with precision():
-            self._params, self._state, loss = self._step(self._params, self._state, to_jax(batch))
+            self._params, self._state, loss, _ = self._step(self._params, self._state, to_jax(batch))
         return float(loss)
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
@@ -158,7 +160,9 @@ class JaxBackend:
             outputs, pull_back = jax.vjp(partial(self._core, spec), params, x, state0)
             return outputs, pull_back((dy, dstate))
 
-        function = jax.jit(both if backward else lambda params, x, state0, *_: self._core(spec, params, x, state0))
+        function = jax.jit(
+            both if backward else lambda params, x, state0, *_: self._core(spec, params, x, state0)
+        )
 
         def run() -> None:
             with precision():

@@ -44,7 +44,10 @@ def forward(
         cell, tree = kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
     else:
         phi = NONLINEARITIES[spec.nonlinearity]
-        cell, tree = nn.SimpleCell(spec.hidden_size, activation_fn=phi, **dtypes), to_flax_simple_cell(weights).params
+        cell, tree = (
+            nn.SimpleCell(spec.hidden_size, activation_fn=phi, **dtypes),
+            to_flax_simple_cell(weights).params,
+        )
     if spec.is_cell:
         y, state = unroll(partial(step, cell, tree), weights, x, state0)
     else:

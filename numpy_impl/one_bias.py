@@ -13,7 +13,14 @@ import numpy as np
 
 from common.contract import check_run
 from common.conversions import OneBias, from_one_bias, to_one_bias
-from common.layout import Parameters, join_network, layer_suffixes, layer_weights, named_weights, split_network
+from common.layout import (
+    Parameters,
+    join_network,
+    layer_suffixes,
+    layer_weights,
+    named_weights,
+    split_network,
+)
 from common.spec import ModelSpec, RunSpec
 
 from .backend import NumpyBackend, NumpyTrainer

@@ -46,9 +46,7 @@ def adam(lr: float, betas: tuple[float, float], eps: float) -> Optimizer:
         mean = {k: beta1 * state.mean[k] + (1 - beta1) * g for k, g in grads.items()}
         square = {k: beta2 * state.square[k] + (1 - beta2) * g * g for k, g in grads.items()}
         unbias1, unbias2 = 1 - beta1**step, 1 - beta2**step
-        new = {
-            k: p - lr * (mean[k] / unbias1) / (np.sqrt(square[k] / unbias2) + eps) for k, p in params.items()
-        }
+        new = {k: p - lr * (mean[k] / unbias1) / (np.sqrt(square[k] / unbias2) + eps) for k, p in params.items()}
         return new, AdamState(step, mean, square)
 
     return Optimizer(init, update)

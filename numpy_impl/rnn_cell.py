@@ -1,6 +1,6 @@
 """One step of the Elman network and its derivative (Elman 1990; ``torch.nn.RNNCell``). Equations: DERIVATION.md, 1.
 
-``@`` works on rows, so a product W x of the text is ``x @ W.T`` here, for all B sequences at once.
+``@`` works on rows, so the product W x of the papers is ``x @ W.T`` here, for all B sequences at once.
 """
 
 from typing import Any, NamedTuple

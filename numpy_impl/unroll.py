@@ -1,6 +1,7 @@
 """A one-step cell applied T times, as a user of ``RNNCell`` or ``LSTMCell`` writes it, and the way back.
 
 Nothing is hoisted out of the loop, so this is also the check on ``elman`` and ``lstm``, which hoist what they can.
+Equations: DERIVATION.md, 7.
 """
 
 from collections.abc import Callable
@@ -38,6 +39,11 @@ def backward(
     for dy_t, tape in zip(dy[::-1], tapes[::-1], strict=True):
         dstate = (dstate[0] + dy_t, *dstate[1:])  # (U1)
         dw, dx_t, dstate = step_backward(w, tape, dstate)
-        total = Weights(*(None if sum_ is None else sum_ + part for sum_, part in zip(total, dw, strict=True)))  # (U2)
+        total = add(total, dw)  # (U2)
         dx.append(dx_t)
     return total, np.stack(dx[::-1]), dstate
+
+
+def add(total: Weights, part: Weights) -> Weights:
+    """The sum, weight by weight; an absent bias stays absent."""
+    return Weights(*(None if a is None else a + b for a, b in zip(total, part, strict=True)))

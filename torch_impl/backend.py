@@ -91,7 +91,7 @@ class TorchTrainer:
         with precision():
             loss, _ = self._loss(batch)
             grads = torch.autograd.grad(loss, list(self._params.values()))
-        return float(loss), to_numpy(dict(zip(self._params, grads, strict=True)))
+        return float(loss.detach()), to_numpy(dict(zip(self._params, grads, strict=True)))
 
     def step(self, batch: Batch) -> float:
         with precision():
@@ -154,7 +154,9 @@ class TorchBackend:
             arguments = to_torch((dict(params), x, state0, dy, dstate))
             return Grads(*to_numpy(self._native_vjp(spec, *arguments)))
 
-    def _native_vjp(self, spec: ModelSpec, params: Any, x: Tensor, state0: Any, dy: Tensor, dstate: Any) -> Any:
+    def _native_vjp(
+        self, spec: ModelSpec, params: Any, x: Tensor, state0: Any, dy: Tensor, dstate: Any
+    ) -> Any:
         leaves = [*params.values(), x, *state0]
         for leaf in leaves:
             leaf.requires_grad_()
@@ -169,7 +171,9 @@ class TorchBackend:
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         state0 = check_forward(self, spec, problem.params, problem.x, problem.state0)
-        params, x, state0, dy, dstate = to_torch((dict(problem.params), problem.x, state0, problem.dy, problem.dstate))
+        params, x, state0, dy, dstate = to_torch(
+            (dict(problem.params), problem.x, state0, problem.dy, problem.dstate)
+        )
 
         def run() -> None:
             with precision():

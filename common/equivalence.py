@@ -1,0 +1,255 @@
+"""The harness: identical weights and data in, one row a comparison out.
+
+A ladder of checks, from the ground up:
+
+1. ``complex step``: the gradients of every backend that computes in complex128 (NumPy does) against the complex-step
+   derivative of its own forward pass (Squire & Trapp 1998), which has no rounding error to speak of.
+2. ``forward``: outputs and final states, every pair of backends.
+3. ``gradient``: of every parameter, of x and of the initial states, for random cotangents of the outputs and of the
+   final states, every pair.
+4. ``loss``: a readout and the mean squared error on top, and the gradient of that loss, every pair.
+5. ``training``: the loss at each of 100 steps of SGD and of 20 of Adam, and the parameters after them, every pair.
+
+Every row is relative to the largest reference value, and nothing passes for lack of a comparison: a row that compared
+no element, or met a value that is not finite, has failed, and so has a run without rows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common.complex_step import complex_step
+from common.contract import Backend, Batch, Grads, Problem, State
+from common.layout import initial_network, initial_parameters
+from common.spec import CELLS, COMPLEX, DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.training import fit
+
+CHECKS = ("complex step", "forward", "gradient", "loss", "training")
+# Distinct and larger than 1, so that no two axes can be confused; 4H differs from all of them too.
+T, B, I, H, O = 9, 5, 3, 7, 2
+# Readout -> the optimiser and the number of steps that it is trained with.
+TRAINING = {
+    "last_step": (OptimizerSpec(name="sgd", lr=0.05), 100),
+    "last_sequence": (OptimizerSpec(name="adam", lr=0.01), 20),
+}
+
+
+class Tolerance(NamedTuple):
+    """|a - b| <= atol + rtol * max|reference|; for a curve, rtol * (1 + growth * step) * |reference| at each step."""
+
+    rtol: float
+    atol: float
+    growth: float = 0.0
+
+    def bound(self, scale: np.ndarray) -> np.ndarray:
+        steps = np.arange(scale.size).reshape(scale.shape)
+        return self.atol + self.rtol * (1 + self.growth * steps) * scale
+
+
+TOLERANCES = {
+    ("complex step", "float64"): Tolerance(1e-11, 1e-14),
+    ("complex step", "float32"): Tolerance(1e-5, 1e-8),
+    ("forward", "float64"): Tolerance(1e-11, 1e-14),
+    ("forward", "float32"): Tolerance(1e-5, 1e-8),
+    ("gradient", "float64"): Tolerance(1e-11, 1e-14),
+    ("gradient", "float32"): Tolerance(1e-5, 1e-8),
+    ("loss", "float64"): Tolerance(1e-11, 1e-14),
+    ("loss", "float32"): Tolerance(1e-5, 1e-8),
+    ("training", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
+    ("training", "float32"): Tolerance(1e-5, 1e-8, growth=0.1),
+    ("sine", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
+    ("sine", "float32"): Tolerance(1e-5, 1e-8, growth=0.1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One comparison. ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element."""
+
+    check: str
+    cell: str
+    variant: str
+    dtype: str
+    quantity: str
+    a: str
+    b: str
+    count: int
+    error: float
+    scale: float
+    tolerance: float
+    ratio: float
+    passed: bool
+
+    def record(self) -> dict[str, Any]:
+        return {"kind": "check", **asdict(self)}
+
+
+class Variant(NamedTuple):
+    """A model and whether its initial state is given (random, nonzero) or left out (zero)."""
+
+    spec: ModelSpec
+    given_state: bool
+
+    @property
+    def label(self) -> str:
+        return self.spec.label + ("" if self.given_state else ", zero state")
+
+
+def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES) -> list[Variant]:
+    """Every cell and nonlinearity, with and without bias, the initial state given and left out, in every dtype."""
+    found = []
+    for dtype, cell in product(dtypes, cells):
+        nonlinearities = ("tanh",) if cell.startswith("LSTM") else ("tanh", "relu")
+        for nonlinearity, bias, given_state in product(nonlinearities, (True, False), (True, False)):
+            options: dict[str, Any] = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
+            spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
+            found.append(Variant(spec, given_state))
+    return found
+
+
+def random_problem(spec: ModelSpec, steps: int, batch: int, seed: int) -> Problem:
+    """Random parameters, input, initial state and cotangents; equal in both dtypes up to rounding."""
+    rng = np.random.default_rng([seed, 1])
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(spec.dtype)
+
+    x, dy = draw(steps, batch, spec.input_size), draw(steps, batch, spec.output_size)
+    state = (spec.state_rows, batch, spec.hidden_size)
+    state0, dstate = (tuple(draw(*state) for _ in spec.state_names) for _ in range(2))
+    return Problem(initial_parameters(spec, seed), x, state0, dy, dstate)
+
+
+def problem(variant: Variant, seed: int) -> Problem:
+    """The problem on which a variant is checked."""
+    args = random_problem(variant.spec, T, B, seed)
+    return args if variant.given_state else args._replace(state0=None)
+
+
+def compare(
+    check: str,
+    variant: Variant,
+    quantity: str,
+    names: tuple[str, str],
+    a: Any,
+    b: Any,
+    *,
+    curve: bool = False,
+) -> Row:
+    """One row. A curve is held to its bound step by step; anything else to the largest reference value."""
+    dtype = variant.spec.dtype
+    a, b = np.asarray(a, dtype="float64"), np.asarray(b, dtype="float64")
+    if a.shape != b.shape:
+        raise ValueError(f"{quantity}: {names[0]} gives shape {a.shape}, {names[1]} gives {b.shape}")
+    tolerance = TOLERANCES[check, dtype]
+    finite = a.size > 0 and bool(np.isfinite(a).all() and np.isfinite(b).all())
+    error, scale, allowed = float("nan"), float("nan"), float("nan")
+    if finite:
+        scales = np.maximum(abs(a), abs(b))
+        if not curve:
+            scales = np.full((), scales.max())
+        errors = abs(a - b) if curve else abs(a - b).max()
+        bounds = tolerance.bound(scales)
+        worst = int(np.argmax(errors / bounds))
+        error, scale, allowed = (float(np.ravel(v)[worst]) for v in (errors, scales, bounds))
+    return Row(
+        check=check,
+        cell=variant.spec.cell,
+        variant=variant.label,
+        dtype=dtype,
+        quantity=quantity,
+        a=names[0],
+        b=names[1],
+        count=a.size,
+        error=error,
+        scale=scale,
+        tolerance=allowed,
+        ratio=error / allowed,
+        passed=finite and error <= allowed,
+    )
+
+
+def compare_all(
+    check: str, variant: Variant, results: Mapping[str, Mapping[str, Any]], *, curve: bool = False
+) -> Iterator[Row]:
+    """A row for every quantity and every pair of backends; each backend must give the same quantities."""
+    for (a, left), (b, right) in combinations(results.items(), 2):
+        if left.keys() != right.keys():
+            raise ValueError(f"{check}: {a} gives {sorted(left)}, {b} gives {sorted(right)}")
+        for quantity in left:
+            yield compare(check, variant, quantity, (a, b), left[quantity], right[quantity], curve=curve)
+
+
+def named_outputs(spec: ModelSpec, y: np.ndarray, state: State) -> dict[str, np.ndarray]:
+    return {"y": y} | {f"{name}_n": part for name, part in zip(spec.state_names, state, strict=True)}
+
+
+def named_grads(spec: ModelSpec, grads: Grads) -> dict[str, np.ndarray]:
+    states = {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
+    return {"d" + name.removesuffix("_l0"): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
+
+
+def check_model(backends: Sequence[Backend], variant: Variant, seed: int) -> Iterator[Row]:
+    """The first three rungs, on one variant."""
+    spec, args = variant.spec, problem(variant, seed)
+    grads = {b.name: named_grads(spec, b.vjp(spec, *args)) for b in backends}
+    for backend in backends:
+        if COMPLEX in backend.dtypes:
+            judge = named_grads(spec, complex_step(backend, spec, args))
+            results = {backend.name: grads[backend.name], "complex step": judge}
+            yield from compare_all("complex step", variant, results)
+    outputs = {b.name: named_outputs(spec, *b.forward(spec, args.params, args.x, args.state0)) for b in backends}
+    yield from compare_all("forward", variant, outputs)
+    yield from compare_all("gradient", variant, grads)
+
+
+def check_training(backends: Sequence[Backend], variant: Variant, seed: int) -> Iterator[Row]:
+    """The last two rungs, on one variant; training starts from a zero state.
+
+    Only with bias: training adds the optimiser to gradients that the third rung has compared without bias too.
+    """
+    args = problem(variant, seed)
+    for readout, (optimizer, steps) in TRAINING.items():
+        network = NetworkSpec(model=variant.spec, readout_size=O, readout=readout)
+        rows = T if readout == "last_sequence" else B
+        target = np.random.default_rng([seed, 2]).standard_normal((rows, O)).astype(variant.spec.dtype)
+        batch, start = Batch(args.x, target), initial_network(network, seed)
+        run = RunSpec(network=network, optimizer=optimizer, epochs=steps, seed=seed)
+        losses, curves, ends = {}, {}, {}
+        for backend in backends:
+            trainer = backend.trainer(run, start)
+            losses[backend.name] = named_loss(readout, *trainer.gradients(batch))
+            curves[backend.name] = {f"{optimizer.name} curve": fit(trainer, batch, steps)}
+            ends[backend.name] = {f"{optimizer.name} {name}": value for name, value in trainer.params().items()}
+        yield from compare_all("loss", variant, losses)
+        yield from compare_all("training", variant, curves, curve=True)
+        yield from compare_all("training", variant, ends)
+
+
+def check(
+    backends: Sequence[Backend],
+    chosen: Sequence[Variant],
+    seed: int,
+    on_variant: Callable[[Variant], None] | None = None,
+) -> Iterator[Row]:
+    """The whole ladder, variant by variant."""
+    for variant in chosen:
+        able = [b for b in backends if variant.spec.cell in b.cells and variant.spec.dtype in b.dtypes]
+        yield from check_model(able, variant, seed)
+        if variant.spec.bias and not variant.given_state:
+            yield from check_training(able, variant, seed)
+        if on_variant:
+            on_variant(variant)
+
+
+def all_passed(rows: Sequence[Row]) -> bool:
+    """True if something was compared, and every comparison passed."""
+    return bool(rows) and all(row.passed and row.count > 0 for row in rows)
+
+
+def named_loss(readout: str, loss: float, grads: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    short = {name.removeprefix("rnn.").removesuffix("_l0"): grad for name, grad in grads.items()}
+    return {f"{readout} loss": loss} | {f"{readout} d{name}": grad for name, grad in short.items()}

@@ -1,0 +1,186 @@
+"""The study: the ladder of checks, the sine wave trained everywhere, the one-bias cell, the timings; as records.
+
+What can run side by side does so in processes, by pieces that are each named by plain values. The timings come last and
+alone.
+"""
+
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from common import bench, datasets, equivalence, parallel, registry
+from common.equivalence import Variant
+from common.records import Record
+from common.spec import ModelSpec, OptimizerSpec, RunSpec
+from common.training import train
+
+OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
+TRAINED_CELLS = ("RNN", "RNNCell", "LSTM")
+EPOCHS, HIDDEN_SIZE = 100, 32
+SINE_RUNS = (("windows", "sgd"), ("windows", "adam"), ("article", "sgd"))
+BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM"), ("sine", "medium"), 11
+
+OnDone = Callable[[], None]
+# Called with the name of a stage and its number of parts; gives a call to make after each part.
+Progress = Callable[[str, int], OnDone]
+
+
+def environment(names: Sequence[str]) -> Iterator[Record]:
+    """One record for the machine and one for each backend."""
+    machine = {"system": platform.platform(), "python": platform.python_version(), "processor": processor()}
+    yield {"kind": "environment", "of": "machine", **machine, "processors": parallel.cpu_count()}
+    for name in names:
+        yield {"kind": "environment", "of": name, **registry.load(name).environment()}
+
+
+def processor() -> str:
+    """The name of the processor, as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def check_groups(variants: Sequence[Variant]) -> list[list[Variant]]:
+    """Variants that differ in the initial state alone stay together, and share their compilations."""
+    return [list(group) for _, group in groupby(variants, key=lambda variant: variant.spec)]
+
+
+def check_records(names: Sequence[str], variants: Sequence[Variant], seed: int) -> list[Record]:
+    """The ladder of checks on some variants."""
+    rows = equivalence.check([registry.load(name) for name in names], variants, seed)
+    return [row.record() for row in rows]
+
+
+def check(
+    names: Sequence[str], variants: Sequence[Variant], seed: int, jobs: int, progress: Progress
+) -> Iterator[Record]:
+    """The ladder of checks over processes."""
+    groups = check_groups(variants)
+    done = progress("checks", len(groups))
+    for records in parallel.run(check_records, [(names, group, seed) for group in groups], jobs):
+        yield from records
+        done()
+
+
+def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec) -> list[Record]:
+    """One training record a backend, and the check records that compare their curves and predictions."""
+    model = run.network.model
+    data = datasets.load(task, reading, model.dtype)
+    records, curves, ends = [], {}, {}
+    for name in names:
+        result = train(registry.load(name), run, data.batch)
+        records.append(training_record(name, task, reading, run, result.losses, result.final_loss, result.prediction))
+        curves[name] = {f"{reading} {run.optimizer.name} curve": [*result.losses, result.final_loss]}
+        ends[name] = {f"{reading} {run.optimizer.name} prediction": result.prediction}
+    variant = Variant(model, given_state=False)
+    rows = [
+        *equivalence.compare_all(task, variant, curves, curve=True),
+        *equivalence.compare_all(task, variant, ends),
+    ]
+    return records + [row.record() for row in rows]
+
+
+def training_record(
+    backend: str, task: str, reading: str, run: RunSpec, losses: list[float], final_loss: float, prediction: np.ndarray
+) -> Record:
+    model = run.network.model
+    return {
+        "kind": "training",
+        "task": task,
+        "reading": reading,
+        "cell": model.cell,
+        "backend": backend,
+        "dtype": model.dtype,
+        "optimizer": run.optimizer.name,
+        "lr": run.optimizer.lr,
+        "hidden_size": model.hidden_size,
+        "seed": run.seed,
+        "losses": losses,
+        "final_loss": final_loss,
+        "prediction": prediction.ravel().tolist(),
+    }
+
+
+def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tuple[str, str, RunSpec]]:
+    """(task, reading, run) of the study; in float32 the first reading only."""
+    runs = []
+    for dtype in dtypes:
+        for cell in cells:
+            for reading, optimizer in SINE_RUNS if dtype == "float64" else SINE_RUNS[:2]:
+                network = datasets.load("sine", reading, dtype).network(cell, HIDDEN_SIZE)
+                run = RunSpec(network=network, optimizer=OPTIMIZERS[optimizer], epochs=EPOCHS, seed=seed)
+                runs.append(("sine", reading, run))
+    return runs
+
+
+def one_bias(seed: int) -> list[Record]:
+    """The one-bias cell against the two-bias one: the function agrees, the training does not."""
+    pair = [registry.load("numpy"), registry.load("one-bias")]
+    spec = ModelSpec(cell="RNN", input_size=equivalence.I, hidden_size=equivalence.H)
+    rows = equivalence.check_model(pair, Variant(spec, given_state=True), seed)
+    records = [row.record() for row in rows if row.check != "complex step"]
+    data = datasets.load("sine")
+    for optimizer in OPTIMIZERS.values():
+        network = data.network("RNN", HIDDEN_SIZE)
+        run = RunSpec(network=network, optimizer=optimizer, epochs=EPOCHS, seed=seed)
+        two, one = (train(backend, run, data.batch) for backend in pair)
+        curves = {"two_biases": [*two.losses, two.final_loss], "one_bias": [*one.losses, one.final_loss]}
+        records.append({"kind": "one-bias", "optimizer": optimizer.name, "lr": optimizer.lr, "seed": seed, **curves})
+    return records
+
+
+def series() -> Iterator[Record]:
+    """What the predictions are drawn over: the wave and the place of each target, one record a reading."""
+    for reading in datasets.TASKS["sine"].readings:
+        data = datasets.load("sine", reading)
+        steps, batch, _ = data.batch.x.shape
+        yield {
+            "kind": "task",
+            "task": "sine",
+            "reading": reading,
+            "summary": datasets.TASKS["sine"].readings[reading],
+            "steps": steps,
+            "batch": batch,
+            "series": data.series.tolist(),
+            "position": data.position.tolist(),
+        }
+
+
+def study(
+    names: Sequence[str],
+    cells: Sequence[str],
+    dtypes: Sequence[str],
+    seed: int,
+    jobs: int,
+    rounds: int,
+    progress: Progress,
+) -> Iterator[Record]:
+    """All records of the study, in an order that depends on nothing but the arguments."""
+    yield from environment(names)
+    yield from series()
+    groups = check_groups(equivalence.variants(cells, dtypes))
+    runs = sine_runs([cell for cell in cells if cell in TRAINED_CELLS], dtypes, seed)
+    work = [(check_records, (names, group, seed)) for group in groups]
+    work += [(train_everywhere, (names, *run)) for run in runs]
+    if "numpy" in names and "RNN" in cells:
+        work.append((one_bias, (seed,)))
+    done = progress("checks and training", len(work))
+    for records in parallel.run(_call, work, jobs):
+        yield from records
+        done()
+    chosen = bench.cases([cell for cell in cells if cell in BENCH_CELLS], BENCH_SIZES, ["float32"], seed)
+    if chosen:
+        done = progress("timings", len(chosen))
+        yield from bench.bench(names, chosen, rounds, lambda _: done())
+
+
+def _call(function: Callable[..., list[Record]], arguments: tuple[Any, ...]) -> list[Record]:
+    return function(*arguments)
