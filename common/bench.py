@@ -1,9 +1,9 @@
 """Speed, as ratios that a busy machine does not bend.
 
-Two frameworks in one process fight over the cores, so each arm has a process of its own, and only one of them computes at
-a time. A round times every arm once, in a random order, since the threads of one arm spin on for a while and slow down the
-next; ratios are taken within a round, and the median of the rounds is reported with its 95% interval. One backend runs
-twice: the ratio of the two (A/A) is the noise.
+Two frameworks in one process fight over the cores, so each arm has a process of its own, and only one of them computes
+at a time. A round times every arm once, in a random order, since the threads of one arm spin on for a while and slow
+down the next; ratios are taken within a round, and the median of the rounds is reported with its 95% interval. One
+backend runs twice: the ratio of the two (A/A) is the noise.
 """
 
 import json
@@ -78,6 +78,10 @@ def cases(cells: Sequence[str], sizes: Sequence[str], dtypes: Sequence[str], see
     return found
 
 
+def median(values: Sequence[float]) -> float:
+    return float(np.median(values))
+
+
 class Ratio(NamedTuple):
     """The median of ratios and the 95% interval of that median, from order statistics."""
 
@@ -98,8 +102,7 @@ def ratio(seconds: Sequence[float], reference: Sequence[float]) -> Ratio:
         outside += 2 * comb(count, k) / 2**count
         k += 1
     low = max(k - 1, 0)
-    middle = (ratios[(count - 1) // 2] + ratios[count // 2]) / 2
-    return Ratio(middle, ratios[low], ratios[count - 1 - low])
+    return Ratio(median(ratios), ratios[low], ratios[count - 1 - low])
 
 
 class Arm:

@@ -1,7 +1,7 @@
 """The complex-step derivative (Squire & Trapp 1998), the judge of BPTT by hand.
 
-f(z + ih) = f(z) + ih f'(z) + O(h^2), so Im f(z + ih) / h is f'(z), and no difference of close numbers is taken: h can be
-so small that the result is right to the last digits, where finite differences lose half of them.
+f(z + ih) = f(z) + ih f'(z) + O(h^2), so Im f(z + ih) / h is f'(z), and no difference of close numbers is taken: h can
+be so small that the result is right to the last digits, where finite differences lose half of them.
 """
 
 import numpy as np

@@ -37,9 +37,21 @@ class Writer:
     def write(self, record: Record) -> None:
         if record.get("kind") not in KINDS:
             raise InvalidInput(choice("kind", KINDS, record.get("kind")))
-        self.stream.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+        self.stream.write(dumps(record) + "\n")
         self.stream.flush()
         self.count += 1
+
+
+def dumps(record: Record) -> str:
+    """One line of JSON."""
+    return json.dumps(_finite(record), allow_nan=False)
+
+
+def plain(value: Any) -> str:
+    """A value of a record, for a table."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items()) or "none"
+    return str(value)
 
 
 def _finite(value: Any) -> Any:

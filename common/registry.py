@@ -76,7 +76,7 @@ def load(name: str) -> Backend:
 def _import(name: str, module_name: str, entry: Entry) -> object:
     try:
         return importlib.import_module(module_name)
-    except Exception as error:  # noqa: BLE001 - a broken install may raise anything, and the user must learn what
+    except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if entry.extra and missing in FRAMEWORKS[entry.extra]:
             text = f"backend {name} needs {missing}, which is not installed; run: pip install -e '.[{entry.extra}]'"

@@ -7,7 +7,7 @@ from common.errors import InvalidInput, InvalidType, choice, mismatch
 
 CELLS = ("RNN", "RNNCell", "LSTM", "LSTMCell")
 NONLINEARITIES = ("tanh", "relu")
-DTYPES = ("float32", "float64")
+DTYPES = ("float64", "float32")
 # complex128 serves complex-step differentiation only; a backend that can do it says so in ``Backend.dtypes``.
 COMPLEX = "complex128"
 READOUTS = ("last_step", "last_sequence")

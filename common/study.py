@@ -6,16 +6,15 @@ alone.
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
-
-import numpy as np
 
 from common import bench, datasets, equivalence, parallel, registry
 from common.equivalence import Variant
 from common.records import Record
 from common.spec import ModelSpec, OptimizerSpec, RunSpec
-from common.training import train
+from common.training import Result, train
 
 OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
 TRAINED_CELLS = ("RNN", "RNNCell", "LSTM")
@@ -77,7 +76,7 @@ def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec
     records, curves, ends = [], {}, {}
     for name in names:
         result = train(registry.load(name), run, data.batch)
-        records.append(training_record(name, task, reading, run, result.losses, result.final_loss, result.prediction))
+        records.append(training_record(name, task, reading, run, result))
         curves[name] = {f"{reading} {run.optimizer.name} curve": [*result.losses, result.final_loss]}
         ends[name] = {f"{reading} {run.optimizer.name} prediction": result.prediction}
     variant = Variant(model, given_state=False)
@@ -88,9 +87,12 @@ def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec
     return records + [row.record() for row in rows]
 
 
-def training_record(
-    backend: str, task: str, reading: str, run: RunSpec, losses: list[float], final_loss: float, prediction: np.ndarray
-) -> Record:
+def optimizer(name: str, lr: float | None = None) -> OptimizerSpec:
+    """The optimiser of the study, or the same with another learning rate."""
+    return OPTIMIZERS[name] if lr is None else replace(OPTIMIZERS[name], lr=lr)
+
+
+def training_record(backend: str, task: str, reading: str, run: RunSpec, result: Result) -> Record:
     model = run.network.model
     return {
         "kind": "training",
@@ -103,9 +105,9 @@ def training_record(
         "lr": run.optimizer.lr,
         "hidden_size": model.hidden_size,
         "seed": run.seed,
-        "losses": losses,
-        "final_loss": final_loss,
-        "prediction": prediction.ravel().tolist(),
+        "losses": result.losses,
+        "final_loss": result.final_loss,
+        "prediction": result.prediction.ravel().tolist(),
     }
 
 
@@ -114,9 +116,9 @@ def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tu
     runs = []
     for dtype in dtypes:
         for cell in cells:
-            for reading, optimizer in SINE_RUNS if dtype == "float64" else SINE_RUNS[:2]:
+            for reading, name in SINE_RUNS if dtype == "float64" else SINE_RUNS[:2]:
                 network = datasets.load("sine", reading, dtype).network(cell, HIDDEN_SIZE)
-                run = RunSpec(network=network, optimizer=OPTIMIZERS[optimizer], epochs=EPOCHS, seed=seed)
+                run = RunSpec(network=network, optimizer=OPTIMIZERS[name], epochs=EPOCHS, seed=seed)
                 runs.append(("sine", reading, run))
     return runs
 
@@ -128,12 +130,12 @@ def one_bias(seed: int) -> list[Record]:
     rows = equivalence.check_model(pair, Variant(spec, given_state=True), seed)
     records = [row.record() for row in rows if row.check != "complex step"]
     data = datasets.load("sine")
-    for optimizer in OPTIMIZERS.values():
+    for rule in OPTIMIZERS.values():
         network = data.network("RNN", HIDDEN_SIZE)
-        run = RunSpec(network=network, optimizer=optimizer, epochs=EPOCHS, seed=seed)
+        run = RunSpec(network=network, optimizer=rule, epochs=EPOCHS, seed=seed)
         two, one = (train(backend, run, data.batch) for backend in pair)
         curves = {"two_biases": [*two.losses, two.final_loss], "one_bias": [*one.losses, one.final_loss]}
-        records.append({"kind": "one-bias", "optimizer": optimizer.name, "lr": optimizer.lr, "seed": seed, **curves})
+        records.append({"kind": "one-bias", "optimizer": rule.name, "lr": rule.lr, "seed": seed, **curves})
     return records
 
 
