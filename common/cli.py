@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from common import commands, datasets, registry
+from common import datasets, registry
 from common.bench import SIZES
 from common.errors import BackendBroken, BackendMissing, Diverged
 from common.records import package_version
@@ -47,9 +47,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"rosetta {package_version()}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
 
-    def verb(name: str, text: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
         found = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        found.set_defaults(function=function)
         found.add_argument("--json", action="store_true", help="print JSON lines on stdout")
         return found
 
@@ -69,19 +68,19 @@ def parser() -> argparse.ArgumentParser:
     def jobs(found: argparse.ArgumentParser) -> None:
         found.add_argument("--jobs", type=int, default=0, help="processes (default: one a processor)")
 
-    study = verb("study", "run the checks, the sine wave and the timings, and write the report", commands.study)
+    study = verb("study", "run the checks, the sine wave and the timings, and write the report")
     backends(study, registry.DEFAULT)
     select(study, CELLS, DTYPES)
     jobs(study)
     study.add_argument("--rounds", type=int, default=11, help="rounds of the timings (default: 11)")
     study.add_argument("--out", default="reports/latest", help="output folder (default: reports/latest)")
 
-    check = verb("check", "compare outputs, gradients and training of all backends", commands.check)
+    check = verb("check", "compare outputs, gradients and training of all backends")
     backends(check, registry.DEFAULT)
     select(check, CELLS, DTYPES)
     jobs(check)
 
-    train = verb("train", "train a network on a task", commands.train)
+    train = verb("train", "train a network on a task")
     train.add_argument("task", nargs="?", default="sine", help="a task of `rosetta ls` (default: sine)")
     backends(train, ("numpy",))
     select(train, ("RNN",), ("float64",))
@@ -93,20 +92,20 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--nonlinearity", type=_named(NONLINEARITIES), default="tanh", help="of RNN and RNNCell")
     train.add_argument("--no-bias", action="store_true", help="leave out both biases")
 
-    bench = verb("bench", "time our implementations against torch.nn and Flax", commands.bench)
+    bench = verb("bench", "time our implementations against torch.nn and Flax")
     backends(bench, registry.DEFAULT)
     select(bench, ("RNN", "LSTM"), ("float32",))
     text = f"one of {', '.join(SIZES)}; repeat it for several (default: all)"
     bench.add_argument("--size", action="append", type=_named(list(SIZES)), metavar="SIZE", help=text)
     bench.add_argument("--rounds", type=int, default=11, help="default: 11")
 
-    report = verb("report", "render a records file as HTML and Markdown", commands.report)
+    report = verb("report", "render a records file as HTML and Markdown")
     report.add_argument("records", nargs="?", default="reports/latest/records.jsonl", help="a file of JSON lines")
     report.add_argument("--out", help="output folder (default: the folder of the records)")
     report.add_argument("--partial", action="store_true", help="accept a file that was cut, and say so in the report")
 
-    verb("ls", "list the backends, cells, tasks and checks", commands.ls)
-    doctor = verb("doctor", "print versions, kernels, threads, precision switches and devices", commands.doctor)
+    verb("ls", "list the backends, cells, tasks and checks")
+    doctor = verb("doctor", "print versions, kernels, threads, precision switches and devices")
     backends(doctor, registry.DEFAULT)
     return top
 
@@ -117,7 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         options.command = shlex.join(["rosetta", *arguments])
-        code = options.function(options)
+        from common import commands  # after parsing: --help works where only NumPy is installed
+
+        code = getattr(commands, options.verb)(options)
         sys.stdout.flush()
         return code
     except (BackendMissing, BackendBroken) as error:

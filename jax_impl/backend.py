@@ -1,7 +1,7 @@
 """The JAX implementation behind the contract of ``common.contract.Backend``.
 
-Every call runs under ``precision()``: JAX would turn float64 into float32 without a word unless 64-bit types are on, and
-may use TF32 in matrix products. Both are set for the call and left as they were for the rest of the process.
+Every call runs under ``precision()``: JAX would turn float64 into float32 without a word unless 64-bit types are on,
+and may use TF32 in matrix products. Both are set for the call and left as they were for the rest of the process.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import threadpoolctl
 
 from common.contract import Batch, Grads, Problem, State, check_batch, check_forward, check_run, check_vjp
 from common.layout import Parameters, join_network, split_network
@@ -116,6 +115,8 @@ class NumpyBackend:
         return run
 
     def environment(self) -> dict[str, Any]:
+        import threadpoolctl  # here, so that the backend itself needs NumPy alone
+
         blas = [
             {key: lib[key] for key in ("internal_api", "version", "architecture", "num_threads") if key in lib}
             for lib in threadpoolctl.threadpool_info()

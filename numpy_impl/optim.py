@@ -1,4 +1,4 @@
-"""SGD and Adam as pairs of pure functions, in the manner of Optax: ``init(params)`` and ``update(grads, state, params)``.
+"""SGD and Adam as pairs of pure functions, ``init`` and ``update``, in the manner of Optax.
 
 Both follow ``torch.optim``: plain SGD without momentum, and Adam (Kingma & Ba 2015, Algorithm 1).
 """

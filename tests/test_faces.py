@@ -168,7 +168,7 @@ def test_torch_functional_call_under_func_grad(cell):
     bias_ih, bias_hh = (name for name in outside if name.startswith("bias"))
 
     def loss(params, house):
-        module, params = build(house, cell, dtype="float64"), params | {bias_hh: params[bias_ih]}  # one tensor, two names
+        module, params = build(house, cell, dtype="float64"), params | {bias_hh: params[bias_ih]}  # one under two names
         outputs = call(lambda *args: functional_call(module, params, args), *inputs)
         return sum((d * out).sum() for d, out in zip(cotangents, outputs, strict=True))
 

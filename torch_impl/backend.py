@@ -1,7 +1,7 @@
 """The PyTorch implementation behind the contract of ``common.contract.Backend``.
 
-Arrays go to ``device()`` and come back as NumPy. Every call runs under ``precision()``, as PyTorch may otherwise use TF32
-in matrix products and in cuDNN.
+Arrays go to ``device()`` and come back as NumPy. Every call runs under ``precision()``, as PyTorch may otherwise use
+TF32 in matrix products and in cuDNN.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help study test format clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/:/'
+
+study: .venv/study  ## compare everything, train, time; writes reports/latest/report.html
+	$(BIN)/rosetta study
+
+test: .venv/test  ## tests, lint, formatting, types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/python -m pytest --numprocesses auto
+
+format: .venv/test  ## format and sort
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## remove the environment and the latest report
+	rm -rf .venv reports/latest
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/study: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing NumPy, JAX, PyTorch and the report's libraries into .venv (about 1.8 GB)"
+	$(PIP) --editable '.[all]'
+	@touch $@
+
+.venv/test: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing everything, with the tools of the tests, into .venv (about 2 GB)"
+	$(PIP) --editable '.[dev]'
+	@touch $@ .venv/study

@@ -1,0 +1,215 @@
+"""From check records to the verdict, the heat maps and the table of gradients."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from common.registry import BUILTIN
+
+from . import plots
+from .commands import check_command, row_command, seed_of
+from .model import Key, Panel, Plot, Section, Table
+from .numbers import count, error, fraction
+from .svg import HEAT_COLOURS
+from .verdict import ONE_BIAS, ORACLE, Record, between_backends, failed, implementations, names, of_kind, used, worst
+
+SHOWN_FAILURES = 200
+LADDER = (
+    "1. Complex step: the gradients written by hand against the complex-step derivative of the same forward pass.",
+    "2. Forward: outputs y and final states h_n, c_n.",
+    "3. Gradient: of every parameter, of x and of the initial states, for random gradients of outputs and final states.",
+    "4. Loss: a linear readout and the mean squared error on top, and the gradients of that loss.",
+    "5. Training: the loss at every step and the parameters at the end. The sine wave is trained in the same way.",
+)
+
+
+def verdict_section(records: Sequence[Record]) -> Section:
+    """The summary by cell and dtype, and what failed."""
+    rows, seed = of_kind(records, "check"), seed_of(records)
+    tables = [summary(rows)] if rows else []
+    if bad := [row for row in rows if failed(row)]:
+        tables.append(failures(bad, seed))
+    commands = (check_command(rows or [], seed),) if rows else ("rosetta check",)
+    return Section("summary", "Summary", (), (), tuple(tables), commands)
+
+
+def summary(rows: Sequence[Record]) -> Table:
+    """One row for every cell and dtype, with the worst comparison."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["cell"], row["dtype"]].append(row)
+    lines = []
+    for (cell, dtype), members in groups.items():
+        top = worst(members)
+        where = f"{top['quantity']} ({top['check']}), {top['variant']}"
+        bad = sum(failed(row) for row in members)
+        outcome = f"NO, {count(bad)} failed" if bad else "yes"
+        lines.append(
+            (cell, dtype, where, pair(top), outcome, count(len(members)), error(top["error"]), fraction(used(top)))
+        )
+    columns = ("Cell", "Dtype", "Worst comparison", "Pair", "Passed", "Comparisons", "Its error", "Error / tolerance")
+    return Table("Every comparison, by cell and dtype", columns, tuple(lines), numbers=5)
+
+
+def failures(bad: Sequence[Record], seed: int) -> Table:
+    """The failed comparisons, the worst first, each with the run that shows it again."""
+    ranked = sorted(bad, key=used, reverse=True)[:SHOWN_FAILURES]
+    lines = tuple(
+        (
+            row["variant"],
+            row["dtype"],
+            f"{row['quantity']} ({row['check']})",
+            pair(row),
+            row_command(row, seed),
+            error(row["error"]),
+            error(row["tolerance"]),
+            fraction(used(row)) if row["count"] else "nothing compared",
+        )
+        for row in ranked
+    )
+    columns = ("Variant", "Dtype", "Quantity", "Pair", "Reproduce", "Error", "Tolerance", "Error / tolerance")
+    more = len(bad) - len(ranked)
+    note = f"The worst {count(len(ranked))}; {count(more)} more failed." if more else ""
+    return Table(f"Comparisons that failed: {count(len(bad))}", columns, lines, note, numbers=5, code=(4,))
+
+
+def pair(row: Record) -> str:
+    return f"{row['a']} – {row['b']}"
+
+
+def reading_section(records: Sequence[Record]) -> Section | None:
+    """What the words mean."""
+    rows = of_kind(records, "check")
+    if not rows:
+        return None
+    backends = implementations(rows)
+    lines = tuple((name, BUILTIN[name].summary if name in BUILTIN else "a third party's") for name in backends)
+    table = Table("The implementations", ("Name", "What it is"), lines, numbers=2)
+    paragraphs = (
+        "Each implementation gets the same weights and the same data, and every pair of them is compared. An oracle is a "
+        "library's own layer: nobody here wrote it.",
+        "Error is the largest |a - b| over all elements. Tolerance is atol + rtol × the largest |a| or |b|. "
+        "A comparison passes while error / tolerance is at most 1.",
+        "The smaller the number, the better: 0.001 means that the two differ by a thousandth of what they may. A loss curve "
+        "is held to its tolerance at every step, relative to the loss there.",
+        "The checks are a ladder, each rung resting on the one before:",
+        *LADDER,
+    )
+    return Section("reading", "How to read this", paragraphs, (), (table,), ("rosetta doctor",))
+
+
+def group_of(row: Record) -> str:
+    """The column of the heat map: a tensor in the first rungs, later the rung."""
+    return row["quantity"] if row["check"] in ("forward", "gradient") else row["check"]
+
+
+def heat_section(records: Sequence[Record]) -> Section | None:
+    """One heat map for every cell and dtype, over all pairs of implementations."""
+    rows = between_backends(of_kind(records, "check"))
+    if not rows:
+        return None
+    found = names(rows, "cell")
+    maps = tuple(_heat_plot([row for row in rows if row["cell"] == cell], cell, i) for i, cell in enumerate(found))
+    paragraphs = (
+        "Each square is the worst error / tolerance over all variants of a cell: tanh and relu, with and without bias, "
+        "with and without an initial state. 1 is the limit. Both colour and number tell it; the colour changes with every "
+        "power of ten, and a failed square is framed and marked ✗.",
+    )
+    if any(ONE_BIAS in (row["a"], row["b"]) for row in of_kind(records, "check")):
+        paragraphs += ("The one-bias cell is apart, in its own section below.",)
+    return Section("heat", "Error over tolerance", paragraphs, maps, (), (check_command(rows, seed_of(records)),))
+
+
+def _heat_plot(rows: Sequence[Record], cell: str, number: int) -> Plot:
+    columns = list(dict.fromkeys(group_of(row) for row in sorted(rows, key=_rung)))
+    pairs = list(dict.fromkeys(pair(row) for row in rows))
+    panels, lines = [], []
+    for dtype in names(rows, "dtype"):
+        members = [row for row in rows if row["dtype"] == dtype]
+        cells = heat_cells(members)
+        top = worst(members)
+        bad = sum(failed(row) for row in members)
+        alt = (
+            f"{cell} in {dtype}: {len(pairs)} pairs of implementations by {len(columns)} quantities. The worst error is "
+            f"{fraction(used(top))} of its tolerance: {group_of(top)}, {pair(top)}. "
+            + (f"{count(bad)} comparisons failed." if bad else "None failed.")
+        )
+        svg = plots.heat(f"heat{number}{dtype}", f"{cell}, {dtype}", alt, pairs, columns, cells)
+        panels.append(Panel(svg, alt))
+        for name in pairs:
+            shown = (cells.get((name, column)) for column in columns)
+            lines.append((dtype, name, *("–" if c is None else _cell_text(c) for c in shown)))
+    table = Table(f"{cell}: worst error / tolerance", ("Dtype", "Pair", *columns), tuple(lines), numbers=2)
+    return Plot(f"{cell}: error over tolerance for every pair and quantity", tuple(panels), heat_legend(), table)
+
+
+def _rung(row: Record) -> int:
+    order = ("forward", "gradient", "loss", "training")
+    return order.index(row["check"]) if row["check"] in order else len(order)
+
+
+def _cell_text(cell: plots.Cell) -> str:
+    return fraction(cell.ratio) + (" FAILED" if cell.failed else "")
+
+
+def heat_cells(rows: Sequence[Record]) -> dict[tuple[str, str], plots.Cell]:
+    """(pair, quantity) -> the worst."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[pair(row), group_of(row)].append(row)
+    tops = {key: worst(members) for key, members in groups.items()}
+    return {key: plots.Cell(used(top), failed(top)) for key, top in tops.items()}
+
+
+def heat_legend() -> tuple[Key, ...]:
+    edges = [f"{edge:.0e}".replace("e-0", "e-") if edge < 0.01 else f"{edge:g}" for edge in plots.DECADES]
+    labels = ["0", f"below {edges[0]}", *(f"to {edge}" for edge in edges[1:]), "to 1"]
+    return (*map(Key, HEAT_COLOURS, labels), Key("--fail", "above 1, or not finite: failed"))
+
+
+def gradient_section(records: Sequence[Record]) -> Section | None:
+    """How far gradients differ, relative to the largest reference value."""
+    rows = of_kind(records, "check")
+    pairs = [row for row in between_backends(rows) if row["check"] == "gradient"]
+    hand = [row for row in rows if row["check"] == "complex step"]
+    if not pairs and not hand:
+        return None
+    dtypes = names([*pairs, *hand], "dtype")
+    columns = ["Cell", "Gradient"]
+    columns += [f"All pairs, {dtype}" for dtype in dtypes if pairs] + [f"By hand, {dtype}" for dtype in dtypes if hand]
+    groups = defaultdict(list)
+    for row in [*pairs, *hand]:
+        groups[row["cell"], row["quantity"]].append(row)
+    lines = []
+    for (cell, quantity), members in groups.items():
+        line = [cell, quantity]
+        for kept, kind in ((pairs, False), (hand, True)):
+            of_kind_rows = [row for row in members if (row["check"] == "complex step") == kind]
+            line += [_relative(of_kind_rows, dtype) for dtype in dtypes if kept]
+        lines.append(tuple(line))
+    by = ", ".join(names(hand, "a"))
+    note = f"By hand: {by} against the complex-step derivative of its own forward pass." if hand else ""
+    table = Table("The worst error / max|gradient| of every gradient", tuple(columns), tuple(lines), note, numbers=2)
+    paragraphs = (
+        "Two doubles that agree to the last bit or two differ by about 2e-16 of their size, two floats by about 1e-7. Sums "
+        "of many terms, taken in another order, add a small factor.",
+        "The complex step needs no subtraction, so it has no rounding error to speak of: f'(x) = Im f(x + ih) / h with a "
+        "tiny h. It is a reference that shares no code with any backward pass.",
+    )
+    rerun = check_command(pairs or hand, seed_of(records))
+    return Section("gradients", "Gradients", paragraphs, (), (table,), (rerun,))
+
+
+def _relative(rows: Sequence[Record], dtype: str) -> str:
+    """The largest error / scale, and in brackets the pair that has it."""
+    members = [row for row in rows if row["dtype"] == dtype]
+    if not members:
+        return "–"
+    if any(row["error"] is None or row["scale"] is None for row in members):
+        return "not finite"
+    top = max(members, key=_error_over_scale)
+    value = error(_error_over_scale(top))
+    return value if ORACLE in (top["a"], top["b"]) else f"{value} ({pair(top)})"
+
+
+def _error_over_scale(row: Record) -> float:
+    return row["error"] / row["scale"] if row["scale"] else row["error"]

@@ -1,0 +1,56 @@
+"""The commands that reproduce a number."""
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from common.equivalence import CHECKS
+from common.spec import CELLS, DTYPES
+from common.study import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
+
+from .verdict import ORACLE, Record, names, of_kind
+
+
+def seed_of(records: Sequence[Record]) -> int:
+    """The seed of the run: check records do not tell it, the command and the other records do."""
+    for header in of_kind(records, "header"):
+        if found := re.search(r"--seed[ =](\d+)", header.get("command", "")):
+            return int(found[1])
+    return next((record["seed"] for record in records if "seed" in record), 0)
+
+
+def check_command(rows: Sequence[Record], seed: int, backends: Sequence[str] = ()) -> str:
+    """``rosetta check`` for the cells and dtypes of some check records, naming them where they are not all."""
+    words = ["rosetta", "check"]
+    for flag, key, every in (("--cell", "cell", CELLS), ("--dtype", "dtype", DTYPES)):
+        found = names(rows, key)
+        if set(found) != set(every):
+            words += [word for name in found for word in (flag, name)]
+    words += [word for name in backends for word in ("--backend", name)]
+    return shlex.join([*words, "--seed", str(seed)])
+
+
+def row_command(row: Record, seed: int) -> str:
+    """The shortest run that holds one comparison."""
+    backends = [name for name in (row["a"], row["b"]) if name != ORACLE]
+    if row["check"] in CHECKS:
+        return check_command([row], seed, backends)
+    reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
+    words = ["rosetta", "train", row["check"], "--reading", reading, "--cell", row["cell"], "--optimizer", optimizer]
+    words += ["--dtype", row["dtype"], *(word for name in backends for word in ("--backend", name))]
+    return shlex.join([*words, "--seed", str(seed)])
+
+
+def train_command(run: Record, backends: Sequence[str] = ()) -> str:
+    """``rosetta train`` for a training record; sizes and rates are named where they are not the study's own."""
+    words = ["rosetta", "train", run["task"], "--reading", run["reading"], "--cell", run["cell"]]
+    words += ["--optimizer", run["optimizer"], "--dtype", run["dtype"]]
+    usual = OPTIMIZERS.get(run["optimizer"])
+    if usual is None or run["lr"] != usual.lr:
+        words += ["--lr", str(run["lr"])]
+    if len(run["losses"]) != EPOCHS:
+        words += ["--epochs", str(len(run["losses"]))]
+    if run["hidden_size"] != HIDDEN_SIZE:
+        words += ["--hidden-size", str(run["hidden_size"])]
+    words += [word for name in backends for word in ("--backend", name)]
+    return shlex.join([*words, "--seed", str(run["seed"])])

@@ -1,0 +1,61 @@
+"""What a report is made of: plain tables and plots, computed once and written twice, as HTML and as Markdown."""
+
+from typing import NamedTuple
+
+from .verdict import Verdict
+
+
+class Table(NamedTuple):
+    """Cells as text. The columns from ``numbers`` on are numbers; those named in ``code`` are commands."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    numbers: int = 1
+    code: tuple[int, ...] = ()
+
+
+class Panel(NamedTuple):
+    """One picture and what one sees in it, with numbers."""
+
+    svg: str
+    alt: str
+
+
+class Key(NamedTuple):
+    """A line of a legend: a colour of the style sheet, what it stands for, and how thick its line is."""
+
+    colour: str
+    label: str
+    height: int = 10
+
+
+class Plot(NamedTuple):
+    """Panels under one caption, with their legend and their numbers."""
+
+    caption: str
+    panels: tuple[Panel, ...]
+    legend: tuple[Key, ...]
+    data: Table
+
+
+class Section(NamedTuple):
+    """A part of the report, ending with the commands that reproduce its numbers."""
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...]
+    plots: tuple[Plot, ...]
+    tables: tuple[Table, ...]
+    commands: tuple[str, ...]
+
+
+class Report(NamedTuple):
+    """Everything that a template needs. ``missing`` says, part by part, what the records do not hold."""
+
+    title: str
+    verdict: Verdict
+    origin: str
+    missing: tuple[str, ...]
+    sections: tuple[Section, ...]

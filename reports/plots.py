@@ -1,0 +1,222 @@
+"""The pictures: a heat map, predictions over a wave, loss curves over their gaps, ratios with intervals."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from common.bench import Ratio
+
+from .numbers import times
+from .svg import BAND, FAIL, HEAT, INK, MUTED, ON_FAIL, ON_HEAT, PANEL, colour, draw
+
+# The share of the tolerance from which on a cell of the heat map takes the next colour; the first colour is an exact zero.
+DECADES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+
+
+class Cell(NamedTuple):
+    """Error over tolerance, and whether a comparison behind it failed."""
+
+    ratio: float
+    failed: bool
+
+
+class Curve(NamedTuple):
+    """A line: its values, the index of its colour, its width."""
+
+    y: Sequence[float]
+    colour: int
+    width: float = 1.0
+
+
+def widths(count: int) -> list[float]:
+    """From thick to thin, so that lines that coincide all stay visible."""
+    return [float(w) for w in np.linspace(1.5, max(1.5, 2.2 * count), count)[::-1]]
+
+
+def heat(
+    name: str,
+    title: str,
+    alt: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Mapping[tuple[str, str], Cell],
+) -> str:
+    """Colour and number for every (row, column); a failed cell is framed and marked."""
+    left, top, side = 14 + 6.2 * max(map(len, rows)), 96, 23
+    width = round(left + 36 * len(columns) + 8)
+    height = round(top + side * len(rows) + 8)
+
+    def paint(figure: Figure) -> None:
+        box = (left / width, 8 / height, 36 * len(columns) / width, side * len(rows) / height)
+        axes = figure.add_axes(box)
+        axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.xaxis.tick_top()
+        axes.set_xticks([i + 0.35 for i in range(len(columns))], columns, rotation=50, ha="left")
+        axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
+        figure.text(8 / width, 1 - 18 / height, title, fontweight="bold", fontsize=12)
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                _heat_cell(axes, j, i, cells.get((row, column)))
+
+    return draw(name, width, height, alt, paint)
+
+
+def _heat_cell(axes: Axes, x: int, y: int, cell: Cell | None) -> None:
+    if cell is None:
+        return
+    level = 0 if cell.ratio == 0 else 1 + sum(cell.ratio >= edge for edge in DECADES)
+    face, text = (FAIL, ON_FAIL) if cell.failed else (HEAT[level], ON_HEAT if level > 3 else INK)
+    axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, linewidth=0))
+    if cell.failed:
+        axes.add_patch(Rectangle((x + 0.06, y + 0.1), 0.88, 0.8, fill=False, edgecolor=ON_FAIL, linewidth=1.4))
+    weight = "bold" if cell.failed else "normal"
+    axes.text(x + 0.5, y + 0.53, _short(cell), ha="center", va="center", color=text, fontsize=9.5, fontweight=weight)
+
+
+def _short(cell: Cell) -> str:
+    mark = "✗" if cell.failed else ""
+    if not math.isfinite(cell.ratio):
+        return mark + "nan"
+    if cell.ratio == 0:
+        return mark + "0"
+    if 0.095 <= cell.ratio < 99.5:
+        return mark + (f"{cell.ratio:.2f}"[:4] if cell.ratio < 1 else f"{cell.ratio:.2g}")
+    digit, _, exponent = f"{cell.ratio:.0e}".partition("e")
+    return f"{mark}{digit}e{int(exponent)}"
+
+
+def wave(
+    name: str, title: str, alt: str, series: Sequence[float], position: Sequence[int], curves: Sequence[Curve]
+) -> str:
+    """Predictions, thick to thin, over the wave that they should follow."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_axes((0.1, 0.15, 0.88, 0.73))
+        axes.set_title(title)
+        for curve in curves:
+            axes.plot(position, curve.y, color=colour(curve.colour), linewidth=curve.width, solid_capstyle="butt")
+        axes.plot(range(len(series)), series, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.set(xlim=(0, len(series) - 1), ylim=(-1.25, 1.25))
+        axes.set_yticks([-1, 0, 1])
+        axes.set_xlabel("point of the series", labelpad=1)
+
+    return draw(name, 345, 235, alt, paint)
+
+
+class Gaps(NamedTuple):
+    """Gap curves of one kind, and what is written beside them."""
+
+    label: str
+    curves: tuple[Curve, ...]
+
+
+def training(
+    name: str,
+    title: str,
+    alt: str,
+    losses: Sequence[Curve],
+    gaps: Sequence[Gaps],
+    bound: tuple[float, str] | None = None,
+) -> str:
+    """Losses on a log axis, and under them the gaps, on one too, where "0" stands for no gap at all."""
+
+    def paint(figure: Figure) -> None:
+        top = figure.add_axes((0.15, 0.57, 0.83, 0.35))
+        bottom = figure.add_axes((0.15, 0.11, 0.83, 0.39), sharex=top)
+        top.set_title(title)
+        for curve in losses:
+            top.plot(curve.y, color=colour(curve.colour), linewidth=curve.width, solid_capstyle="butt")
+        _log_axis(top, [v for curve in losses for v in curve.y], every=1)
+        top.tick_params(labelbottom=False, length=0)
+        top.set_ylabel("loss")
+        values = [v for kind in gaps for curve in kind.curves for v in curve.y]
+        floor = _log_axis(bottom, [*values, *([bound[0]] if bound else [])], every=3, zero=any(v == 0 for v in values))
+        for kind in gaps:
+            _gap_curves(bottom, kind, floor)
+        if bound:
+            bottom.axhline(bound[0], color=FAIL, linewidth=1.2, linestyle=(0, (5, 3)))
+            _label(bottom, 0.02, bound[0], bound[1])
+        bottom.set(xlabel="updates", ylabel="relative gap")
+        top.set_xlim(0, max(1, max(len(curve.y) for curve in losses) - 1))
+
+    return draw(name, 345, 400, alt, paint)
+
+
+def _gap_curves(axes: Axes, kind: Gaps, floor: float) -> None:
+    for curve in kind.curves:
+        y = np.array([np.nan if v is None else v for v in curve.y], dtype=float)
+        axes.plot(np.where(y == 0, floor, y), color=colour(curve.colour), linewidth=curve.width)
+    finite = [v for curve in kind.curves for v in curve.y if v > 0 and math.isfinite(v)]
+    if finite and kind.label:
+        _label(axes, 0.02, max(finite), kind.label)
+
+
+def _label(axes: Axes, x: float, y: float, text: str) -> None:
+    axes.text(x, y * 2, text, transform=axes.get_yaxis_transform(), fontsize=10, color=INK, va="bottom")
+
+
+def _log_axis(axes: Axes, values: Sequence[float], every: int, zero: bool = False) -> float:
+    """Powers of ten as ticks; with ``zero`` a line for exact zeros under them, whose place is returned."""
+    found = [v for v in values if v > 0 and math.isfinite(v)] or [1.0]
+    low, high = math.floor(math.log10(min(found))), math.ceil(math.log10(max(found)) + 0.15)
+    floor = 10.0 ** (low - 1)
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    axes.set_ylim(floor / 2 if zero else 10.0**low, 10.0 ** max(high, low + 1))
+    ticks = [10.0**e for e in range(low, high + 1) if e % every == 0]
+    labels = [f"1e{round(math.log10(t))}" for t in ticks]
+    axes.set_yticks([floor, *ticks] if zero else ticks, ["0", *labels] if zero else labels)
+    return floor
+
+
+def ratios(
+    name: str,
+    title: str,
+    alt: str,
+    arms: Sequence[tuple[str, int, Ratio]],
+    noise: Ratio | None,
+    limits: tuple[float, float],
+) -> str:
+    """A dot and an interval for every arm on a log axis, over the band of the noise."""
+    height = 82 + 25 * len(arms)
+
+    def paint(figure: Figure) -> None:
+        left = (14 + 6.4 * max(len(arm) for arm, _, _ in arms)) / 520
+        axes = figure.add_axes((left, 44 / height, 0.985 - left - 0.1, 1 - 76 / height))
+        axes.set_title(title, x=-left / (0.885 - left) + 0.02)
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set(xlim=limits, ylim=(len(arms) - 0.4, -0.6))
+        ticks = [v * 10.0**e for e in range(-4, 5) for v in (1, 2, 5) if limits[0] <= v * 10.0**e <= limits[1]]
+        if len(ticks) > 9:
+            ticks = [t for t in ticks if f"{t:.0e}"[0] == "1"]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_yticks(range(len(arms)), [arm for arm, _, _ in arms])
+        axes.grid(False, axis="y")
+        axes.set_xlabel("time relative to the reference (left is faster)", labelpad=2)
+        if noise:
+            axes.axvspan(noise.low, noise.high, color=BAND, linewidth=0)
+        axes.axvline(1, color=INK, linewidth=1)
+        for y, (_, index, ratio) in enumerate(arms):
+            _dot(axes, y, index, ratio)
+
+    return draw(name, 520, height, alt, paint)
+
+
+def _dot(axes: Axes, y: int, index: int, ratio: Ratio) -> None:
+    ink = colour(index) if index >= 0 else MUTED
+    axes.plot([ratio.low, ratio.high], [y, y], color=ink, linewidth=3, solid_capstyle="round")
+    face = ink if index >= 0 else PANEL
+    axes.plot([ratio.median], [y], "o", color=face, markeredgecolor=ink, markersize=8, markeredgewidth=1.5)
+    axes.text(1.02, y, times(ratio.median), transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
+
+
+__all__ = ["DECADES", "Cell", "Curve", "Gaps", "heat", "ratios", "training", "wave", "widths"]

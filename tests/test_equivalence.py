@@ -1,0 +1,143 @@
+"""The ladder of checks over every variant and every pair of backends, and the harness's own refusal to be fooled."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from common import equivalence, registry, study
+from common.equivalence import TOLERANCES, Row, Variant, all_passed, compare, compare_all, variants
+from common.spec import CELLS, DTYPES, ModelSpec
+
+GROUPS = study.check_groups(variants())
+PAIRS = set(combinations(registry.DEFAULT, 2))
+VARIANT = Variant(ModelSpec(cell="RNN", input_size=3, hidden_size=7), True)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: f"{group[0].spec.dtype} {group[0].spec.label}")
+def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
+    spec = group[0].spec
+    rows = list(equivalence.check([registry.load(name) for name in registry.DEFAULT], group, seed=0))
+    failed = [row for row in rows if not row.passed]
+    assert not failed, failed[:3]
+    assert all_passed(rows)
+    states = [f"{name}_n" for name in spec.state_names]
+    initial = [f"d{name}_0" for name in spec.state_names]
+    weights = ["weight_ih", "weight_hh"] + ["bias_ih", "bias_hh"] * spec.bias
+    grads = {f"d{name}" for name in weights} | {"dx", *initial}
+    expected = {"complex step": grads, "forward": {"y", *states}, "gradient": grads}
+    if spec.bias:
+        layer = "" if spec.is_cell else "_l0"
+        params = [f"rnn.{name}{layer}" for name in weights] + ["readout.weight", "readout.bias"]
+        ends = {f"{name} {param}" for name in ("sgd", "adam") for param in params}
+        expected["training"] = {"sgd curve", "adam curve", *ends}
+        names = ["loss", *(f"d{name}" for name in weights), "dreadout.weight", "dreadout.bias"]
+        expected["loss"] = {f"{kind} {name}" for kind in ("last_step", "last_sequence") for name in names}
+    found = {check: {row.quantity for row in rows if row.check == check} for check in expected}
+    assert found == expected
+    assert {row.check for row in rows} == set(expected)
+    count = Counter((row.check, row.variant, row.quantity, row.a, row.b) for row in rows)
+    assert set(count.values()) == {1}
+    for check, quantities in expected.items():
+        states_seen = 1 if check in ("loss", "training") else 2
+        pairs = {("numpy", "complex step")} if check == "complex step" else PAIRS
+        assert {(row.a, row.b) for row in rows if row.check == check} == pairs
+        assert sum(row.check == check for row in rows) == states_seen * len(quantities) * len(pairs)
+
+
+def test_variants_cover_the_product() -> None:
+    seen = Counter((v.spec.cell, v.spec.dtype, v.spec.bias, v.spec.nonlinearity, v.given_state) for v in variants())
+    assert set(seen.values()) == {1}
+    assert len(seen) == len(DTYPES) * 2 * 2 * (2 * 2 + 2)
+    assert {cell for cell, *_ in seen} == set(CELLS)
+
+
+def test_sizes_are_distinct_and_states_nonzero() -> None:
+    sizes = [equivalence.T, equivalence.B, equivalence.I, equivalence.H, equivalence.O]
+    assert len(set(sizes)) == len(sizes)
+    assert min(sizes) > 1
+    problem = equivalence.problem(VARIANT, seed=0)
+    for array in (problem.x, problem.dy, *(problem.state0 or ()), *problem.dstate):
+        assert (array != 0).all()
+    assert equivalence.problem(VARIANT._replace(given_state=False), seed=0).state0 is None
+
+
+@pytest.mark.parametrize("cell", study.TRAINED_CELLS)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) -> None:
+    runs = study.sine_runs([cell], ["float64"], seed=0)
+    (run,) = [run for run in runs if run[1] == "windows" and run[2].optimizer.name == optimizer]
+    records = study.train_everywhere(registry.DEFAULT, *run)
+    curves = {r["backend"]: np.array([*r["losses"], r["final_loss"]]) for r in records if r["kind"] == "training"}
+    assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(registry.DEFAULT, 101)
+    for a, b in PAIRS:
+        assert (abs(curves[a] - curves[b]) / curves[a]).max() < 1e-9
+        assert curves[a][-1] < curves[a][0] / 10
+    rows = [r for r in records if r["kind"] == "check"]
+    assert len(rows) == 2 * len(PAIRS)
+    assert all(row["passed"] for row in rows)
+
+
+def row(a: object, b: object, *, dtype: str = "float64", curve: bool = False) -> Row:
+    variant = Variant(VARIANT.spec.with_dtype(dtype), True)
+    return compare("training" if curve else "forward", variant, "y", ("left", "right"), a, b, curve=curve)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tolerance_is_relative_to_the_largest_value(dtype: str) -> None:
+    rtol, atol, _ = TOLERANCES["forward", dtype]
+    reference = np.array([1000.0, -3.0])
+    within, beyond = (reference + [0, sign * (atol + rtol * 1000)] for sign in (0.99, -1.01))
+    assert row(reference, within, dtype=dtype).passed
+    assert not row(reference, beyond, dtype=dtype).passed
+    assert row(reference, beyond, dtype=dtype).ratio == pytest.approx(1.01, rel=1e-3)
+    assert row(beyond, reference, dtype=dtype).ratio == pytest.approx(1.01, rel=1e-3)
+    assert row(reference, beyond, dtype=dtype).scale == 1000
+
+
+def test_a_curve_is_held_to_its_bound_step_by_step() -> None:
+    """An error that the largest value of the curve would excuse counts at the step where it stands."""
+    rtol, atol, growth = TOLERANCES["training", "float64"]
+    curve = np.array([1.0, 1e-2, 1e-4])
+    allowed = atol + rtol * (1 + 2 * growth) * 1e-4
+    assert row(curve, curve + [0, 0, 0.99 * allowed], curve=True).passed
+    worst = row(curve, curve + [0, 0, 1.01 * allowed], curve=True)
+    assert not worst.passed
+    assert worst.scale == pytest.approx(1e-4)
+    assert growth > 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_fails(bad: float) -> None:
+    assert not row([1.0, bad], [1.0, bad]).passed
+    assert not row([1.0, bad], [1.0, 2.0]).passed
+    assert not row([1.0, 2.0], [1.0, bad]).passed
+
+
+def test_nothing_compared_is_a_failure() -> None:
+    empty = row(np.zeros((0, 3)), np.zeros((0, 3)))
+    assert (empty.count, empty.passed) == (0, False)
+    assert not all_passed([])
+    good = row([1.0], [1.0])
+    assert all_passed([good])
+    assert not all_passed([good, replace(good, count=0)])
+    assert not all_passed([good, replace(good, passed=False)])
+
+
+def test_counts_are_those_of_the_elements() -> None:
+    assert row(np.ones((4, 5)), np.ones((4, 5))).count == 20
+
+
+def test_shapes_and_quantities_must_match() -> None:
+    with pytest.raises(ValueError, match=r"left gives shape \(2,\), right gives \(1, 2\)"):
+        row([1.0, 2.0], [[1.0, 2.0]])
+    with pytest.raises(ValueError, match="gives"):
+        list(compare_all("forward", VARIANT, {"a": {"y": 1.0}, "b": {"z": 1.0}}))
+
+
+def test_a_backend_is_only_asked_for_what_it_supports() -> None:
+    one_bias = registry.load("one-bias")
+    lstm = Variant(ModelSpec(cell="LSTM", input_size=3, hidden_size=7), True)
+    assert list(equivalence.check([one_bias], [lstm], 0)) == []

@@ -1,0 +1,61 @@
+"""Which package may load which, seen in a fresh process: what a user without a framework gets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "optax"}
+HOUSES = {"numpy_impl", "jax_impl", "torch_impl"}
+ROOT = Path(__file__).parent.parent
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules in sys.modules after ``code``, in a new interpreter."""
+    report = "import sys, json; print('\\n' + json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    command = [sys.executable, "-W", "error", "-c", f"{code}\n{report}"]
+    output = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    return set(json.loads(output.splitlines()[-1]))
+
+
+MAIN = "from common.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import numpy_impl",
+        "import common.cli, common.study, common.bench, common.equivalence, common.datasets",
+        "import reports",
+        MAIN.format(arguments=["--help"]),
+        MAIN.format(arguments=["check", "--help"]),
+        MAIN.format(arguments=["ls", "--json"]),
+        MAIN.format(arguments=["train", "--backend", "numpy", "--epochs", "2", "--json"]),
+    ],
+)
+def test_no_framework_is_loaded(code: str) -> None:
+    assert not loaded_by(code) & FRAMEWORKS
+
+
+def test_rosetta_help_needs_numpy_alone() -> None:
+    hidden = "import sys\nfor name in ('rich', 'threadpoolctl', 'jinja2', 'matplotlib'): sys.modules[name] = None\n"
+    assert "numpy" in loaded_by(hidden + MAIN.format(arguments=["--help"]))
+    assert "numpy_impl" in loaded_by(hidden + "import numpy_impl")
+
+
+@pytest.mark.parametrize(("house", "framework"), [("jax_impl", "jax"), ("torch_impl", "torch"), ("numpy_impl", "numpy")])
+def test_each_house_loads_its_framework_alone(house: str, framework: str) -> None:
+    code = f"import {house}, {house}.backend"
+    if house != "numpy_impl":
+        code += f", {house}.oracle"
+    found = loaded_by(code)
+    assert framework in found
+    assert not found & (HOUSES - {house})
+    assert not found & ({"torch", "jax"} - {framework})
+    assert "reports" not in found
+
+
+def test_common_loads_no_implementation() -> None:
+    assert not loaded_by("import common.cli, common.study, common.commands") & (HOUSES | {"reports"})

@@ -1,0 +1,120 @@
+"""The harness must be able to fail: bugs planted one at a time in a copy of an implementation, each to be caught.
+
+A bug is a piece of source text and what replaces it. The copy is imported under a name of its own and compared with the
+real NumPy backend. Each bug states the exact set of checks that find it, so that a check that goes blind is noticed.
+"""
+
+import importlib
+import itertools
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from common import equivalence, registry
+from common.contract import Backend
+from common.spec import ModelSpec
+
+ROOT = Path(__file__).parent.parent
+TRAINED = {"loss", "training"}
+# A wrong BPTT: the outputs are right.
+BPTT = {"complex step", "gradient", *TRAINED}
+# Seen by the first rungs only: training starts from a zero state and reads no final state.
+STATE = {"complex step", "gradient"}
+ALL = {"complex step", "forward", "gradient", *TRAINED}
+# JAX and PyTorch compute in no complex dtype here.
+NO_STEP = ALL - {"complex step"}
+counter = itertools.count()
+
+
+class Bug(NamedTuple):
+    name: str
+    cell: str
+    file: str
+    old: str
+    new: str
+    caught_by: set[str]
+
+
+BUGS = [
+    Bug("W_hh transposed", "RNN", "numpy_impl/elman", "h_prev[t] @ w.weight_hh.T", "h_prev[t] @ w.weight_hh", ALL),
+    Bug("one bias forgotten", "RNN", "numpy_impl/elman", "a_x += w.bias_ih + w.bias_hh", "a_x += w.bias_ih", ALL),
+    Bug("initial state ignored", "RNN", "numpy_impl/elman", "(h_prev[0],) = state0", "h_prev[0] = 0", ALL - TRAINED),
+    Bug("final state is the first", "RNN", "numpy_impl/elman", "(h[-1],)", "(h[0],)", {"forward", "complex step"}),
+    Bug("float32 inside", "RNN", "numpy_impl/elman", "x.dtype)", "'f4' if x.dtype == 'f8' else x.dtype)", ALL),
+    Bug("gates i, f swapped", "LSTM", "numpy_impl/lstm", "i, f, g, o = split(gates)\n    for", "f, i, g, o = split(gates)\n    for", ALL),
+    Bug("sigmoid(2x)", "LSTMCell", "numpy_impl/lstm_cell", "np.tanh(0.5 * a)", "np.tanh(a)", ALL),
+    Bug("dh_next dropped", "RNN", "numpy_impl/elman", "dy[t] + dh_next", "dy[t]", BPTT),
+    Bug("dh_next dropped", "LSTM", "numpy_impl/lstm", "dy[t] + dh_next", "dy[t]", BPTT),
+    Bug("dc_next dropped", "LSTM", "numpy_impl/lstm", "dc = dc_next + dh", "dc = dh", BPTT),
+    Bug("dc_next not forgotten", "LSTM", "numpy_impl/lstm", "dc_next = dc * f[t]", "dc_next = dc", BPTT),
+    Bug("dh_n ignored", "RNN", "numpy_impl/elman", "(dh_next,) = dstate", "dh_next = 0 * dstate[0]", STATE),
+    Bug("W_hh transposed in BPTT", "RNN", "numpy_impl/elman", "da[t] @ w.weight_hh", "da[t] @ w.weight_hh.T", BPTT),
+    Bug("dy reversed in time", "RNN", "numpy_impl/elman", "dh = dy[t]", "dh = dy[T - 1 - t]", BPTT),
+    Bug("batch permuted", "RNN", "numpy_impl/elman", "dh = dy[t]", "dh = dy[t][::-1]", BPTT),
+    Bug("= for +=", "RNNCell", "numpy_impl/unroll", "total = add(total, dw)", "total = dw", BPTT),
+    Bug("h for h_prev", "RNN", "numpy_impl/elman", "da.T @ h_prev.reshape", "da.T @ h.reshape", BPTT),
+    Bug("dW_hh wrong by 0.1%", "LSTM", "numpy_impl/lstm", "dweight_hh = da.T", "dweight_hh = 1.001 * da.T", BPTT),
+    Bug("relu's slope for tanh", "RNN", "numpy_impl/rnn_cell", "(np.tanh, tanh_slope)", "(np.tanh, relu_slope)", BPTT),
+    Bug("half a bias gradient", "LSTMCell", "numpy_impl/lstm_cell", "dbias_hh = da.sum(axis=0)", "dbias_hh = da.sum(axis=0) / 2", BPTT),
+    Bug("dh_0 one step off", "RNN", "numpy_impl/elman", "dx, (dh_next,)", "dx, (dh,)", STATE),
+    Bug("dh_0, dc_0 swapped", "LSTM", "numpy_impl/lstm", "dx, (dh_next, dc_next)", "dx, (dc_next, dh_next)", STATE),
+    Bug("loss gradient halved", "RNN", "numpy_impl/readout", "2 * error / error.size", "error / error.size", TRAINED),
+    Bug("loss summed", "RNN", "numpy_impl/readout", "loss = np.mean(", "loss = np.sum(", TRAINED),
+    Bug("readout of the first step", "RNN", "numpy_impl/readout", "np.s_[-1]", "np.s_[0]", TRAINED),
+    Bug("readout of another sequence", "RNN", "numpy_impl/readout", "np.s_[:, -1]", "np.s_[:, 0]", TRAINED),
+    Bug("SGD 1% too fast", "RNN", "numpy_impl/optim", "lr * grads[name]", "1.01 * lr * grads[name]", {"training"}),
+    Bug("Adam without correction", "RNN", "numpy_impl/optim", "1 - beta2**step", "1", {"training"}),
+    Bug("Adam's epsilon misplaced", "RNN", "numpy_impl/optim", "/ unbias2) + eps", "/ unbias2 + eps)", {"training"}),
+    Bug("gates i, f swapped", "LSTM", "jax_impl/lstm", "a_i, a_f, a_g, a_o = jnp", "a_f, a_i, a_g, a_o = jnp", NO_STEP),
+    Bug("h_n, c_n swapped", "LSTM", "jax_impl/lstm", "return y, state", "return y, state[::-1]", NO_STEP - TRAINED),
+    Bug("one bias forgotten", "LSTM", "torch_impl/lstm", "(w.bias_ih + w.bias_hh)", "(w.bias_ih + 0 * w.bias_hh)", NO_STEP),
+    Bug("half of dh_next lost", "RNN", "torch_impl/elman", "addmm(a_t, h,", "addmm(a_t, (h + h.detach()) / 2,", NO_STEP - {"forward"}),
+]  # fmt: skip
+
+
+@pytest.fixture
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], Backend]]:
+    """A call (file, old, new) -> the backend of a copy with that one change, under the name ``mutant``."""
+    monkeypatch.syspath_prepend(tmp_path)
+    packages = []
+
+    def load(file: str, old: str, new: str) -> Backend:
+        package, _, module = file.partition("/")
+        copy = f"{package}_mutant{next(counter)}"
+        packages.append(copy)
+        shutil.copytree(ROOT / package, tmp_path / copy)
+        source = tmp_path / copy / f"{module}.py"
+        text = source.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}.py"
+        source.write_text(text.replace(old, new))
+        backend = importlib.import_module(f"{copy}.backend").BACKEND
+        backend.name = "mutant"
+        return backend
+
+    yield load
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
+
+
+def found_by(mutant: Backend, cell: str) -> set[str]:
+    """The checks in which the mutant fails, over a given and a zero initial state."""
+    spec = ModelSpec(cell=cell, input_size=equivalence.I, hidden_size=equivalence.H)
+    variants = [equivalence.Variant(spec, given_state) for given_state in (True, False)]
+    rows = [row for row in equivalence.check([registry.load("numpy"), mutant], variants, 0) if "mutant" in (row.a, row.b)]
+    assert {row.check for row in rows} >= ALL - {"complex step"}
+    return {row.check for row in rows if not row.passed}
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.file}: {bug.name}")
+def test_bug_is_caught(bug: Bug, plant: Callable[[str, str, str], Backend]) -> None:
+    assert found_by(plant(bug.file, bug.old, bug.new), bug.cell) == bug.caught_by
+
+
+@pytest.mark.parametrize("bug", {(bug.file, bug.cell): bug for bug in BUGS}.values(), ids=lambda bug: f"{bug.file} {bug.cell}")
+def test_copy_without_a_bug_passes(bug: Bug, plant: Callable[[str, str, str], Backend]) -> None:
+    """The control: the copy alone is not what the harness objects to."""
+    assert found_by(plant(bug.file, bug.old, bug.old), bug.cell) == set()
