@@ -4,19 +4,18 @@ import importlib
 import importlib.util
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from common import bench as benchmark
-from common import console, datasets, equivalence, parallel, records, registry
+from common import console, datasets, equivalence, parallel, records, registry, summaries
 from common import study as studies
 from common.contract import Backend
 from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCut, mismatch
 from common.records import Record
 from common.spec import CELLS, RunSpec, check_seed
-from common.training import train as run_training
 
 
 def _backends(options: Namespace) -> list[Backend]:
@@ -50,37 +49,16 @@ def _at_least_one(name: str, value: int) -> None:
         raise InvalidInput(mismatch(name, "at least 1", value))
 
 
-@contextmanager
-def _output(options: Namespace) -> Iterator[Any]:
-    """A call that takes each record: printed at once with --json, else kept for the tables."""
-    kept: list[Record] = []
-    if not options.json:
-        yield kept.append, kept
-        return
-    with records.writing(sys.stdout, options.command) as writer:
-
-        def take(record: Record) -> None:
-            writer.write(record)
-            kept.append(record)
-
-        yield take, kept
-
-
 def _collect(options: Namespace, stream: Iterable[Record]) -> list[Record]:
-    with _output(options) as (take, kept):
+    """All records of the stream; with --json, each is printed as it comes."""
+    if not options.json:
+        return list(stream)
+    found = []
+    with records.writing(sys.stdout, options.command) as writer:
         for record in stream:
-            take(record)
-    return kept
-
-
-def _passed(found: Iterable[Record]) -> bool:
-    """True if something was compared, and every comparison passed."""
-    rows = [record for record in found if record["kind"] == "check"]
-    return bool(rows) and all(row["passed"] and row["count"] > 0 for row in rows)
-
-
-def _exit_code(found: Iterable[Record]) -> int:
-    return 0 if _passed(found) else 1
+            writer.write(record)
+            found.append(record)
+    return found
 
 
 def check(options: Namespace) -> int:
@@ -90,73 +68,32 @@ def check(options: Namespace) -> int:
     with console.Stages() as stages:
         found = _collect(options, studies.check(names, variants, options.seed, _jobs(options), stages.stage))
     if not options.json:
-        print_checks(found, options)
+        summaries.print_checks(found, options.seed)
     elif not found:
         console.message("rosetta: nothing was compared")
-    return _exit_code(found)
-
-
-def print_checks(found: list[Record], options: Namespace) -> None:
-    """One line a cell and dtype, then every comparison that failed."""
-    rows = [record for record in found if record["kind"] == "check"]
-    lines = []
-    for cell, dtype in dict.fromkeys((row["cell"], row["dtype"]) for row in rows):
-        group = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
-        failed = sum(not row["passed"] for row in group)
-        worst = max(group, key=_badness)
-        where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']})"
-        lines.append(
-            (cell, dtype, len(group), f"{_badness(worst):.2g}", where, f"{failed} FAILED" if failed else "passed")
-        )
-    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "where", "verdict")
-    console.table("Equivalence", columns, lines, numeric=columns[2:4])
-    failures = [row for row in rows if not row["passed"]]
-    for row in failures[:20]:
-        error, allowed = (("not finite" if row[k] is None else f"{row[k]:.2g}") for k in ("error", "tolerance"))
-        print(f"FAILED {row['variant']} {row['dtype']}: {row['check']} {row['quantity']}, {row['a']} - {row['b']}")
-        print(f"       expected an error of at most {allowed}, got {error}; {reproduce(row, options.seed)}")
-    if len(failures) > 20:
-        print(f"... and {len(failures) - 20} more; --json lists all")
-    if not rows:
-        print("Nothing was compared: that is a failure.")
-
-
-def _badness(row: Record) -> float:
-    ratio = row["ratio"]
-    return float("inf") if ratio is None or ratio != ratio else ratio
-
-
-def reproduce(row: Record, seed: int) -> str:
-    """The command that makes this comparison again."""
-    pair = [name for name in (row["a"], row["b"]) if name != "complex step"]
-    backends = " ".join(f"--backend {name}" for name in pair)
-    return f"rosetta check --cell {row['cell']} --dtype {row['dtype']} {backends} --seed {seed}"
+    return 0 if equivalence.all_passed(found) else 1
 
 
 def train(options: Namespace) -> int:
+    """Train in every chosen backend; several are compared as well."""
     check_seed(options.seed)
-    chosen = _backends(options)
+    names = _names(options)
     optimizer = studies.optimizer(options.optimizer, options.lr)
-    with console.Stages() as stages, _output(options) as (take, found):
-        for dtype in _dtypes(options):
-            data = datasets.load(options.task, options.reading, dtype)
-            for cell in _cells(options):
-                extra = {"nonlinearity": options.nonlinearity, "bias": not options.no_bias}
-                network = data.network(cell, options.hidden_size, **extra)
-                run = RunSpec(network=network, optimizer=optimizer, epochs=options.epochs, seed=options.seed)
-                for backend in chosen:
-                    advance = stages.stage(f"{cell} {dtype} {backend.name}", options.epochs)
-                    result = run_training(backend, run, data.batch, lambda _, loss, a=advance: a(f"loss {loss:.6f}"))
-                    take(studies.training_record(backend.name, data.task, data.reading, run, result))
+    extra = {"nonlinearity": options.nonlinearity, "bias": not options.no_bias}
+    runs: list[tuple[str, str, RunSpec]] = []
+    for dtype, cell in product(_dtypes(options), _cells(options)):
+        data = datasets.load(options.task, options.reading, dtype)
+        network = data.network(cell, options.hidden_size, **extra)
+        run = RunSpec(network=network, optimizer=optimizer, epochs=options.epochs, seed=options.seed)
+        runs.append((data.task, data.reading, run))
+    with console.Stages() as stages:
+        stream = (record for run in runs for record in studies.train_everywhere(names, *run, stages.stage))
+        found = _collect(options, stream)
     if not options.json:
-        lines = [
-            (r["cell"], r["dtype"], r["backend"], len(r["losses"]), f"{r['losses'][0]:.9g}", f"{r['final_loss']:.9g}")
-            for r in found
-        ]
-        columns = ("cell", "dtype", "backend", "epochs", "first loss", "final loss")
-        title = f"{options.task}, {found[0]['reading']}, {optimizer.name} with lr {optimizer.lr:g}"
-        console.table(title, columns, lines, numeric=columns[3:])
-    return 0
+        summaries.print_training(found)
+        if len(names) > 1:
+            summaries.print_checks(found, options.seed)
+    return 0 if len(names) == 1 or equivalence.all_passed(found) else 1
 
 
 def bench(options: Namespace) -> int:
@@ -168,34 +105,8 @@ def bench(options: Namespace) -> int:
         advance = stages.stage("timings", len(chosen))
         found = _collect(options, benchmark.bench(names, chosen, options.rounds, lambda _: advance()))
     if not options.json:
-        print_bench(found)
+        summaries.print_bench(found)
     return 0
-
-
-def print_bench(found: list[Record]) -> None:
-    """Milliseconds and the ratio to the reference arm, one line a case and arm."""
-    lines = []
-    for record in found:
-        if record["arm"] == record["reference"]:
-            reference = record["seconds"]
-        ratio = benchmark.ratio(record["seconds"], reference)  # pyright: ignore[reportPossiblyUnbound] - it comes first
-        median = benchmark.median(record["seconds"])
-        lines.append(
-            (
-                record["cell"],
-                " ".join(str(record[size]) for size in ("steps", "batch", "input_size", "hidden_size")),
-                record["dtype"],
-                "forward + backward" if record["backward"] else "forward",
-                record["arm"],
-                f"{median * 1e3:.3g}",
-                f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]",
-                f"{record['flops'] / median / 1e9:.3g}",
-                f"{record['first_call']:.2f}",
-            )
-        )
-    columns = ("cell", "T B I H", "dtype", "pass", "arm", "ms", "times reference", "GFLOP/s", "first call, s")
-    console.table("Speed: medians of the rounds, and the 95% interval of the ratio", columns, lines, columns[5:])
-    print("Below 1 is faster than the reference. The A/A arm is the reference once more: its interval is the noise.")
 
 
 def study(options: Namespace) -> int:
@@ -227,9 +138,9 @@ def study(options: Namespace) -> int:
     if options.json:
         sys.stdout.write(final.read_text(encoding="utf-8"))
     else:
-        print_checks(found, options)
+        summaries.print_checks(found, options.seed)
         if timings := [record for record in found if record["kind"] == "bench"]:
-            print_bench(timings)
+            summaries.print_bench(timings)
         print(verdict.sentence)
         print(f"Report: {page}")
     return 0 if verdict.passed else 1

@@ -29,7 +29,7 @@ def complex_step(backend: Backend, spec: ModelSpec, problem: Problem) -> Grads:
             y, final = backend.forward(spec, leaves, x, state)
             leaf[index] = value
             parts = zip((problem.dy, *problem.dstate), (y, *final), strict=True)
-            grad[index] = sum((cotangent * output.imag).sum() for cotangent, output in parts) / STEP
+            grad[index] = sum((cotangent * np.imag(output)).sum() for cotangent, output in parts) / STEP
         return grad
 
     return Grads({k: derivative(leaf) for k, leaf in leaves.items()}, derivative(x), tuple(map(derivative, state)))

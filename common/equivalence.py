@@ -14,7 +14,7 @@ Every row is relative to the largest reference value, and nothing passes for lac
 no element, or met a value that is not finite, has failed, and so has a run without rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, product
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ import numpy as np
 from common.complex_step import complex_step
 from common.contract import Backend, Batch, Grads, Problem, State
 from common.layout import initial_network, initial_parameters
+from common.records import Record
 from common.spec import CELLS, COMPLEX, DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
 from common.training import fit
 
@@ -90,7 +91,7 @@ class Row:
     ratio: float
     passed: bool
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         return {"kind": "check", **asdict(self)}
 
 
@@ -252,9 +253,10 @@ def check(
             on_variant(variant)
 
 
-def all_passed(rows: Sequence[Row]) -> bool:
-    """True if something was compared, and every comparison passed."""
-    return bool(rows) and all(row.passed and row.count > 0 for row in rows)
+def all_passed(records: Iterable[Record]) -> bool:
+    """True if the records hold a comparison, and every comparison passed."""
+    rows = [record for record in records if record["kind"] == "check"]
+    return bool(rows) and all(row["passed"] and row["count"] > 0 for row in rows)
 
 
 def named_loss(readout: str, loss: float, grads: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def cpu_count() -> int:
 
 # One thread a worker: OpenBLAS, OpenMP (PyTorch) and XLA each start a thread a processor, and threads of several
 # processes that spin for the same processors can be a hundred times slower than one alone.
-ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1")
+ONE_THREAD: dict[str, str] = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1")
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from typing import Any, Self
 
 from common.errors import InvalidInput, InvalidType, choice, mismatch
 
-CELLS = ("RNN", "RNNCell", "LSTM", "LSTMCell")
+CELLS: tuple[str, ...] = ("RNN", "RNNCell", "LSTM", "LSTMCell")
 NONLINEARITIES = ("tanh", "relu")
-DTYPES = ("float64", "float32")
+DTYPES: tuple[str, ...] = ("float64", "float32")
 # complex128 serves complex-step differentiation only; a backend that can do it says so in ``Backend.dtypes``.
 COMPLEX = "complex128"
 READOUTS = ("last_step", "last_sequence")

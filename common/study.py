@@ -22,8 +22,8 @@ EPOCHS, HIDDEN_SIZE = 100, 32
 SINE_RUNS = (("windows", "sgd"), ("windows", "adam"), ("article", "sgd"))
 BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM"), ("sine", "medium"), 11
 
-OnDone = Callable[[], None]
-# Called with the name of a stage and its number of parts; gives a call to make after each part.
+OnDone = Callable[..., None]
+# Called with the name of a stage and its number of parts; gives a call to make after each part, perhaps with a note.
 Progress = Callable[[str, int], OnDone]
 
 
@@ -69,13 +69,20 @@ def check(
         done()
 
 
-def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec) -> list[Record]:
-    """One training record a backend, and the check records that compare their curves and predictions."""
+def train_everywhere(
+    names: Sequence[str], task: str, reading: str, run: RunSpec, progress: Progress | None = None
+) -> list[Record]:
+    """One training record a backend, and the check records that compare their curves and predictions.
+
+    ``progress`` gets a stage a backend, and the loss as the note of each epoch.
+    """
     model = run.network.model
     data = datasets.load(task, reading, model.dtype)
     records, curves, ends = [], {}, {}
     for name in names:
-        result = train(registry.load(name), run, data.batch)
+        done = progress(f"{model.label} {model.dtype} {name}", run.epochs) if progress else None
+        on_epoch = (lambda _, loss, done=done: done(f"loss {loss:.6f}")) if done else None
+        result = train(registry.load(name), run, data.batch, on_epoch)
         records.append(training_record(name, task, reading, run, result))
         curves[name] = {f"{reading} {run.optimizer.name} curve": [*result.losses, result.final_loss]}
         ends[name] = {f"{reading} {run.optimizer.name} prediction": result.prediction}
@@ -170,6 +177,7 @@ def study(
     yield from series()
     groups = check_groups(equivalence.variants(cells, dtypes))
     runs = sine_runs([cell for cell in cells if cell in TRAINED_CELLS], dtypes, seed)
+    work: list[tuple[Callable[..., list[Record]], tuple[Any, ...]]]
     work = [(check_records, (names, group, seed)) for group in groups]
     work += [(train_everywhere, (names, *run)) for run in runs]
     if "numpy" in names and "RNN" in cells:

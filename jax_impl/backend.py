@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 import optax
+from jaxlib.version import __version__ as jaxlib_version
 
 from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_run, check_vjp
 from common.layout import Parameters, split_network
@@ -57,14 +57,14 @@ class JaxTrainer:
         model, kind = run.network.model, run.network.readout
         rule = optimizer(run.optimizer)
 
-        def loss(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
             recurrent, out = split_network(params)
             zero = jnp.zeros((model.state_rows, batch.x.shape[1], model.hidden_size), batch.x.dtype)
             y, _ = core(model, recurrent, batch.x, (zero,) * len(model.state_names))
             prediction = readout.forward(out, y, kind)
             return readout.mse(prediction, batch.target), prediction
 
-        def step(params: Any, state: Any, batch: Batch) -> tuple[Any, Any, jax.Array, Any]:
+        def step(params: Any, state: Any, batch: Any) -> tuple[Any, Any, jax.Array, Any]:
             (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params, batch)
             updates, state = rule.update(grads, state, params)
             return optax.apply_updates(params, updates), state, value, grads
@@ -103,8 +103,8 @@ class JaxTrainer:
 class JaxBackend:
     """See ``common.contract.Backend``; ``core`` is our own stack, or an oracle's."""
 
-    cells = frozenset(CELLS)
-    dtypes = frozenset(DTYPES)
+    cells: frozenset[str] = frozenset(CELLS)
+    dtypes: frozenset[str] = frozenset(DTYPES)
 
     def __init__(self, name: str, core: Core, *, oracle: bool):
         self.name, self.oracle, self._core = name, oracle, core
@@ -160,9 +160,7 @@ class JaxBackend:
             outputs, pull_back = jax.vjp(partial(self._core, spec), params, x, state0)
             return outputs, pull_back((dy, dstate))
 
-        function = jax.jit(
-            both if backward else lambda params, x, state0, *_: self._core(spec, params, x, state0)
-        )
+        function = jax.jit(both if backward else lambda params, x, state0, *_: self._core(spec, params, x, state0))
 
         def run() -> None:
             with precision():
@@ -174,7 +172,7 @@ class JaxBackend:
         device = jax.devices()[0]
         return {
             "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
+            "jaxlib": jaxlib_version,
             "optax": optax.__version__,
             "device": f"{device.platform}: {device.device_kind}",
             "x64": "on within every call" + (", and for the process" if jax.config.jax_enable_x64 else ""),  # pyright: ignore

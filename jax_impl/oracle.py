@@ -28,16 +28,14 @@ def step(cell: Any, params: Any, _: Weights, x: jax.Array, state: State) -> Stat
     return carry[::-1] if len(state) == 2 else (carry,)
 
 
-def forward(
-    spec: ModelSpec, params: Mapping[str, jax.Array], x: jax.Array, state0: State
-) -> tuple[jax.Array, State]:
+def forward(spec: ModelSpec, params: Mapping[str, jax.Array], x: jax.Array, state0: State) -> tuple[jax.Array, State]:
     """x (T, B, I) and state0, each (1, B, H) -> y (T, B, H) and the final state.
 
     The cells are stepped one by one; RNN and LSTM go through ``flax.linen.RNN``.
     """
     (suffix,) = layer_suffixes(spec)
     weights = layer_weights(params, suffix)
-    dtypes = {"dtype": x.dtype, "param_dtype": x.dtype}
+    dtypes: dict[str, Any] = {"dtype": x.dtype, "param_dtype": x.dtype}
     state0 = tuple(part[0] for part in state0)
     if spec.is_lstm:
         kind = nn.LSTMCell if spec.is_cell else nn.OptimizedLSTMCell
@@ -51,9 +49,9 @@ def forward(
     if spec.is_cell:
         y, state = unroll(partial(step, cell, tree), weights, x, state0)
     else:
-        carry, y = nn.RNN(cell, time_major=True, return_carry=True).apply(
-            {"params": {"cell": tree}}, x, initial_carry=state0[::-1] if spec.is_lstm else state0[0]
-        )
+        recurrent: Any = nn.RNN(cell, time_major=True, return_carry=True)
+        carry = state0[::-1] if spec.is_lstm else state0[0]
+        carry, y = recurrent.apply({"params": {"cell": tree}}, x, initial_carry=carry)
         state = carry[::-1] if spec.is_lstm else (carry,)
     return y, tuple(part[None] for part in state)
 

@@ -40,9 +40,7 @@ def layer(spec: ModelSpec) -> Callable[..., tuple[jax.Array, Any]]:
             return partial(unroll, lstm_cell.step)
 
 
-def forward(
-    spec: ModelSpec, params: Mapping[str, jax.Array], x: jax.Array, state0: State
-) -> tuple[jax.Array, State]:
+def forward(spec: ModelSpec, params: Mapping[str, jax.Array], x: jax.Array, state0: State) -> tuple[jax.Array, State]:
     """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, H) and the final state."""
     run, finals = layer(spec), []
     for row, suffix in enumerate(layer_suffixes(spec)):

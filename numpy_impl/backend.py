@@ -63,8 +63,8 @@ class NumpyBackend:
 
     name = "numpy"
     oracle = False
-    cells = frozenset(CELLS)
-    dtypes = frozenset({*DTYPES, COMPLEX})
+    cells: frozenset[str] = frozenset(CELLS)
+    dtypes: frozenset[str] = frozenset({*DTYPES, COMPLEX})
     _forward = staticmethod(stack.forward)
     _backward = staticmethod(stack.backward)
 

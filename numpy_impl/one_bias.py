@@ -92,7 +92,7 @@ class OneBiasBackend(NumpyBackend):
     """See ``common.contract.Backend``; the gradient of the one bias is given for both."""
 
     name = "one-bias"
-    cells = frozenset({"RNN", "RNNCell"})
+    cells: frozenset[str] = frozenset({"RNN", "RNNCell"})
 
     def _forward(self, spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State) -> tuple[Any, ...]:
         return forward(spec, to_own(spec, params), x, state0)

@@ -104,7 +104,9 @@ def found_by(mutant: Backend, cell: str) -> set[str]:
     """The checks in which the mutant fails, over a given and a zero initial state."""
     spec = ModelSpec(cell=cell, input_size=equivalence.I, hidden_size=equivalence.H)
     variants = [equivalence.Variant(spec, given_state) for given_state in (True, False)]
-    rows = [row for row in equivalence.check([registry.load("numpy"), mutant], variants, 0) if "mutant" in (row.a, row.b)]
+    rows = [
+        row for row in equivalence.check([registry.load("numpy"), mutant], variants, 0) if "mutant" in (row.a, row.b)
+    ]
     assert {row.check for row in rows} >= ALL - {"complex step"}
     return {row.check for row in rows if not row.passed}
 
@@ -114,7 +116,9 @@ def test_bug_is_caught(bug: Bug, plant: Callable[[str, str, str], Backend]) -> N
     assert found_by(plant(bug.file, bug.old, bug.new), bug.cell) == bug.caught_by
 
 
-@pytest.mark.parametrize("bug", {(bug.file, bug.cell): bug for bug in BUGS}.values(), ids=lambda bug: f"{bug.file} {bug.cell}")
+@pytest.mark.parametrize(
+    "bug", {(bug.file, bug.cell): bug for bug in BUGS}.values(), ids=lambda bug: f"{bug.file} {bug.cell}"
+)
 def test_copy_without_a_bug_passes(bug: Bug, plant: Callable[[str, str, str], Backend]) -> None:
     """The control: the copy alone is not what the harness objects to."""
     assert found_by(plant(bug.file, bug.old, bug.old), bug.cell) == set()

@@ -116,8 +116,8 @@ class TorchTrainer:
 class TorchBackend:
     """See ``common.contract.Backend``; ``core`` is our own stack, or an oracle's."""
 
-    cells = frozenset(CELLS)
-    dtypes = frozenset(DTYPES)
+    cells: frozenset[str] = frozenset(CELLS)
+    dtypes: frozenset[str] = frozenset(DTYPES)
 
     def __init__(self, name: str, core: Core, *, oracle: bool):
         self.name, self.oracle, self._core = name, oracle, core

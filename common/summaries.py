@@ -1,0 +1,81 @@
+"""The tables that the commands print: what was compared, and what it took."""
+
+from common import bench, console
+from common.records import Record
+
+SHOWN_FAILURES = 20
+
+
+def print_checks(found: list[Record], seed: int) -> None:
+    """One line a cell and dtype, then every comparison that failed."""
+    rows = [record for record in found if record["kind"] == "check"]
+    lines = []
+    for cell, dtype in dict.fromkeys((row["cell"], row["dtype"]) for row in rows):
+        group = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
+        failed = sum(not row["passed"] for row in group)
+        worst = max(group, key=_badness)
+        where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']})"
+        lines.append(
+            (cell, dtype, len(group), f"{_badness(worst):.2g}", where, f"{failed} FAILED" if failed else "passed")
+        )
+    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "where", "verdict")
+    console.table("Equivalence", columns, lines, numeric=columns[2:4])
+    failures = [row for row in rows if not row["passed"]]
+    for row in failures[:SHOWN_FAILURES]:
+        error, allowed = (("not finite" if row[k] is None else f"{row[k]:.2g}") for k in ("error", "tolerance"))
+        print(f"FAILED {row['variant']} {row['dtype']}: {row['check']} {row['quantity']}, {row['a']} - {row['b']}")
+        print(f"       expected an error of at most {allowed}, got {error}; {reproduce(row, seed)}")
+    if len(failures) > SHOWN_FAILURES:
+        print(f"... and {len(failures) - SHOWN_FAILURES} more; --json lists all")
+    if not rows:
+        print("Nothing was compared: that is a failure.")
+
+
+def _badness(row: Record) -> float:
+    ratio = row["ratio"]
+    return float("inf") if ratio is None or ratio != ratio else ratio
+
+
+def reproduce(row: Record, seed: int) -> str:
+    """The command that makes this comparison again."""
+    pair = [name for name in (row["a"], row["b"]) if name != "complex step"]
+    backends = " ".join(f"--backend {name}" for name in pair)
+    return f"rosetta check --cell {row['cell']} --dtype {row['dtype']} {backends} --seed {seed}"
+
+
+def print_training(found: list[Record]) -> None:
+    """One line a training run."""
+    runs = [record for record in found if record["kind"] == "training"]
+    lines = [
+        (r["cell"], r["dtype"], r["backend"], len(r["losses"]), f"{r['losses'][0]:.9g}", f"{r['final_loss']:.9g}")
+        for r in runs
+    ]
+    columns = ("cell", "dtype", "backend", "epochs", "first loss", "final loss")
+    title = "{task}, {reading}, {optimizer} with lr {lr:g}".format(**runs[0])
+    console.table(title, columns, lines, numeric=columns[3:])
+
+
+def print_bench(found: list[Record]) -> None:
+    """Milliseconds and the ratio to the reference arm, one line a case and arm."""
+    lines, reference = [], []
+    for record in found:
+        if record["arm"] == record["reference"]:  # it comes first in its case
+            reference = record["seconds"]
+        ratio = bench.ratio(record["seconds"], reference)
+        median = bench.median(record["seconds"])
+        lines.append(
+            (
+                record["cell"],
+                " ".join(str(record[size]) for size in ("steps", "batch", "input_size", "hidden_size")),
+                record["dtype"],
+                "forward + backward" if record["backward"] else "forward",
+                record["arm"],
+                f"{median * 1e3:.3g}",
+                f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]",
+                f"{record['flops'] / median / 1e9:.3g}",
+                f"{record['first_call']:.2f}",
+            )
+        )
+    columns = ("cell", "T B I H", "dtype", "pass", "arm", "ms", "times reference", "GFLOP/s", "first call, s")
+    console.table("Speed: medians of the rounds, and the 95% interval of the ratio", columns, lines, columns[5:])
+    print("Below 1 is faster than the reference. The A/A arm is the reference once more: its interval is the noise.")

@@ -1,0 +1,90 @@
+"""The arithmetic of ratios, and one small benchmark in its real processes. Nothing here depends on how fast anything is."""
+
+import os
+
+import pytest
+
+from common import bench
+from common.bench import Case, arms_for, cases, ratio
+from common.errors import InvalidInput
+
+CASE = Case(cell="LSTM", steps=4, batch=3, input_size=2, hidden_size=5, backward=True)
+
+
+def test_ratio_is_taken_round_by_round() -> None:
+    """A machine that slows down tenfold half-way changes no ratio; the ratio of medians would be off."""
+    reference = [1.0] * 5 + [10.0] * 6
+    seconds = [2.0] * 5 + [20.0] * 6
+    assert ratio(seconds, reference) == (2.0, 2.0, 2.0)
+    assert ratio(reference, seconds) == (0.5, 0.5, 0.5)
+    assert ratio([3.0, 1.0, 8.0], [1.0, 1.0, 2.0]).median == 3.0
+
+
+@pytest.mark.parametrize(("count", "rank"), [(5, 0), (6, 0), (9, 1), (11, 1), (15, 3), (25, 7)])
+def test_interval_of_the_median(count: int, rank: int) -> None:
+    """The ranks of the 95% interval in tables of the sign test: from the (rank + 1)-th smallest to the mirror image."""
+    seconds = [float(value) for value in range(count, 0, -1)]
+    found = ratio(seconds, [1.0] * count)
+    assert (found.low, found.high) == (1.0 + rank, float(count - rank))
+    assert found.median == (count + 1) / 2
+
+
+def test_ratio_needs_a_round() -> None:
+    with pytest.raises(InvalidInput, match="rounds: expected at least 1, got 0"):
+        ratio([], [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "backward", "flops"),
+    [("LSTM", True, 24 * 4 * 3 * 5 * 7), ("LSTM", False, 8 * 4 * 3 * 5 * 7), ("RNN", True, 6 * 4 * 3 * 5 * 7)],
+)
+def test_flops(cell: str, backward: bool, flops: int) -> None:
+    sizes = {"steps": 4, "batch": 3, "input_size": 2, "hidden_size": 5}
+    assert Case(cell=cell, backward=backward, **sizes).flops() == flops
+
+
+def test_the_reference_runs_twice() -> None:
+    both = arms_for(["numpy", "torch.nn", "flax"])
+    assert both[0] == ("torch.nn", "torch.nn")
+    assert both[-1] == ("torch.nn", "torch.nn (A/A)")
+    assert sorted(label for _, label in both) == ["flax", "numpy", "torch.nn", "torch.nn (A/A)"]
+    assert arms_for(["numpy"]) == [("numpy", "numpy"), ("numpy", "numpy (A/A)")]
+
+
+def test_cases_are_the_product() -> None:
+    found = cases(["RNN", "LSTM"], ["one", "sine"], ["float32"], seed=3)
+    assert len(set(found)) == 2 * 2 * 2
+    assert {(case.steps, case.batch, case.input_size, case.hidden_size) for case in found} == {
+        bench.SIZES["one"],
+        bench.SIZES["sine"],
+    }
+    assert {case.seed for case in found} == {3}
+
+
+def test_a_small_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ROUND_SECONDS", 1e-4)
+    for name in bench.DROPPED_VARIABLES:
+        monkeypatch.setitem(os.environ, name, "Haswell" if "CORETYPE" in name else "1024")
+    seen: list[Case] = []
+    records = list(bench.bench(["numpy", "torch.nn"], [CASE], 3, seen.append))
+    assert [record["arm"] for record in records] == ["torch.nn", "numpy", "torch.nn (A/A)"]
+    assert seen == [CASE]
+    for record in records:
+        assert record["reference"] == "torch.nn"
+        assert len(record["seconds"]) == 3
+        assert min(*record["seconds"], record["first_call"]) > 0
+        assert record["flops"] == CASE.flops()
+    numpy = records[1]["environment"]
+    assert not set(bench.DROPPED_VARIABLES) & set(numpy["variables"])
+    assert numpy["blas"]["architecture"]
+    assert records[0]["environment"]["torch"]
+
+
+def test_a_cell_that_a_backend_lacks_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"cells of backend one-bias: expected \['RNN', 'RNNCell'\], got \['LSTM'\]"):
+        list(bench.bench(["one-bias"], [CASE], 1))
+
+
+def test_a_worker_that_dies_is_an_error() -> None:
+    with bench.Arm("no.such.backend", "broken") as arm, pytest.raises(RuntimeError, match="worker of broken ended"):
+        arm.ask({"run": 1})

@@ -1,0 +1,230 @@
+"""Specifications refuse what they cannot mean, by name; the neutral layout is torch's, value for value."""
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common import layout
+from common.errors import InvalidInput, InvalidType
+from common.layout import GATES, RECURRENT, Parameters, initial_network, initial_parameters, parameter_shapes
+from common.spec import CELLS, DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+
+I, H, O = 3, 7, 2
+SPEC = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
+VALID: dict[type, dict[str, Any]] = {
+    ModelSpec: {"cell": "RNN", "input_size": I, "hidden_size": H},
+    OptimizerSpec: {"name": "adam", "lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-8},
+    NetworkSpec: {"model": SPEC, "readout_size": O},
+    RunSpec: {"network": NetworkSpec(model=SPEC, readout_size=O), "optimizer": OptimizerSpec()},
+}
+every_cell = pytest.mark.parametrize("cell", CELLS)
+every_layer = pytest.mark.parametrize("spec", [SPEC, ModelSpec(cell="LSTM", input_size=I, hidden_size=H, bias=False)])
+
+NAN, INF = float("nan"), float("inf")
+CELL_NAMES, NUMBER, INTERVAL = "RNN, RNNCell, LSTM, LSTMCell", "a finite number above 0", "two numbers in [0, 1)"
+# The class, the argument, the values that it refuses, the exception, and what the message says was expected.
+REFUSALS = [
+    (ModelSpec, "cell", ["GRU", "rnn", "", None], InvalidInput, f"one of {CELL_NAMES}"),
+    (ModelSpec, "input_size", [0, -3], InvalidInput, "at least 1"),
+    (ModelSpec, "input_size", [3.0, True, "3", None], InvalidType, "an int"),
+    (ModelSpec, "hidden_size", [0, -7], InvalidInput, "at least 1"),
+    (ModelSpec, "hidden_size", [7.0, True, "7", None], InvalidType, "an int"),
+    (ModelSpec, "nonlinearity", ["sigmoid", "Tanh", None], InvalidInput, "one of tanh, relu"),
+    (ModelSpec, "bias", [0, 1, None, "no"], InvalidType, "a bool"),
+    (ModelSpec, "dtype", ["float16", "double", None], InvalidInput, "one of float64, float32, complex128"),
+    (ModelSpec, "num_layers", [0, 2], InvalidInput, "1"),
+    (ModelSpec, "dropout", [0.5, -1.0], InvalidInput, "0.0"),
+    (ModelSpec, "bidirectional", [True, None], InvalidInput, "False"),
+    (ModelSpec, "proj_size", [4, None], InvalidInput, "0"),
+    (OptimizerSpec, "name", ["rmsprop", "SGD", None], InvalidInput, "one of sgd, adam"),
+    (OptimizerSpec, "lr", [0, 0.0, -0.1, NAN, INF], InvalidInput, NUMBER),
+    (OptimizerSpec, "lr", [True, "0.1", None], InvalidType, "a number"),
+    (OptimizerSpec, "eps", [0.0, -1e-8, NAN, INF], InvalidInput, NUMBER),
+    (OptimizerSpec, "eps", [True, "1e-8", None], InvalidType, "a number"),
+    (OptimizerSpec, "betas", [(0.9,), (0.9, 0.9, 0.9), (1.0, 0.9), (0.9, -0.1), (NAN, 0.9)], InvalidInput, INTERVAL),
+    (NetworkSpec, "model", [None, "RNN"], InvalidType, "a ModelSpec"),
+    (NetworkSpec, "readout_size", [0, -1], InvalidInput, "at least 1"),
+    (NetworkSpec, "readout_size", [1.0, True], InvalidType, "an int"),
+    (NetworkSpec, "readout", ["first_step", None], InvalidInput, "one of last_step, last_sequence"),
+    (RunSpec, "epochs", [0, -1], InvalidInput, "at least 1"),
+    (RunSpec, "epochs", [1.5, True, None], InvalidType, "an int"),
+    (RunSpec, "seed", [-1], InvalidInput, "at least 0"),
+    (RunSpec, "seed", [0.5, True, None], InvalidType, "an int"),
+]
+TABLE = [(kind, name, value, error, text) for kind, name, values, error, text in REFUSALS for value in values]
+# The argument as the message names it, where that is another word.
+SAID = {(OptimizerSpec, "name"): "optimizer"}
+
+
+def check_refused(kind: type, changes: dict[str, Any], error: type[Exception], name: str, expected: str) -> None:
+    value = changes[name]
+    with pytest.raises(error) as caught:
+        kind(**(VALID[kind] | changes))
+    shown = type(value).__name__ if error is InvalidType else repr(value) if "one of" in expected else value
+    said = SAID.get((kind, name), name)
+    assert str(caught.value).partition(";")[0] == f"{said}: expected {expected}, got {shown}"
+
+
+@pytest.mark.parametrize(("kind", "name", "value", "error", "expected"), TABLE)
+def test_a_wrong_argument_is_refused(kind, name, value, error, expected) -> None:
+    kind(**VALID[kind])
+    check_refused(kind, {name: value}, error, name, expected)
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "LSTMCell"])
+def test_an_lstm_has_no_relu(cell: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^nonlinearity: expected 'tanh' for {cell}, got 'relu'$"):
+        ModelSpec(cell=cell, input_size=I, hidden_size=H, nonlinearity="relu")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(ModelSpec, "hidden_size"), (OptimizerSpec, "lr"), (RunSpec, "seed")])
+def test_specifications_are_values(kind: type, name: str) -> None:
+    spec = kind(**VALID[kind])
+    assert spec == kind(**VALID[kind])
+    assert hash(spec) == hash(kind(**VALID[kind]))
+    with pytest.raises(FrozenInstanceError):
+        setattr(spec, name, 1)
+
+
+def test_with_dtype_changes_the_dtype_alone() -> None:
+    spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H, nonlinearity="relu", bias=False)
+    options = {"nonlinearity": "relu", "bias": False, "dtype": "float32"}
+    assert spec.with_dtype("float32") == ModelSpec(cell="RNN", input_size=I, hidden_size=H, **options)  # pyright: ignore
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@every_cell
+def test_names_shapes_and_their_order_are_torchs(cell: str, bias: bool) -> None:
+    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, bias=bias)
+    state = getattr(torch.nn, cell)(I, H, bias=bias).state_dict()
+    expected = [(name, tuple(value.shape)) for name, value in state.items()]
+    assert list(parameter_shapes(spec).items()) == expected
+    assert [(name, value.shape) for name, value in initial_parameters(spec, 0).items()] == expected
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "LSTMCell"])
+def test_the_order_of_gates_is_torchs(cell: str) -> None:
+    """Zero weights, so that the bias alone sets the gates, each to a value of its own."""
+    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H)
+    a = dict(zip("ifgo", torch.tensor([0.3, -0.8, 1.2, -0.2], dtype=torch.float64), strict=True))
+    module = getattr(torch.nn, cell)(I, H, dtype=torch.float64)
+    values = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in parameter_shapes(spec).items()}
+    values[next(name for name in values if name.startswith("bias_ih"))] = torch.cat([a[gate].repeat(H) for gate in GATES])
+    module.load_state_dict(values)
+    x, c0 = torch.ones(1, I, dtype=torch.float64), torch.full((1, H), 0.7, dtype=torch.float64)
+    with torch.no_grad():
+        result = module(x, (torch.zeros_like(c0), c0))
+    h, c = result if spec.is_cell else result[1]
+    wanted = torch.sigmoid(a["f"]) * 0.7 + torch.sigmoid(a["i"]) * torch.tanh(a["g"])
+    assert torch.allclose(c, wanted, rtol=1e-14, atol=0)
+    assert torch.allclose(h, torch.sigmoid(a["o"]) * torch.tanh(wanted), rtol=1e-14, atol=0)
+
+
+def check_uniform(params: Parameters, bound: float) -> None:
+    for name, value in params.items():
+        assert -bound <= value.min() < -0.95 * bound, name
+        assert 0.95 * bound < value.max() <= bound, name
+        assert abs(value.mean()) < 4 * bound / np.sqrt(3 * value.size), name
+
+
+@every_cell
+def test_initial_values_fill_the_bound_of_torch(cell: str) -> None:
+    spec = ModelSpec(cell=cell, input_size=2, hidden_size=400)
+    check_uniform(initial_parameters(spec, 0), 400**-0.5)
+    check_uniform(initial_network(NetworkSpec(model=spec, readout_size=150), 0) | {"readout.bias": np.array([-1, 1]) / 20}, 1 / 20)
+    module = getattr(torch.nn, cell)(2, 400)
+    for name, value in module.state_dict().items():
+        assert 0.95 / 20 < value.abs().max() <= 1 / 20, name
+
+
+@every_cell
+def test_the_seed_decides_every_value(cell: str) -> None:
+    network = NetworkSpec(model=ModelSpec(cell=cell, input_size=I, hidden_size=H), readout_size=O)
+    first, again, other = (initial_network(network, seed) for seed in (5, 5, 6))
+    assert list(first) == list(layout.network_shapes(network))
+    for name, value in first.items():
+        assert np.array_equal(value, again[name]), name
+        assert not np.isin(value, other[name]).any(), name
+    drawn = np.concatenate([value.ravel() for value in first.values()])
+    assert len(np.unique(drawn)) == drawn.size, "the same numbers for two parameters"
+
+
+@every_cell
+def test_float32_is_float64_rounded(cell: str) -> None:
+    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H)
+    wide, narrow = (initial_parameters(spec.with_dtype(dtype), 3) for dtype in DTYPES)
+    for name, value in wide.items():
+        assert (value.dtype, narrow[name].dtype) == ("float64", "float32")
+        assert np.array_equal(value.astype("float32"), narrow[name]), name
+
+
+@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+def test_a_cell_and_a_layer_share_their_values(cell: str) -> None:
+    layer, step = (initial_parameters(ModelSpec(cell=c, input_size=I, hidden_size=H), 3) for c in (cell, cell + "Cell"))
+    assert [name.removesuffix("_l0") for name in layer] == list(step)
+    assert all(np.array_equal(a, b) for a, b in zip(layer.values(), step.values(), strict=True))
+
+
+@every_layer
+def test_split_and_join_are_inverse(spec: ModelSpec) -> None:
+    params = initial_network(NetworkSpec(model=spec, readout_size=O), 0)
+    recurrent, readout = layout.split_network(params)
+    assert {name: value.shape for name, value in recurrent.items()} == parameter_shapes(spec)
+    assert {name: value.shape for name, value in readout.items()} == {"weight": (O, H), "bias": (O,)}
+    joined = layout.join_network(recurrent, readout)
+    assert list(joined) == list(params)
+    assert all(joined[name] is params[name] for name in params)
+
+
+@every_layer
+def test_weights_and_names_are_inverse(spec: ModelSpec) -> None:
+    params = initial_parameters(spec, 0)
+    (suffix,) = layout.layer_suffixes(spec)
+    weights = layout.layer_weights(params, suffix)
+    assert (weights.bias_ih is None, weights.bias_hh is None) == (not spec.bias,) * 2
+    assert weights.weight_ih.shape[1] == I
+    named = layout.named_weights(weights, suffix)
+    assert list(named) == list(params)
+    assert all(named[name] is params[name] for name in params)
+
+
+def poked(value: np.ndarray, index: tuple[int, ...], number: float) -> np.ndarray:
+    value = value.copy()
+    value[index] = number
+    return value
+
+
+MEANT = "weight_hh_l0, bias_ih_l0, bias_hh_l0"
+FOR_RNN = "RNN(hidden_size=7)"
+# What is done to good parameters (None takes one away), the exception, the message.
+CHANGES = {
+    "missing": ({"bias_hh_l0": None}, InvalidInput, "parameters of RNN: expected {all}, got missing bias_hh_l0"),
+    "extra": ({"weight_hr_l0": lambda _: 0}, InvalidInput, "parameters of RNN: expected {all}, got extra weight_hr_l0"),
+    "misspelt": (
+        {"bias_hh_l0": None, "bias_hh": lambda _: 0},
+        InvalidInput,
+        "parameters of RNN: expected {all}, got missing bias_hh_l0; extra bias_hh",
+    ),
+    "transposed": (
+        {"weight_ih_l0": np.transpose},
+        InvalidInput,
+        "weight_ih_l0: expected (7, 3) for RNN(hidden_size=7), got (3, 7); transposed?",
+    ),
+    "flat": ({"weight_hh_l0": np.ravel}, InvalidInput, "weight_hh_l0: expected (7, 7) for RNN(hidden_size=7), got (49,); an axis too many or too few?"),
+    "short": ({"bias_ih_l0": lambda v: v[:4]}, InvalidInput, "bias_ih_l0: expected (7,) for RNN(hidden_size=7), got (4,)"),
+    "float32": ({"bias_ih_l0": lambda v: v.astype("float32")}, InvalidType, "bias_ih_l0: expected float64 for RNN(hidden_size=7), got float32"),
+    "integer": ({"bias_ih_l0": lambda v: v.astype(int)}, InvalidType, "bias_ih_l0: expected float64 for RNN(hidden_size=7), got int64"),
+    "list": ({"bias_ih_l0": list}, InvalidType, "bias_ih_l0: expected a numpy.ndarray, got list"),
+    "tensor": ({"bias_ih_l0": torch.tensor}, InvalidType, "bias_ih_l0: expected a numpy.ndarray, got Tensor"),
+    "NaN": ({"weight_ih_l0": lambda v: poked(v, (4, 1), NAN)}, InvalidInput, "weight_ih_l0: expected finite values, got nan at index (4, 1)"),
+    "infinity": ({"bias_hh_l0": lambda v: poked(v, (6,), -INF)}, InvalidInput, "bias_hh_l0: expected finite values, got -inf at index (6,)"),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", RECURRENT])
+@pytest.mark.parametrize("change", CHANGES)
+def test_wrong_parameters_are_refused(change: str, prefix: str) -> None:
+    ...
