@@ -24,7 +24,7 @@ from common.registry import load
 # Set on some machines to pin OpenBLAS to older kernels, which would slow down NumPy and nobody else.
 DROPPED_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 REFERENCE = "torch.nn"
-ROUND_SECONDS = 0.03
+ROUND_SECONDS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     backends(study, registry.DEFAULT)
     select(study, CELLS, DTYPES)
     jobs(study)
-    study.add_argument("--rounds", type=int, default=11, help="rounds of the timings (default: 11)")
+    study.add_argument("--rounds", type=int, default=9, help="rounds of the timings (default: 9)")
     study.add_argument("--out", default="reports/latest", help="output folder (default: reports/latest)")
 
     check = verb("check", "compare outputs, gradients and training of all backends")

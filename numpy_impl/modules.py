@@ -61,9 +61,7 @@ class _Module:
         dstate = (zero,) * len(self.spec.state_names) if dstate is None else dstate
         dy = zero if dy is None else dy
         check_vjp(self.spec, x, dy, dstate)
-        grads, dx, dstate0 = stack.backward(self.spec, params, tapes, dy, dstate)
-        # The two biases have one gradient; copied, each can be scaled in place.
-        self.grads = {name: grads[name].copy() for name in params}
+        self.grads, dx, dstate0 = stack.backward(self.spec, params, tapes, dy, dstate)
         return dx, face_state(self.spec, dstate0)
 
 

@@ -104,7 +104,7 @@ class OneBiasBackend(NumpyBackend):
         grads = to_neutral(spec, own)
         suffix = layer_suffixes(spec)[0]
         if spec.bias:
-            grads["bias_hh" + suffix] = grads["bias_ih" + suffix]
+            grads["bias_hh" + suffix] = grads["bias_ih" + suffix].copy()
         return grads, dx, dstate0
 
     def trainer(self, run: RunSpec, params: Parameters) -> OneBiasTrainer:

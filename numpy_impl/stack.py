@@ -50,6 +50,8 @@ def backward(
     grads, initials = {}, []
     for row, suffix in reversed(list(enumerate(layer_suffixes(spec)))):
         dw, dy, dinitial = back(layer_weights(params, suffix), tapes[row], dy, tuple(part[row] for part in dstate))
+        if dw.bias_hh is not None:  # the two biases have one gradient; each gets its own array, to be changed in place
+            dw = dw._replace(bias_hh=dw.bias_hh.copy())
         grads |= named_weights(dw, suffix)
         initials.append(dinitial)
     return grads, dy, tuple(np.stack(parts[::-1]) for parts in zip(*initials, strict=True))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from common.equivalence import CHECKS
 from common.registry import BUILTIN
 
 from . import plots
@@ -13,13 +14,7 @@ from .svg import HEAT_COLOURS
 from .verdict import ONE_BIAS, ORACLE, Record, between_backends, failed, implementations, names, of_kind, used, worst
 
 SHOWN_FAILURES = 200
-LADDER = (
-    "1. Complex step: the gradients written by hand against the complex-step derivative of the same forward pass.",
-    "2. Forward: outputs y and final states h_n, c_n.",
-    "3. Gradient: of every parameter, of x and of the initial states, for random gradients of outputs and final states.",
-    "4. Loss: a linear readout and the mean squared error on top, and the gradients of that loss.",
-    "5. Training: the loss at every step and the parameters at the end. The sine wave is trained in the same way.",
-)
+LADDER = tuple(f"{number}. {name}: {text}." for number, (name, text) in enumerate(CHECKS.items(), start=1))
 
 
 def verdict_section(records: Sequence[Record]) -> Section:

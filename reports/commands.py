@@ -4,11 +4,13 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from common.equivalence import CHECKS
+from common.datasets import TASKS
 from common.spec import CELLS, DTYPES
 from common.study import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
 
 from .verdict import ORACLE, Record, names, of_kind
+
+TRAINED_WITH = ("task", "reading", "optimizer", "lr", "hidden_size", "seed")
 
 
 def seed_of(records: Sequence[Record]) -> int:
@@ -33,7 +35,7 @@ def check_command(rows: Sequence[Record], seed: int, backends: Sequence[str] = (
 def row_command(row: Record, seed: int) -> str:
     """The shortest run that holds one comparison."""
     backends = [name for name in (row["a"], row["b"]) if name != ORACLE]
-    if row["check"] in CHECKS:
+    if row["check"] not in TASKS:
         return check_command([row], seed, backends)
     reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
     words = ["rosetta", "train", row["check"], "--reading", reading, "--cell", row["cell"], "--optimizer", optimizer]
@@ -41,10 +43,18 @@ def row_command(row: Record, seed: int) -> str:
     return shlex.join([*words, "--seed", str(seed)])
 
 
-def train_command(run: Record, backends: Sequence[str] = ()) -> str:
-    """``rosetta train`` for a training record; sizes and rates are named where they are not the study's own."""
-    words = ["rosetta", "train", run["task"], "--reading", run["reading"], "--cell", run["cell"]]
-    words += ["--optimizer", run["optimizer"], "--dtype", run["dtype"]]
+def train_commands(found: Sequence[Record]) -> tuple[str, ...]:
+    """``rosetta train`` for training records: a command for every reading and optimiser, with all that it trained."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in found:
+        groups.setdefault((*(record[key] for key in TRAINED_WITH), len(record["losses"])), []).append(record)
+    return tuple(_train_command(members) for members in groups.values())
+
+
+def _train_command(members: Sequence[Record]) -> str:
+    """Sizes and rates are named where they are not the study's own."""
+    run = members[0]
+    words = ["rosetta", "train", run["task"], "--reading", run["reading"], "--optimizer", run["optimizer"]]
     usual = OPTIMIZERS.get(run["optimizer"])
     if usual is None or run["lr"] != usual.lr:
         words += ["--lr", str(run["lr"])]
@@ -52,5 +62,6 @@ def train_command(run: Record, backends: Sequence[str] = ()) -> str:
         words += ["--epochs", str(len(run["losses"]))]
     if run["hidden_size"] != HIDDEN_SIZE:
         words += ["--hidden-size", str(run["hidden_size"])]
-    words += [word for name in backends for word in ("--backend", name)]
+    for flag, key in (("--cell", "cell"), ("--dtype", "dtype"), ("--backend", "backend")):
+        words += [word for name in names(members, key) for word in (flag, name)]
     return shlex.join([*words, "--seed", str(run["seed"])])

@@ -52,10 +52,14 @@ class Section(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Everything that a template needs. ``missing`` says, part by part, what the records do not hold."""
+    """Everything that a template needs.
+
+    ``origin`` is the command that made the records and the versions it ran with; ``missing`` names what they do not
+    hold, with the command that would supply it.
+    """
 
     title: str
     verdict: Verdict
-    origin: str
-    missing: tuple[str, ...]
+    origin: tuple[str, str]
+    missing: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]

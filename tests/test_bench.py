@@ -1,4 +1,4 @@
-"""The arithmetic of ratios, and one small benchmark in its real processes. Nothing here depends on how fast anything is."""
+"""The arithmetic of ratios, and one small benchmark in its real processes. Nothing depends on how fast anything is."""
 
 import os
 

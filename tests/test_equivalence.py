@@ -63,7 +63,7 @@ def test_sizes_are_distinct_and_states_nonzero() -> None:
     assert equivalence.problem(VARIANT._replace(given_state=False), seed=0).state0 is None
 
 
-@pytest.mark.parametrize("cell", study.TRAINED_CELLS)
+@pytest.mark.parametrize("cell", ["RNN", "RNNCell", "LSTM"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) -> None:
     runs = study.sine_runs([cell], ["float64"], seed=0)

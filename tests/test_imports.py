@@ -45,7 +45,9 @@ def test_rosetta_help_needs_numpy_alone() -> None:
     assert "numpy_impl" in loaded_by(hidden + "import numpy_impl")
 
 
-@pytest.mark.parametrize(("house", "framework"), [("jax_impl", "jax"), ("torch_impl", "torch"), ("numpy_impl", "numpy")])
+@pytest.mark.parametrize(
+    ("house", "framework"), [("jax_impl", "jax"), ("torch_impl", "torch"), ("numpy_impl", "numpy")]
+)
 def test_each_house_loads_its_framework_alone(house: str, framework: str) -> None:
     code = f"import {house}, {house}.backend"
     if house != "numpy_impl":

@@ -55,23 +55,28 @@ REFUSALS = [
     (RunSpec, "seed", [0.5, True, None], InvalidType, "an int"),
 ]
 TABLE = [(kind, name, value, error, text) for kind, name, values, error, text in REFUSALS for value in values]
-# The argument as the message names it, where that is another word.
-SAID = {(OptimizerSpec, "name"): "optimizer"}
-
-
-def check_refused(kind: type, changes: dict[str, Any], error: type[Exception], name: str, expected: str) -> None:
-    value = changes[name]
-    with pytest.raises(error) as caught:
-        kind(**(VALID[kind] | changes))
-    shown = type(value).__name__ if error is InvalidType else repr(value) if "one of" in expected else value
-    said = SAID.get((kind, name), name)
-    assert str(caught.value).partition(";")[0] == f"{said}: expected {expected}, got {shown}"
 
 
 @pytest.mark.parametrize(("kind", "name", "value", "error", "expected"), TABLE)
 def test_a_wrong_argument_is_refused(kind, name, value, error, expected) -> None:
     kind(**VALID[kind])
-    check_refused(kind, {name: value}, error, name, expected)
+    with pytest.raises(error) as caught:
+        kind(**(VALID[kind] | {name: value}))
+    shown = type(value).__name__ if error is InvalidType else repr(value) if "one of" in expected else value
+    said = "optimizer" if kind is OptimizerSpec and name == "name" else name
+    assert str(caught.value).partition(";")[0] == f"{said}: expected {expected}, got {shown}"
+
+
+# What slips through, or ends in an error of Python's own; strict, so that the mark goes when the check comes.
+UNCHECKED = [(OptimizerSpec, "betas", 0.9), (OptimizerSpec, "betas", ("a", "b")), (RunSpec, "network", SPEC)]
+UNCHECKED += [(RunSpec, "optimizer", "sgd"), (ModelSpec, "num_layers", True), (ModelSpec, "bidirectional", 0)]
+
+
+@pytest.mark.xfail(reason="common/spec.py does not check the type of these", strict=True)
+@pytest.mark.parametrize(("kind", "name", "value"), UNCHECKED)
+def test_a_wrong_type_is_refused(kind, name, value) -> None:
+    with pytest.raises((InvalidInput, InvalidType), match=f"^{name}: expected .*, got "):
+        kind(**(VALID[kind] | {name: value}))
 
 
 @pytest.mark.parametrize("cell", ["LSTM", "LSTMCell"])
@@ -80,19 +85,14 @@ def test_an_lstm_has_no_relu(cell: str) -> None:
         ModelSpec(cell=cell, input_size=I, hidden_size=H, nonlinearity="relu")
 
 
-@pytest.mark.parametrize(("kind", "name"), [(ModelSpec, "hidden_size"), (OptimizerSpec, "lr"), (RunSpec, "seed")])
-def test_specifications_are_values(kind: type, name: str) -> None:
+@pytest.mark.parametrize("kind", VALID)
+def test_specifications_are_values(kind: type) -> None:
     spec = kind(**VALID[kind])
-    assert spec == kind(**VALID[kind])
-    assert hash(spec) == hash(kind(**VALID[kind]))
+    assert len({spec, kind(**VALID[kind])}) == 1
     with pytest.raises(FrozenInstanceError):
-        setattr(spec, name, 1)
-
-
-def test_with_dtype_changes_the_dtype_alone() -> None:
-    spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H, nonlinearity="relu", bias=False)
-    options = {"nonlinearity": "relu", "bias": False, "dtype": "float32"}
-    assert spec.with_dtype("float32") == ModelSpec(cell="RNN", input_size=I, hidden_size=H, **options)  # pyright: ignore
+        setattr(spec, next(iter(VALID[kind])), 1)
+    options = VALID[ModelSpec] | {"nonlinearity": "relu", "bias": False}
+    assert ModelSpec(**options).with_dtype("float32") == ModelSpec(**options, dtype="float32")
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -112,7 +112,8 @@ def test_the_order_of_gates_is_torchs(cell: str) -> None:
     a = dict(zip("ifgo", torch.tensor([0.3, -0.8, 1.2, -0.2], dtype=torch.float64), strict=True))
     module = getattr(torch.nn, cell)(I, H, dtype=torch.float64)
     values = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in parameter_shapes(spec).items()}
-    values[next(name for name in values if name.startswith("bias_ih"))] = torch.cat([a[gate].repeat(H) for gate in GATES])
+    (bias,) = (name for name in values if name.startswith("bias_ih"))
+    values[bias] = torch.cat([a[gate].repeat(H) for gate in GATES])
     module.load_state_dict(values)
     x, c0 = torch.ones(1, I, dtype=torch.float64), torch.full((1, H), 0.7, dtype=torch.float64)
     with torch.no_grad():
@@ -133,8 +134,8 @@ def check_uniform(params: Parameters, bound: float) -> None:
 @every_cell
 def test_initial_values_fill_the_bound_of_torch(cell: str) -> None:
     spec = ModelSpec(cell=cell, input_size=2, hidden_size=400)
-    check_uniform(initial_parameters(spec, 0), 400**-0.5)
-    check_uniform(initial_network(NetworkSpec(model=spec, readout_size=150), 0) | {"readout.bias": np.array([-1, 1]) / 20}, 1 / 20)
+    check_uniform(initial_parameters(spec, 0), 1 / 20)
+    check_uniform(initial_network(NetworkSpec(model=spec, readout_size=150), 0), 1 / 20)
     module = getattr(torch.nn, cell)(2, 400)
     for name, value in module.state_dict().items():
         assert 0.95 / 20 < value.abs().max() <= 1 / 20, name
@@ -157,7 +158,7 @@ def test_float32_is_float64_rounded(cell: str) -> None:
     spec = ModelSpec(cell=cell, input_size=I, hidden_size=H)
     wide, narrow = (initial_parameters(spec.with_dtype(dtype), 3) for dtype in DTYPES)
     for name, value in wide.items():
-        assert (value.dtype, narrow[name].dtype) == ("float64", "float32")
+        assert narrow[name].dtype == "float32"
         assert np.array_equal(value.astype("float32"), narrow[name]), name
 
 
@@ -197,34 +198,52 @@ def poked(value: np.ndarray, index: tuple[int, ...], number: float) -> np.ndarra
     return value
 
 
-MEANT = "weight_hh_l0, bias_ih_l0, bias_hh_l0"
-FOR_RNN = "RNN(hidden_size=7)"
-# What is done to good parameters (None takes one away), the exception, the message.
-CHANGES = {
-    "missing": ({"bias_hh_l0": None}, InvalidInput, "parameters of RNN: expected {all}, got missing bias_hh_l0"),
-    "extra": ({"weight_hr_l0": lambda _: 0}, InvalidInput, "parameters of RNN: expected {all}, got extra weight_hr_l0"),
-    "misspelt": (
-        {"bias_hh_l0": None, "bias_hh": lambda _: 0},
-        InvalidInput,
-        "parameters of RNN: expected {all}, got missing bias_hh_l0; extra bias_hh",
-    ),
-    "transposed": (
-        {"weight_ih_l0": np.transpose},
-        InvalidInput,
-        "weight_ih_l0: expected (7, 3) for RNN(hidden_size=7), got (3, 7); transposed?",
-    ),
-    "flat": ({"weight_hh_l0": np.ravel}, InvalidInput, "weight_hh_l0: expected (7, 7) for RNN(hidden_size=7), got (49,); an axis too many or too few?"),
-    "short": ({"bias_ih_l0": lambda v: v[:4]}, InvalidInput, "bias_ih_l0: expected (7,) for RNN(hidden_size=7), got (4,)"),
-    "float32": ({"bias_ih_l0": lambda v: v.astype("float32")}, InvalidType, "bias_ih_l0: expected float64 for RNN(hidden_size=7), got float32"),
-    "integer": ({"bias_ih_l0": lambda v: v.astype(int)}, InvalidType, "bias_ih_l0: expected float64 for RNN(hidden_size=7), got int64"),
-    "list": ({"bias_ih_l0": list}, InvalidType, "bias_ih_l0: expected a numpy.ndarray, got list"),
-    "tensor": ({"bias_ih_l0": torch.tensor}, InvalidType, "bias_ih_l0: expected a numpy.ndarray, got Tensor"),
-    "NaN": ({"weight_ih_l0": lambda v: poked(v, (4, 1), NAN)}, InvalidInput, "weight_ih_l0: expected finite values, got nan at index (4, 1)"),
-    "infinity": ({"bias_hh_l0": lambda v: poked(v, (6,), -INF)}, InvalidInput, "bias_hh_l0: expected finite values, got -inf at index (6,)"),
-}
+SHAPE, BIAS, DTYPE = (f"{what} for RNN(hidden_size={H})" for what in ("(7, 3)", "(7,)", "float64"))
+ARRAY, FINITE = "a numpy.ndarray", "finite values"
+# What is wrong, with which parameter, the exception, what the message says was expected, got, and the likely cause.
+WRONG_ARRAYS = [
+    (np.transpose, "weight_ih_l0", InvalidInput, SHAPE, "(3, 7); transposed?"),
+    (np.ravel, "weight_ih_l0", InvalidInput, SHAPE, "(21,); an axis too many or too few?"),
+    (lambda v: v[:4], "bias_ih_l0", InvalidInput, BIAS, "(4,)"),
+    (lambda v: v.astype("float32"), "bias_ih_l0", InvalidType, DTYPE, "float32"),
+    (lambda v: v.astype("int64"), "bias_hh_l0", InvalidType, DTYPE, "int64"),
+    (lambda v: v.astype(">f8"), "bias_hh_l0", InvalidType, DTYPE, ">f8"),
+    (torch.tensor, "bias_ih_l0", InvalidType, ARRAY, "Tensor"),
+    (lambda v: poked(v, (4, 1), NAN), "weight_ih_l0", InvalidInput, FINITE, "nan at index (4, 1)"),
+    (lambda v: poked(v, (6,), -INF), "bias_hh_l0", InvalidInput, FINITE, "-inf at index (6,)"),
+]
 
 
-@pytest.mark.parametrize("prefix", ["", RECURRENT])
-@pytest.mark.parametrize("change", CHANGES)
-def test_wrong_parameters_are_refused(change: str, prefix: str) -> None:
-    ...
+@pytest.mark.parametrize(("change", "name", "error", "expected", "got"), WRONG_ARRAYS)
+def test_a_wrong_parameter_is_refused(change, name, error, expected, got) -> None:
+    network = NetworkSpec(model=SPEC, readout_size=O)
+    params, both = initial_parameters(SPEC, 0), initial_network(network, 0)
+    layout.check_parameters(SPEC, params)
+    layout.check_network(network, both)
+    with pytest.raises(error) as caught:
+        layout.check_parameters(SPEC, params | {name: change(params[name])})
+    assert str(caught.value) == f"{name}: expected {expected}, got {got}"
+    with pytest.raises(error) as caught:
+        layout.check_network(network, both | {RECURRENT + name: change(both[RECURRENT + name])})
+    assert str(caught.value) == f"{RECURRENT}{name}: expected {expected}, got {got}"
+
+
+MISSING, EXTRA = "missing bias_hh_l0", "extra weight_hr_l0"
+WRONG_NAMES = [("bias_hh_l0", "", MISSING), ("", "weight_hr_l0", EXTRA), ("bias_hh_l0", "x", f"{MISSING}; extra x")]
+
+
+@pytest.mark.parametrize(("drop", "add", "got"), WRONG_NAMES)
+def test_missing_and_extra_parameters_are_refused(drop: str, add: str, got: str) -> None:
+    params = {name: value for name, value in initial_parameters(SPEC, 0).items() if name != drop}
+    params |= {add: np.zeros(H)} if add else {}
+    with pytest.raises(InvalidType, match=r"^parameters: expected a mapping of names to arrays, got list$"):
+        layout.check_parameters(SPEC, list(params))  # pyright: ignore
+    with pytest.raises(InvalidInput) as caught:
+        layout.check_parameters(SPEC, params)
+    meant = "weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0"
+    assert str(caught.value) == f"parameters of RNN: expected {meant}, got {got}"
+
+
+def test_axes_in_another_order_are_named() -> None:
+    with pytest.raises(InvalidInput, match=r"^x: expected \(2, 3, 4\), got \(3, 2, 4\); axes in another order\?$"):
+        layout.check_array("x", np.zeros((3, 2, 4)), (2, 3, 4), "float64")

@@ -1,0 +1,43 @@
+"""The report put together: its sections in order, and what the records do not hold."""
+
+from collections.abc import Callable, Sequence
+
+from .checks import gradient_section, heat_section, reading_section, verdict_section
+from .commands import seed_of
+from .curves import sine_section, training_section
+from .model import Report, Section
+from .one_bias import one_bias_section
+from .speed import environment_section, speed_section
+from .verdict import Record, of_kind, verdict
+
+# Section, what it is called where it is missing, and what would supply it.
+PARTS: tuple[tuple[Callable[[Sequence[Record]], Section | None], str, str], ...] = (
+    (reading_section, "", ""),
+    (heat_section, "comparisons of implementations", "rosetta check"),
+    (gradient_section, "gradients", "rosetta check"),
+    (sine_section, "the sine wave", "rosetta study"),
+    (training_section, "training", "rosetta study"),
+    (one_bias_section, "one bias against two", "rosetta study"),
+    (speed_section, "timings", "rosetta bench"),
+    (environment_section, "the environment", "rosetta study"),
+)
+
+
+def build(records: Sequence[Record], partial: bool = False) -> Report:
+    """Everything the templates need."""
+    sections, missing = [verdict_section(records)], []
+    for make, name, command in PARTS:
+        if section := make(records):
+            sections.append(section)
+        elif name:
+            missing.append((name, f"{command} --seed {seed_of(records)}"))
+    return Report("RNN Rosetta report", verdict(records, partial), _origin(records), tuple(missing), tuple(sections))
+
+
+def _origin(records: Sequence[Record]) -> tuple[str, str]:
+    """The command that made the records, and the versions it ran with."""
+    header = next(iter(of_kind(records, "header")), None)
+    if header is None:
+        return "", "The records do not say where they come from."
+    versions = f"rnn-rosetta {header.get('version', 'unknown')}, Python {header.get('python', 'unknown')}"
+    return header.get("command", ""), versions

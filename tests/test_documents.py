@@ -1,0 +1,56 @@
+"""What the documents tell a reader to type works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from common.cli import parser
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*_impl/*.md"))
+PYTHON = [(path, code) for path in DOCUMENTS for code in re.findall(r"```python\n(.*?)```", path.read_text(), re.S)]
+SHELL = [
+    line
+    for path in DOCUMENTS
+    for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.S)
+    for line in block.splitlines()
+]
+COMMANDS = [line.partition("#")[0].partition("rosetta ")[2] for line in SHELL if "rosetta " in line.partition("#")[0]]
+TARGETS = [line.split()[1] for line in SHELL if line.startswith("make ")]
+LINKS = [
+    (path, link)
+    for path in DOCUMENTS
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
+    if "://" not in link
+]
+
+
+def test_there_is_something_to_test() -> None:
+    assert {path.parent.name for path, _ in PYTHON} >= {"numpy_impl", "jax_impl", "torch_impl"}
+    assert len(COMMANDS) >= 8
+    assert set(TARGETS) == {"study", "test"}
+    assert len(LINKS) >= 8
+
+
+@pytest.mark.parametrize(
+    ("path", "code"), PYTHON, ids=lambda value: value.parent.name if isinstance(value, Path) else ""
+)
+def test_python_runs(path: Path, code: str) -> None:
+    exec(compile(code, str(path), "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_understood(command: str) -> None:
+    assert parser().parse_args(shlex.split(command)).verb
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_target_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+@pytest.mark.parametrize(("path", "link"), LINKS, ids=lambda value: value.name if isinstance(value, Path) else value)
+def test_link_leads_somewhere(path: Path, link: str) -> None:
+    assert (path.parent / link).exists()
