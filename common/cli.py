@@ -15,6 +15,7 @@ from common.bench import SIZES
 from common.errors import BackendBroken, BackendMissing, Diverged
 from common.records import package_version
 from common.spec import CELLS, DTYPES, NONLINEARITIES, OPTIMIZERS
+from common.study import ROUNDS
 
 NOT_EQUIVALENT, USAGE, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
 
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     backends(study, registry.DEFAULT)
     select(study, CELLS, DTYPES)
     jobs(study)
-    study.add_argument("--rounds", type=int, default=9, help="rounds of the timings (default: 9)")
+    study.add_argument("--rounds", type=int, default=ROUNDS, help=f"of the timings (default: {ROUNDS})")
     study.add_argument("--out", default="reports/latest", help="output folder (default: reports/latest)")
 
     check = verb("check", "compare outputs, gradients and training of all backends")
@@ -135,6 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that vanished
+        print(f"rosetta: {error}", file=sys.stderr)
+        return USAGE
 
 
 if __name__ == "__main__":

@@ -12,22 +12,17 @@ from typing import Any
 from common import bench as benchmark
 from common import console, datasets, equivalence, parallel, records, registry, summaries
 from common import study as studies
-from common.contract import Backend
 from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCut, mismatch
 from common.records import Record
 from common.spec import CELLS, RunSpec, check_seed
 
 
-def _backends(options: Namespace) -> list[Backend]:
-    """The chosen backends, loaded, each once."""
-    names = dict.fromkeys(options.backend or options.default_backends)
-    return [registry.load(name) for name in names]
-
-
 def _names(options: Namespace) -> list[str]:
-    """The names they were chosen by, after making sure that they load."""
-    _backends(options)
-    return list(dict.fromkeys(options.backend or options.default_backends))
+    """The chosen backends, each once, after making sure that they load."""
+    names = list(dict.fromkeys(options.backend or options.default_backends))
+    for name in names:
+        registry.load(name)
+    return names
 
 
 def _cells(options: Namespace) -> tuple[str, ...]:

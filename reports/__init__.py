@@ -1,7 +1,7 @@
 """Documents from records: ``report.html``, one self-contained page, and ``report.md``, its twin without pictures.
 
 A pure function of the records: no clock and no environment, so that the same records give the same bytes. Nothing here
-trains or computes with a framework. ``write`` needs the extra ``report`` (Jinja2, Matplotlib); ``verdict`` needs neither.
+trains. ``write`` needs the extra ``report`` (Jinja2 and Matplotlib); ``verdict`` needs neither.
 """
 
 from pathlib import Path
@@ -15,8 +15,8 @@ __all__ = ["Verdict", "verdict", "write"]
 def write(records: list[dict[str, Any]], folder: Path, *, partial: bool = False) -> Path:
     """Writes ``report.html`` and ``report.md`` into ``folder``, whole or not at all; returns the path of the former.
 
-    ``partial`` says that the records end early, and so does the report. Raises ``InvalidInput`` for a folder that cannot
-    be written.
+    ``partial`` says that the records end early, and so does the report. Raises ``InvalidInput`` for a folder that
+    cannot be written.
     """
     from .render import write
 

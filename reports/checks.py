@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 
 from common.equivalence import CHECKS
 from common.registry import BUILTIN
@@ -14,7 +15,6 @@ from .svg import HEAT_COLOURS
 from .verdict import ONE_BIAS, ORACLE, Record, between_backends, failed, implementations, names, of_kind, used, worst
 
 SHOWN_FAILURES = 200
-LADDER = tuple(f"{number}. {name}: {text}." for number, (name, text) in enumerate(CHECKS.items(), start=1))
 
 
 def verdict_section(records: Sequence[Record]) -> Section:
@@ -23,26 +23,26 @@ def verdict_section(records: Sequence[Record]) -> Section:
     tables = [summary(rows)] if rows else []
     if bad := [row for row in rows if failed(row)]:
         tables.append(failures(bad, seed))
-    commands = (check_command(rows or [], seed),) if rows else ("rosetta check",)
+    commands = (check_command(rows, seed),) if rows else ("rosetta check",)
     return Section("summary", "Summary", (), (), tuple(tables), commands)
 
 
 def summary(rows: Sequence[Record]) -> Table:
     """One row for every cell and dtype, with the worst comparison."""
-    groups = defaultdict(list)
-    for row in rows:
-        groups[row["cell"], row["dtype"]].append(row)
     lines = []
-    for (cell, dtype), members in groups.items():
+    for dtype, cell in product(names(rows, "dtype"), names(rows, "cell")):
+        members = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
+        if not members:
+            continue
         top = worst(members)
         where = f"{top['quantity']} ({top['check']}), {top['variant']}"
         bad = sum(failed(row) for row in members)
         outcome = f"NO, {count(bad)} failed" if bad else "yes"
         lines.append(
-            (cell, dtype, where, pair(top), outcome, count(len(members)), error(top["error"]), fraction(used(top)))
+            (dtype, cell, outcome, count(len(members)), fraction(used(top)), error(top["error"]), where, pair(top))
         )
-    columns = ("Cell", "Dtype", "Worst comparison", "Pair", "Passed", "Comparisons", "Its error", "Error / tolerance")
-    return Table("Every comparison, by cell and dtype", columns, tuple(lines), numbers=5)
+    columns = ("Dtype", "Cell", "Passed", "Comparisons", "Error / tolerance", "Error", "Worst comparison", "Pair")
+    return Table("All comparisons, by dtype and cell", columns, tuple(lines), numbers=range(3, 6))
 
 
 def failures(bad: Sequence[Record], seed: int) -> Table:
@@ -54,17 +54,17 @@ def failures(bad: Sequence[Record], seed: int) -> Table:
             row["dtype"],
             f"{row['quantity']} ({row['check']})",
             pair(row),
-            row_command(row, seed),
             error(row["error"]),
             error(row["tolerance"]),
             fraction(used(row)) if row["count"] else "nothing compared",
+            row_command(row, seed),
         )
         for row in ranked
     )
-    columns = ("Variant", "Dtype", "Quantity", "Pair", "Reproduce", "Error", "Tolerance", "Error / tolerance")
+    columns = ("Variant", "Dtype", "Quantity", "Pair", "Error", "Tolerance", "Error / tolerance", "Reproduce")
     more = len(bad) - len(ranked)
     note = f"The worst {count(len(ranked))}; {count(more)} more failed." if more else ""
-    return Table(f"Comparisons that failed: {count(len(bad))}", columns, lines, note, numbers=5, code=(4,))
+    return Table(f"Comparisons that failed: {count(len(bad))}", columns, lines, note, numbers=range(4, 7), code=(7,))
 
 
 def pair(row: Record) -> str:
@@ -76,20 +76,32 @@ def reading_section(records: Sequence[Record]) -> Section | None:
     rows = of_kind(records, "check")
     if not rows:
         return None
-    backends = implementations(rows)
-    lines = tuple((name, BUILTIN[name].summary if name in BUILTIN else "a third party's") for name in backends)
-    table = Table("The implementations", ("Name", "What it is"), lines, numbers=2)
+    lines = tuple((name, BUILTIN[name].summary if name in BUILTIN else "") for name in implementations(rows))
+    backends = Table("The implementations", ("Name", "What it is"), lines)
     paragraphs = (
-        "Each implementation gets the same weights and the same data, and every pair of them is compared. An oracle is a "
-        "library's own layer: nobody here wrote it.",
-        "Error is the largest |a - b| over all elements. Tolerance is atol + rtol × the largest |a| or |b|. "
-        "A comparison passes while error / tolerance is at most 1.",
-        "The smaller the number, the better: 0.001 means that the two differ by a thousandth of what they may. A loss curve "
-        "is held to its tolerance at every step, relative to the loss there.",
-        "The checks are a ladder, each rung resting on the one before:",
-        *LADDER,
+        "Each implementation gets the same weights and the same data, and every pair of them is compared. An oracle is "
+        "a library's own layer: nobody here wrote it.",
+        "Error is the largest |a - b| over all elements. Tolerance is atol + rtol × the largest |a| or |b|; a loss "
+        "curve is held to it step by step. A comparison passes while error / tolerance is at most 1; 0.001 means that "
+        "the two differ by a thousandth of what they may.",
+        "A variant is a cell with its options. It is given an initial state, or starts from zero.",
     )
-    return Section("reading", "How to read this", paragraphs, (), (table,), ("rosetta doctor",))
+    return Section("reading", "How to read this", paragraphs, (), (_ladder(rows), backends), ("rosetta ls",))
+
+
+def _ladder(rows: Sequence[Record]) -> Table:
+    """The checks, each resting on the one before, and how each came out."""
+    kinds = [*(name for name in CHECKS if any(row["check"] == name for row in rows))]
+    kinds += [name for name in names(rows, "check") if name not in CHECKS]
+    lines = []
+    for name in kinds:
+        members = [row for row in rows if row["check"] == name]
+        bad = sum(failed(row) for row in members)
+        outcome = f"NO, {count(bad)} failed" if bad else "yes"
+        shown = (count(len(members)), fraction(used(worst(members))))
+        lines.append((name, outcome, *shown, CHECKS.get(name, "")))
+    columns = ("Check", "Passed", "Comparisons", "Worst error / tolerance", "What is compared")
+    return Table("The ladder of checks, each resting on the one before", columns, tuple(lines), numbers=range(2, 4))
 
 
 def group_of(row: Record) -> str:
@@ -105,9 +117,9 @@ def heat_section(records: Sequence[Record]) -> Section | None:
     found = names(rows, "cell")
     maps = tuple(_heat_plot([row for row in rows if row["cell"] == cell], cell, i) for i, cell in enumerate(found))
     paragraphs = (
-        "Each square is the worst error / tolerance over all variants of a cell: tanh and relu, with and without bias, "
-        "with and without an initial state. 1 is the limit. Both colour and number tell it; the colour changes with every "
-        "power of ten, and a failed square is framed and marked ✗.",
+        "Each square is the worst error / tolerance over all variants of a cell: tanh and relu, with and without "
+        "bias, with and without an initial state. 1 is the limit. Both colour and number tell it; the colour changes "
+        "with every power of ten, and a failed square is framed and marked ✗.",
     )
     if any(ONE_BIAS in (row["a"], row["b"]) for row in of_kind(records, "check")):
         paragraphs += ("The one-bias cell is apart, in its own section below.",)
@@ -124,16 +136,21 @@ def _heat_plot(rows: Sequence[Record], cell: str, number: int) -> Plot:
         top = worst(members)
         bad = sum(failed(row) for row in members)
         alt = (
-            f"{cell} in {dtype}: {len(pairs)} pairs of implementations by {len(columns)} quantities. The worst error is "
-            f"{fraction(used(top))} of its tolerance: {group_of(top)}, {pair(top)}. "
+            f"{cell} in {dtype}: {len(pairs)} pairs of implementations by {len(columns)} quantities. The worst error "
+            f"is {fraction(used(top))} of its tolerance: {group_of(top)}, {pair(top)}. "
             + (f"{count(bad)} comparisons failed." if bad else "None failed.")
         )
-        svg = plots.heat(f"heat{number}{dtype}", f"{cell}, {dtype}", alt, pairs, columns, cells)
+        svg = plots.heat(f"heat{number}-{len(panels)}", f"{cell}, {dtype}", alt, pairs, columns, cells)
         panels.append(Panel(svg, alt))
         for name in pairs:
             shown = (cells.get((name, column)) for column in columns)
             lines.append((dtype, name, *("–" if c is None else _cell_text(c) for c in shown)))
-    table = Table(f"{cell}: worst error / tolerance", ("Dtype", "Pair", *columns), tuple(lines), numbers=2)
+    table = Table(
+        f"{cell}: worst error / tolerance",
+        ("Dtype", "Pair", *columns),
+        tuple(lines),
+        numbers=range(2, 2 + len(columns)),
+    )
     return Plot(f"{cell}: error over tolerance for every pair and quantity", tuple(panels), heat_legend(), table)
 
 
@@ -175,7 +192,8 @@ def gradient_section(records: Sequence[Record]) -> Section | None:
     for row in [*pairs, *hand]:
         groups[row["cell"], row["quantity"]].append(row)
     lines = []
-    for (cell, quantity), members in groups.items():
+    cells = names([*pairs, *hand], "cell")
+    for (cell, quantity), members in sorted(groups.items(), key=lambda group: cells.index(group[0][0])):
         line = [cell, quantity]
         for kept, kind in ((pairs, False), (hand, True)):
             of_kind_rows = [row for row in members if (row["check"] == "complex step") == kind]
@@ -183,12 +201,18 @@ def gradient_section(records: Sequence[Record]) -> Section | None:
         lines.append(tuple(line))
     by = ", ".join(names(hand, "a"))
     note = f"By hand: {by} against the complex-step derivative of its own forward pass." if hand else ""
-    table = Table("The worst error / max|gradient| of every gradient", tuple(columns), tuple(lines), note, numbers=2)
+    table = Table(
+        "The worst error / max|gradient| of every gradient",
+        tuple(columns),
+        tuple(lines),
+        note,
+        numbers=range(2, len(columns)),
+    )
     paragraphs = (
-        "Two doubles that agree to the last bit or two differ by about 2e-16 of their size, two floats by about 1e-7. Sums "
-        "of many terms, taken in another order, add a small factor.",
-        "The complex step needs no subtraction, so it has no rounding error to speak of: f'(x) = Im f(x + ih) / h with a "
-        "tiny h. It is a reference that shares no code with any backward pass.",
+        "Neighbouring float64 numbers lie about 2e-16 of their size apart, float32 numbers about 1e-7. Sums of many "
+        "terms, taken in another order, differ by a few such steps.",
+        "The complex step needs no subtraction, so it has no rounding error to speak of: f'(x) = Im f(x + ih) / h "
+        "with a tiny h. It is a reference that shares no code with any backward pass.",
     )
     rerun = check_command(pairs or hand, seed_of(records))
     return Section("gradients", "Gradients", paragraphs, (), (table,), (rerun,))

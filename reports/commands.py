@@ -5,10 +5,11 @@ import shlex
 from collections.abc import Sequence
 
 from common.datasets import TASKS
+from common.registry import DEFAULT
 from common.spec import CELLS, DTYPES
 from common.study import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
 
-from .verdict import ORACLE, Record, names, of_kind
+from .verdict import ONE_BIAS, ORACLE, Record, implementations, names, of_kind
 
 TRAINED_WITH = ("task", "reading", "optimizer", "lr", "hidden_size", "seed")
 
@@ -21,25 +22,27 @@ def seed_of(records: Sequence[Record]) -> int:
     return next((record["seed"] for record in records if "seed" in record), 0)
 
 
-def check_command(rows: Sequence[Record], seed: int, backends: Sequence[str] = ()) -> str:
-    """``rosetta check`` for the cells and dtypes of some check records, naming them where they are not all."""
-    words = ["rosetta", "check"]
-    for flag, key, every in (("--cell", "cell", CELLS), ("--dtype", "dtype", DTYPES)):
-        found = names(rows, key)
-        if set(found) != set(every):
+def check_command(rows: Sequence[Record], seed: int) -> str:
+    """The run that makes some check records, naming cells, dtypes and backends where they are not the usual ones."""
+    verb = "study" if any(row["check"] in TASKS for row in rows) else "check"
+    words = ["rosetta", verb]
+    backends = [name for name in implementations(rows) if name != ONE_BIAS]
+    chosen = (names(rows, "cell"), names(rows, "dtype"), backends)
+    for flag, found, usual in zip(("--cell", "--dtype", "--backend"), chosen, (CELLS, DTYPES, DEFAULT), strict=True):
+        if set(found) != set(usual):
             words += [word for name in found for word in (flag, name)]
-    words += [word for name in backends for word in ("--backend", name)]
     return shlex.join([*words, "--seed", str(seed)])
 
 
 def row_command(row: Record, seed: int) -> str:
-    """The shortest run that holds one comparison."""
-    backends = [name for name in (row["a"], row["b"]) if name != ORACLE]
-    if row["check"] not in TASKS:
-        return check_command([row], seed, backends)
-    reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
-    words = ["rosetta", "train", row["check"], "--reading", reading, "--cell", row["cell"], "--optimizer", optimizer]
-    words += ["--dtype", row["dtype"], *(word for name in backends for word in ("--backend", name))]
+    """The shortest run that shows one comparison."""
+    if row["check"] in TASKS:
+        reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
+        words = ["rosetta", "train", row["check"], "--reading", reading, "--optimizer", optimizer]
+    else:
+        words = ["rosetta", "check"]
+    words += ["--cell", row["cell"], "--dtype", row["dtype"]]
+    words += [word for name in (row["a"], row["b"]) if name != ORACLE for word in ("--backend", name)]
     return shlex.join([*words, "--seed", str(seed)])
 
 

@@ -1,19 +1,20 @@
 """What a report is made of: plain tables and plots, computed once and written twice, as HTML and as Markdown."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .verdict import Verdict
 
 
 class Table(NamedTuple):
-    """Cells as text. The columns from ``numbers`` on are numbers; those named in ``code`` are commands."""
+    """Cells as text; ``numbers`` and ``code`` hold the indices of the columns of numbers and of commands."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-    numbers: int = 1
-    code: tuple[int, ...] = ()
+    numbers: Sequence[int] = ()
+    code: Sequence[int] = ()
 
 
 class Panel(NamedTuple):
@@ -24,11 +25,11 @@ class Panel(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A line of a legend: a colour of the style sheet, what it stands for, and how thick its line is."""
+    """A line of a legend: a colour of the style sheet, what it stands for, and its mark; if empty, a filled square."""
 
     colour: str
     label: str
-    height: int = 10
+    mark: str = ""
 
 
 class Plot(NamedTuple):

@@ -17,29 +17,25 @@ def error(value: float | None) -> str:
 
 
 def fraction(value: float | None) -> str:
-    """Two digits: 0.28, 12, 4.7e-05."""
+    """Two digits: 0.28, 12, 0.0047, 4.7e-05."""
     if value is None or not math.isfinite(value):
         return "not finite"
-    if value == 0:
-        return "0"
-    if not 0.0095 <= value < 9950:
-        return f"{value:.1e}"
-    return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
+    return digits(value, 2) if value == 0 or 9.95e-4 <= value < 9950 else f"{value:.1e}"
 
 
 def percent(value: float) -> str:
-    """28%, 0.0047%."""
-    return f"{100 * value:.2g}%" if 100 * value < 99.5 else f"{100 * value:.0f}%"
+    """28%, 0.0047%, 270%."""
+    return f"{digits(100 * value, 2)}%" if math.isfinite(value) else "not finite"
 
 
 def digits(value: float, places: int = 3) -> str:
     """``places`` significant digits, never in powers of ten: 0.0341, 1.23, 12.3, 1230."""
+    if not math.isfinite(value):
+        return "not finite"
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
-    rounded = round(value, places - 1 - exponent)
-    exponent = math.floor(math.log10(abs(rounded)))
-    return f"{rounded:.{max(0, places - 1 - exponent)}f}"
+    rounded = float(f"{value:.{places - 1}e}")
+    return f"{rounded:.{max(0, places - 1 - math.floor(math.log10(abs(rounded))))}f}"
 
 
 def milliseconds(seconds: float) -> str:

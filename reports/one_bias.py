@@ -9,7 +9,7 @@ from . import plots
 from .model import Key, Panel, Plot, Section, Table
 from .numbers import count, error, fraction, percent
 from .plots import Curve, Gaps
-from .runs import Gap, largest_gap, numbers_of, relative_gap
+from .runs import Gap, largest_gap, numbers_of, relative_gap, span
 from .svg import variable
 from .verdict import ONE_BIAS, Record, failed, of_kind, used, worst
 
@@ -25,12 +25,12 @@ def one_bias_section(records: Sequence[Record]) -> Section | None:
     if not found:
         return None
     paragraphs = [
-        "torch.nn.RNN and torch.nn.LSTM add two biases to every gate, one with the input and one with the state. Flax, Keras "
-        "and home-made cells, tanh(Linear([x, h])), have one. Their sum is all that the function sees.",
+        "torch.nn.RNN and torch.nn.LSTM add two biases to every gate, one with the input and one with the state. "
+        "Flax, Keras and home-made cells, tanh(Linear([x, h])), have one. Their sum is all that the function sees.",
         *([_function(rows)] if rows else []),
-        f"The training does not agree: {_parting(found)}. Both biases get the gradient that the one would get, so their sum "
-        "moves twice as far in a step of gradient descent. Under Adam each of the two moves about as far as the one would, "
-        "so their sum again moves about twice as far.",
+        f"The training does not agree: {_parting(found)}. Both biases get the gradient that the one would get, so "
+        "their sum moves twice as far in a step of gradient descent. Under Adam each of the two moves about as far "
+        "as the one would, so their sum again moves about twice as far.",
     ]
     commands = tuple(_command(record) for record in found)
     return Section("one-bias", "One bias or two", tuple(paragraphs), (_plot(found),), (_table(found),), commands)
@@ -39,10 +39,12 @@ def one_bias_section(records: Sequence[Record]) -> Section | None:
 def _function(rows: Sequence[Record]) -> str:
     top = worst(rows)
     bad = sum(failed(row) for row in rows)
+    agrees = "does NOT agree" if bad else "agrees"
     outcome = f"{count(bad)} failed" if bad else "all passed"
     return (
-        f"The function agrees: with the sum of two biases as the one, {count(len(rows))} comparisons of outputs and gradients "
-        f"were made and {outcome}. The worst error is {error(top['error'])}, {fraction(used(top))} of its tolerance."
+        f"The function {agrees}: with the sum of the two biases as the one, {count(len(rows))} comparisons of "
+        f"outputs and gradients were made and {outcome}. The worst error is {error(top['error'])}, "
+        f"{fraction(used(top))} of its tolerance."
     )
 
 
@@ -60,8 +62,8 @@ def parting(record: Record) -> Gap:
 
 def _parting(found: Sequence[Record]) -> str:
     parts = [
-        f"under {record['optimizer']} the loss with one bias parts by up to {percent(parting(record).value)} of the loss "
-        f"with two, after {parting(record).update} updates"
+        f"under {record['optimizer']} the loss with one bias parts by up to {percent(parting(record).value)} of the "
+        f"loss with two, after {parting(record).update} updates"
         for record in found
     ]
     return "; ".join(parts)
@@ -69,25 +71,26 @@ def _parting(found: Sequence[Record]) -> str:
 
 def _plot(found: Sequence[Record]) -> Plot:
     panels, rows = [], []
+    limits = span(relative_gap(one, two) for two, one in map(_curves, found))
     for record in found:
         two, one = _curves(record)
         gap = relative_gap(one, two)
         title = f"RNN, {record['optimizer']} with lr {record['lr']:g}"
         top = parting(record)
         alt = (
-            f"{title}: the losses with two biases and with one start together at {two[0]:.3g} and end at {error(float(two[-1]))} "
-            f"and {error(float(one[-1]))}. They part by up to {percent(top.value)} of the loss."
+            f"{title}: the losses with two biases and with one start together at {two[0]:.3g} and end at "
+            f"{error(float(two[-1]))} and {error(float(one[-1]))}. They part by up to {percent(top.value)} of the "
+            "loss."
         )
-        losses = (Curve(two.tolist(), 0, 2.2), Curve(one.tolist(), 1, 2.2))
-        kinds = [Gaps("", (Curve(gap.tolist(), 1, 1.4),))]
-        name = f"one-bias-{record['optimizer']}-{record['lr']:g}"
-        panels.append(Panel(plots.training(name, title, alt, losses, kinds), alt))
+        losses = (Curve(two.tolist(), 0), Curve(one.tolist(), 1))
+        kinds = [Gaps("", (Curve(gap.tolist(), 1),))]
+        panels.append(Panel(plots.training(f"bias{len(panels)}", title, alt, losses, kinds, limits), alt))
         for update in range(0, len(two), STEP):
             values = (f"{two[update]:.6g}", f"{one[update]:.6g}", error(float(gap[update])))
             rows.append((record["optimizer"], str(update), *values))
     columns = ("Optimiser", "Updates", "Loss, two biases", "Loss, one bias", "Relative gap")
-    table = Table(f"One update in {STEP}", columns, tuple(rows), numbers=1)
-    legend = tuple(Key(variable(i), text, 3) for i, text in enumerate(KINDS))
+    table = Table(f"One update in {STEP}", columns, tuple(rows), numbers=range(1, len(columns)))
+    legend = tuple(Key(variable(i), text, plots.mark(i)) for i, text in enumerate(KINDS))
     return Plot("Losses with two biases and with one, and their relative gap", tuple(panels), legend, table)
 
 
@@ -99,7 +102,9 @@ def _table(found: Sequence[Record]) -> Table:
         rows.append((record["optimizer"], f"{record['lr']:g}", *ends, percent(top.value), str(top.update)))
     columns = ("Optimiser", "Learning rate", "First loss, both", "Final, two biases", "Final, one bias")
     columns += ("Largest gap", "At update")
-    return Table("One bias against two, RNN on the sine wave, float64", columns, tuple(rows))
+    return Table(
+        "One bias against two, RNN on the sine wave, float64", columns, tuple(rows), numbers=range(1, len(columns))
+    )
 
 
 def _command(record: Record) -> str:

@@ -1,7 +1,7 @@
 """The pictures: a heat map, predictions over a wave, loss curves over their gaps, ratios with intervals."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,10 @@ from common.bench import Ratio
 from .numbers import times
 from .svg import BAND, FAIL, HEAT, INK, MUTED, ON_FAIL, ON_HEAT, PANEL, colour, draw
 
-# The share of the tolerance from which on a cell of the heat map takes the next colour; the first colour is an exact zero.
+# From each of these shares of the tolerance on, a cell of the heat map takes the next colour; a zero has its own.
 DECADES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+HEAT_WIDTH = 536
+MARKERS = {"●": "o", "■": "s", "▲": "^", "◆": "D", "▼": "v", "✚": "P", "✖": "X", "★": "*"}
 
 
 class Cell(NamedTuple):
@@ -26,16 +28,17 @@ class Cell(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line: its values, the index of its colour, its width."""
+    """A line: its values, and which colour and mark it takes."""
 
     y: Sequence[float]
-    colour: int
-    width: float = 1.0
+    series: int
 
 
-def widths(count: int) -> list[float]:
-    """From thick to thin, so that lines that coincide all stay visible."""
-    return [float(w) for w in np.linspace(1.5, max(1.5, 2.2 * count), count)[::-1]]
+class Gaps(NamedTuple):
+    """Gap curves of one kind, and what is written beside them."""
+
+    label: str
+    curves: tuple[Curve, ...]
 
 
 def heat(
@@ -47,12 +50,13 @@ def heat(
     cells: Mapping[tuple[str, str], Cell],
 ) -> str:
     """Colour and number for every (row, column); a failed cell is framed and marked."""
-    left, top, side = 14 + 6.2 * max(map(len, rows)), 96, 23
-    width = round(left + 36 * len(columns) + 8)
+    left, top, side = 12 + 6 * max(map(len, rows)), 92, 23
+    wide = min(38.0, max(28.0, (HEAT_WIDTH - left - 30) / len(columns)))
+    width = round(left + wide * len(columns) + 30)
     height = round(top + side * len(rows) + 8)
 
     def paint(figure: Figure) -> None:
-        box = (left / width, 8 / height, 36 * len(columns) / width, side * len(rows) / height)
+        box = (left / width, 8 / height, wide * len(columns) / width, side * len(rows) / height)
         axes = figure.add_axes(box)
         axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
         axes.grid(False)
@@ -74,9 +78,11 @@ def _heat_cell(axes: Axes, x: int, y: int, cell: Cell | None) -> None:
         return
     level = 0 if cell.ratio == 0 else 1 + sum(cell.ratio >= edge for edge in DECADES)
     face, text = (FAIL, ON_FAIL) if cell.failed else (HEAT[level], ON_HEAT if level > 3 else INK)
-    axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, linewidth=0))
+    axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, linewidth=0, clip_on=False))
     if cell.failed:
-        axes.add_patch(Rectangle((x + 0.06, y + 0.1), 0.88, 0.8, fill=False, edgecolor=ON_FAIL, linewidth=1.4))
+        axes.add_patch(
+            Rectangle((x + 0.06, y + 0.1), 0.88, 0.8, fill=False, edgecolor=ON_FAIL, linewidth=1.4, clip_on=False)
+        )
     weight = "bold" if cell.failed else "normal"
     axes.text(x + 0.5, y + 0.53, _short(cell), ha="center", va="center", color=text, fontsize=9.5, fontweight=weight)
 
@@ -87,35 +93,43 @@ def _short(cell: Cell) -> str:
         return mark + "nan"
     if cell.ratio == 0:
         return mark + "0"
-    if 0.095 <= cell.ratio < 99.5:
-        return mark + (f"{cell.ratio:.2f}"[:4] if cell.ratio < 1 else f"{cell.ratio:.2g}")
+    if 0.0095 <= cell.ratio < 99.5:
+        return mark + (f"{cell.ratio:.2f}" if cell.ratio < 9.95 else f"{cell.ratio:.0f}")
     digit, _, exponent = f"{cell.ratio:.0e}".partition("e")
     return f"{mark}{digit}e{int(exponent)}"
+
+
+def mark(index: int) -> str:
+    """The character that stands for a curve's mark in a legend."""
+    return list(MARKERS)[index % len(MARKERS)]
+
+
+def _marked(axes: Axes, x: Sequence[int], curves: Sequence[Curve], marks: int) -> None:
+    """Thin lines, each with marks in its own places: where lines coincide, the marks take turns on one line."""
+    markers = list(MARKERS.values())
+    for place, curve in enumerate(curves):
+        ink, marker = colour(curve.series), markers[curve.series % len(markers)]
+        step = max(1, round(len(curve.y) / marks))
+        every = (place * step // len(curves), step)
+        style = {"marker": marker, "markersize": 6, "markeredgewidth": 0, "markevery": every}
+        axes.plot(x[: len(curve.y)], curve.y, color=ink, linewidth=1.1, **style)
 
 
 def wave(
     name: str, title: str, alt: str, series: Sequence[float], position: Sequence[int], curves: Sequence[Curve]
 ) -> str:
-    """Predictions, thick to thin, over the wave that they should follow."""
+    """Predictions over the wave that they should follow."""
 
     def paint(figure: Figure) -> None:
-        axes = figure.add_axes((0.1, 0.15, 0.88, 0.73))
+        axes = figure.add_axes((0.09, 0.16, 0.87, 0.73))
         axes.set_title(title)
-        for curve in curves:
-            axes.plot(position, curve.y, color=colour(curve.colour), linewidth=curve.width, solid_capstyle="butt")
-        axes.plot(range(len(series)), series, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.plot(range(len(series)), series, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+        _marked(axes, position, curves, marks=9)
         axes.set(xlim=(0, len(series) - 1), ylim=(-1.25, 1.25))
         axes.set_yticks([-1, 0, 1])
         axes.set_xlabel("point of the series", labelpad=1)
 
-    return draw(name, 345, 235, alt, paint)
-
-
-class Gaps(NamedTuple):
-    """Gap curves of one kind, and what is written beside them."""
-
-    label: str
-    curves: tuple[Curve, ...]
+    return draw(name, 350, 240, alt, paint)
 
 
 def training(
@@ -124,55 +138,76 @@ def training(
     alt: str,
     losses: Sequence[Curve],
     gaps: Sequence[Gaps],
+    span: tuple[float, float],
     bound: tuple[float, str] | None = None,
 ) -> str:
-    """Losses on a log axis, and under them the gaps, on one too, where "0" stands for no gap at all."""
+    """Losses on a log axis, and under them the gaps, within ``span``, on one too; its "0" stands for no gap at all."""
+    height = 420 if gaps else 225
+    first = (0.6, 0.34) if gaps else (0.2, 0.68)
 
     def paint(figure: Figure) -> None:
-        top = figure.add_axes((0.15, 0.57, 0.83, 0.35))
-        bottom = figure.add_axes((0.15, 0.11, 0.83, 0.39), sharex=top)
+        top = figure.add_axes((0.155, first[0], 0.81, first[1]))
         top.set_title(title)
-        for curve in losses:
-            top.plot(curve.y, color=colour(curve.colour), linewidth=curve.width, solid_capstyle="butt")
-        _log_axis(top, [v for curve in losses for v in curve.y], every=1)
-        top.tick_params(labelbottom=False, length=0)
-        top.set_ylabel("loss")
-        values = [v for kind in gaps for curve in kind.curves for v in curve.y]
-        floor = _log_axis(bottom, [*values, *([bound[0]] if bound else [])], every=3, zero=any(v == 0 for v in values))
-        for kind in gaps:
-            _gap_curves(bottom, kind, floor)
-        if bound:
-            bottom.axhline(bound[0], color=FAIL, linewidth=1.2, linestyle=(0, (5, 3)))
-            _label(bottom, 0.02, bound[0], bound[1])
-        bottom.set(xlabel="updates", ylabel="relative gap")
-        top.set_xlim(0, max(1, max(len(curve.y) for curve in losses) - 1))
+        size = max(len(curve.y) for curve in losses)
+        _marked(top, range(size), losses, marks=6)
+        _log_axis(top, _range(v for curve in losses for v in curve.y))
+        top.set_ylabel("loss", labelpad=3)
+        top.set_xlim(-0.01 * size, 1.01 * size)
+        last = top
+        if gaps:
+            last = figure.add_axes((0.155, 0.1, 0.81, 0.43), sharex=top)
+            top.tick_params(labelbottom=False, length=0)
+            _gap_axes(last, gaps, span, bound)
+        last.set_xlabel("updates")
 
-    return draw(name, 345, 400, alt, paint)
+    return draw(name, 350, height, alt, paint)
 
 
-def _gap_curves(axes: Axes, kind: Gaps, floor: float) -> None:
-    for curve in kind.curves:
-        y = np.array([np.nan if v is None else v for v in curve.y], dtype=float)
-        axes.plot(np.where(y == 0, floor, y), color=colour(curve.colour), linewidth=curve.width)
-    finite = [v for curve in kind.curves for v in curve.y if v > 0 and math.isfinite(v)]
-    if finite and kind.label:
-        _label(axes, 0.02, max(finite), kind.label)
+def _gap_axes(axes: Axes, gaps: Sequence[Gaps], span: tuple[float, float], bound: tuple[float, str] | None) -> None:
+    zero = any(v == 0 for kind in gaps for curve in kind.curves for v in curve.y)
+    floor = _log_axis(axes, span, zero)
+    for number, kind in enumerate(gaps):
+        for place, curve in enumerate(kind.curves):
+            # The dots of exact zeros are spread about their line, or they would hide one another.
+            y = np.array(curve.y, dtype=float)
+            shift = 10.0 ** (0.5 * (place - (len(kind.curves) - 1) / 2) / len(kind.curves))
+            _dots(axes, np.where(y == 0, floor * shift, y), colour(curve.series))
+        found = [v for curve in kind.curves for v in curve.y if v > 0 and math.isfinite(v)]
+        if found and kind.label:
+            _label(axes, 0.02 + 0.2 * number, max(found), kind.label)
+    if bound:
+        axes.axhline(bound[0], color=FAIL, linewidth=1.2, linestyle=(0, (5, 3)))
+        _label(axes, 0.98, bound[0], bound[1])
+    axes.set_ylabel("relative gap", labelpad=3)
+
+
+def _dots(axes: Axes, y: np.ndarray, ink: str) -> None:
+    """Points as the round caps of lines without length: one path, where markers would be an element each."""
+    x = np.arange(y.size, dtype=float)
+    xs, ys = (np.stack([v, v, np.full(y.size, np.nan)], axis=1).ravel() for v in (x, y))
+    axes.plot(xs, ys, color=ink, linewidth=2.6, solid_capstyle="round")
 
 
 def _label(axes: Axes, x: float, y: float, text: str) -> None:
-    axes.text(x, y * 2, text, transform=axes.get_yaxis_transform(), fontsize=10, color=INK, va="bottom")
+    side = "left" if x < 0.5 else "right"
+    axes.text(x, y * 2, text, transform=axes.get_yaxis_transform(), fontsize=10, color=INK, va="bottom", ha=side)
 
 
-def _log_axis(axes: Axes, values: Sequence[float], every: int, zero: bool = False) -> float:
-    """Powers of ten as ticks; with ``zero`` a line for exact zeros under them, whose place is returned."""
+def _range(values: Iterable[float]) -> tuple[float, float]:
     found = [v for v in values if v > 0 and math.isfinite(v)] or [1.0]
-    low, high = math.floor(math.log10(min(found))), math.ceil(math.log10(max(found)) + 0.15)
+    return min(found), max(found)
+
+
+def _log_axis(axes: Axes, span: tuple[float, float], zero: bool = False) -> float:
+    """Powers of ten as ticks; with ``zero`` a line for exact zeros under them, whose place is returned."""
+    low, high = math.floor(math.log10(span[0])), math.ceil(math.log10(span[1]) + 0.15)
     floor = 10.0 ** (low - 1)
     axes.set_yscale("log")
     axes.minorticks_off()
-    axes.set_ylim(floor / 2 if zero else 10.0**low, 10.0 ** max(high, low + 1))
+    axes.set_ylim(floor / 3 if zero else 10.0**low, 10.0 ** max(high, low + 1))
+    every = 1 if high - low < 8 else 3
     ticks = [10.0**e for e in range(low, high + 1) if e % every == 0]
-    labels = [f"1e{round(math.log10(t))}" for t in ticks]
+    labels = [f"1e{round(math.log10(t))}" if t != 1 else "1" for t in ticks]
     axes.set_yticks([floor, *ticks] if zero else ticks, ["0", *labels] if zero else labels)
     return floor
 
@@ -217,6 +252,3 @@ def _dot(axes: Axes, y: int, index: int, ratio: Ratio) -> None:
     face = ink if index >= 0 else PANEL
     axes.plot([ratio.median], [y], "o", color=face, markeredgecolor=ink, markersize=8, markeredgewidth=1.5)
     axes.text(1.02, y, times(ratio.median), transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
-
-
-__all__ = ["DECADES", "Cell", "Curve", "Gaps", "heat", "ratios", "training", "wave", "widths"]

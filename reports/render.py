@@ -63,12 +63,16 @@ def page(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    """The twin; without the numbers behind the plots if it would be too long to paste."""
+    """The twin; if it would be too long to paste, without the numbers behind the plots, then with shorter tables."""
     templates = _environment(autoescape=False)
     templates.filters["cell"] = _cell
     template = templates.get_template("report.md.j2")
-    text = template.render(report=report, data=True)
-    return text if len(text.encode()) < MARKDOWN_LIMIT else template.render(report=report, data=False)
+    text = ""
+    for data, limit in ((True, None), (False, None), (False, 50), (False, 10)):
+        text = template.render(report=report, data=data, limit=limit)
+        if len(text.encode()) < MARKDOWN_LIMIT:
+            break
+    return text
 
 
 def _cell(text: str) -> str:

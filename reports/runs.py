@@ -1,12 +1,12 @@
 """Training records, put together by run: what was trained, in which backends, and how far these part."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from .verdict import Record, of_kind
+from .verdict import Record, names, of_kind
 
 KEY = ("task", "reading", "optimizer", "cell", "dtype", "lr", "hidden_size", "seed")
 REFERENCE = "numpy"
@@ -37,13 +37,15 @@ class Gap(NamedTuple):
 
 
 def runs(records: Sequence[Record]) -> list[Run]:
-    """The runs in the order of the records."""
+    """The runs by dtype, reading, optimiser and cell."""
     found: dict[tuple, Run] = {}
     for record in of_kind(records, "training"):
         run = found.setdefault(tuple(record.get(key) for key in KEY), Run(record, {}, {}))
         run.curves[record["backend"]] = numbers_of([*record["losses"], record["final_loss"]])
         run.predictions[record["backend"]] = numbers_of(record["prediction"])
-    return list(found.values())
+    firsts = [run.first for run in found.values()]
+    places = {key: names(firsts, key) for key in ("dtype", "reading", "optimizer", "cell")}
+    return sorted(found.values(), key=lambda run: [place.index(run.first[key]) for key, place in places.items()])
 
 
 def numbers_of(values: Sequence[float | None]) -> np.ndarray:
@@ -77,6 +79,13 @@ def largest_gap(found: dict[str, np.ndarray]) -> Gap | None:
             update = int(np.argmax(ranked))
             tops.append(Gap(float(ranked[update]), backend, update))
     return max(tops, key=lambda gap: gap.value, default=None)
+
+
+def span(curves: Iterable[np.ndarray], *others: float) -> tuple[float, float]:
+    """The smallest and the largest gap that is neither zero nor infinite."""
+    found = np.concatenate([*curves, np.array(others)])
+    found = found[np.isfinite(found) & (found > 0)]
+    return (float(found.min()), float(found.max())) if found.size else (0.1, 1.0)
 
 
 def spread(run: Run) -> np.ndarray:

@@ -1,17 +1,18 @@
 """From benchmark records to ratios with their intervals, and from environment records to a table."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from common.bench import Ratio, median, ratio
 from common.bench import SIZES as NAMED_SIZES
+from common.bench import Ratio, median, ratio
 from common.records import plain
+from common.registry import DEFAULT
 
 from . import plots
 from .model import Key, Panel, Plot, Section, Table
 from .numbers import digits, interval, milliseconds, times
-from .svg import variable
 from .verdict import Record, names, of_kind
 
 CASE = ("cell", "steps", "batch", "input_size", "hidden_size", "dtype", "backward", "seed")
@@ -76,17 +77,19 @@ def speed_section(records: Sequence[Record]) -> Section | None:
     reference = found[0].reference["arm"]
     rounds = len(found[0].reference["seconds"])
     paragraphs = [
-        "Each arm, one implementation, runs in a process of its own. A round times every arm once, in random order. The ratio "
-        f"to {reference} is taken round by round; the median of {rounds} rounds is given, with the 95% interval of that "
-        "median in brackets. Below 1x is faster.",
+        "Each arm, one implementation, runs in a process of its own. A round times every arm once, in random order. "
+        f"The ratio to {reference} is taken round by round; the median of {rounds} rounds is given, with the 95% "
+        "interval of that median in brackets. Below 1x is faster.",
         *_noise(found),
-        "GFLOP/s counts the matrix products alone. The first call includes compilation and is no part of the other numbers.",
+        "GFLOP/s counts the matrix products alone. The first call includes compilation and is no part of the other "
+        "numbers.",
     ]
-    tables = [_ratio_table(found), _rate_table(found)]
+    tables = [_time_table(found)]
     if against := _against_library(found):
         tables.append(against)
     tables.append(_arm_table(found))
-    return Section("speed", "Speed", tuple(paragraphs), (_plot(found),), tuple(tables), _commands(found))
+    pictures = (_plot(found),) if any(len(case.arms) > 1 for case in found) else ()
+    return Section("speed", "Speed", tuple(paragraphs), pictures, tuple(tables), _commands(found))
 
 
 def _noise(found: Sequence[Case]) -> list[str]:
@@ -96,13 +99,13 @@ def _noise(found: Sequence[Case]) -> list[str]:
     wide = [span for span in spans if span.low < QUIET[0] or span.high > QUIET[1]]
     low, high = times(min(span.low for span in spans))[:-1], times(max(span.high for span in spans))
     text = (
-        f"The A/A arm is the reference a second time: its ratio would be 1x on a quiet machine, and its interval is the noise "
-        f"floor. Over all cases it spans {low} to {high}."
+        "The A/A arm is the reference a second time: its ratio would be 1x on a quiet machine, and its interval is "
+        f"the noise floor. Over all cases it spans {low} to {high}."
     )
     if wide:
         text += (
-            f" In {len(wide)} of {len(spans)} cases it is wider than ±20%: the machine was noisy. Take no difference there for "
-            "real whose interval overlaps that of the A/A arm."
+            f" In {len(wide)} of {len(spans)} cases it is wider than ±20%: the machine was noisy. Take no difference "
+            "there for real whose interval overlaps that of the A/A arm."
         )
     return [text]
 
@@ -113,10 +116,10 @@ def _others(case: Case) -> list[str]:
 
 def _plot(found: Sequence[Case]) -> Plot:
     labels = list(dict.fromkeys(label for case in found for label in case.arms))
-    every = [case.ratio(label) for case in found for label in _others(case)] or [Ratio(1, 1, 1)]
+    every = [case.ratio(label) for case in found for label in _others(case)]
     limits = (min(0.5, *(r.low / 1.3 for r in every)), max(2.0, *(r.high * 1.3 for r in every)))
     panels, rows = [], []
-    for number, case in enumerate(found):
+    for number, case in enumerate(case for case in found if len(case.arms) > 1):
         arms = [
             (label, -1 if is_again(case.arms[label]) else labels.index(label), case.ratio(label))
             for label in _others(case)
@@ -126,39 +129,27 @@ def _plot(found: Sequence[Case]) -> Plot:
         panels.append(Panel(plots.ratios(f"speed{number}", case.label, alt, arms, case.noise, limits), alt))
         rows += [(case.label, label, *(f"{part:.3g}" for part in value)) for label, _, value in arms]
     columns = ("Case", "Arm", "Median ratio", "Low", "High")
-    table = Table("The ratios that are drawn", columns, tuple(rows), numbers=2)
-    legend = (Key("--ink", f"1x: {case_reference(found)}", 2), Key("--band", "noise: the interval of the A/A arm", 10))
-    arms = tuple(Key(variable(labels.index(label)), label, 8) for label in labels if "(A/A)" not in label)
-    arms = tuple(key for key in arms if key.label != case_reference(found))
-    return Plot(f"Time relative to {case_reference(found)}, on a log axis", tuple(panels), (*legend, *arms), table)
+    table = Table("The ratios that are drawn", columns, tuple(rows), numbers=range(2, len(columns)))
+    legend = (Key("--ink", f"1x: {case_reference(found)}", "│"), Key("--band", "noise: the interval of the A/A arm"))
+    return Plot(f"Time relative to {case_reference(found)}, on a log axis", tuple(panels), legend, table)
 
 
 def case_reference(found: Sequence[Case]) -> str:
     return found[0].reference["arm"]
 
 
-def _ratio_table(found: Sequence[Case]) -> Table:
-    labels = list(dict.fromkeys(label for case in found for label in _others(case)))
-    rows = []
-    for case in found:
-        first = case.reference
-        line = [first["cell"], case.size, first["dtype"], case.work, milliseconds(median(first["seconds"]))]
-        line += [interval(case.ratio(label)) if label in case.arms else "–" for label in labels]
-        rows.append(tuple(line))
-    columns = ("Cell", "Size (T, B, I, H)", "Dtype", "Pass", f"{case_reference(found)}, ms", *labels)
-    return Table(f"Time relative to {case_reference(found)}: median [95% interval]", columns, tuple(rows), numbers=4)
-
-
-def _rate_table(found: Sequence[Case]) -> Table:
+def _time_table(found: Sequence[Case]) -> Table:
     rows = []
     for case in found:
         for label, record in case.arms.items():
             seconds = median(record["seconds"])
             rate = digits(record["flops"] / seconds / 1e9)
-            place = (record["cell"], case.size, case.work, label)
-            rows.append((*place, milliseconds(seconds), rate, digits(record["first_call"], 2)))
-    columns = ("Cell", "Size (T, B, I, H)", "Pass", "Arm", "Median ms", "GFLOP/s", "First call, s")
-    return Table("Times, throughput and first calls", columns, tuple(rows), numbers=4)
+            place = (record["cell"], case.size, record["dtype"], case.work, label)
+            relative = "1 (reference)" if record is case.reference else interval(case.ratio(label))
+            rows.append((*place, relative, milliseconds(seconds), rate, digits(record["first_call"], 2)))
+    reference = f"Time / {case_reference(found)} [95%]"
+    columns = ("Cell", "Size (T, B, I, H)", "Dtype", "Pass", "Arm", reference, "Median ms", "GFLOP/s", "First call, s")
+    return Table("Ratios, times, throughput and first calls", columns, tuple(rows), numbers=range(5, len(columns)))
 
 
 def _against_library(found: Sequence[Case]) -> Table | None:
@@ -169,7 +160,16 @@ def _against_library(found: Sequence[Case]) -> Table | None:
         if OURS in case.arms and THEIRS in case.arms
     )
     columns = ("Cell", "Size (T, B, I, H)", "Pass", f"{OURS} / {THEIRS}")
-    return Table(f"{OURS} relative to {THEIRS}", columns, rows, numbers=3) if rows else None
+    return (
+        Table(
+            f"Ours against the library: the time of {OURS} over that of {THEIRS}",
+            columns,
+            rows,
+            numbers=range(3, len(columns)),
+        )
+        if rows
+        else None
+    )
 
 
 def compared(case: Case, label: str, reference: str) -> Ratio:
@@ -179,7 +179,7 @@ def compared(case: Case, label: str, reference: str) -> Ratio:
 def _arm_table(found: Sequence[Case]) -> Table:
     arms = {label: record for case in found for label, record in case.arms.items()}
     rows = tuple((label, _kernels(r["environment"]), _threads(r["environment"])) for label, r in arms.items())
-    return Table("What each arm ran on", ("Arm", "Kernels", "Threads"), rows, numbers=3)
+    return Table("What each arm ran on", ("Arm", "Device and kernels", "Threads"), rows)
 
 
 def _kernels(environment: Mapping[str, Any]) -> str:
@@ -195,14 +195,20 @@ def _threads(environment: Mapping[str, Any]) -> str:
 
 
 def _commands(found: Sequence[Case]) -> tuple[str, ...]:
-    parts = ["rosetta bench"]
     rows = [case.reference for case in found]
-    parts += [f"--cell {name}" for name in names(rows, "cell")]
+    backends = list(dict.fromkeys(record["backend"] for case in found for record in case.arms.values()))
     sizes = {tuple(row[key] for key in SIZE) for row in rows}
-    parts += [f"--size {name}" for name, size in NAMED_SIZES.items() if size in sizes]
-    parts += [f"--dtype {name}" for name in names(rows, "dtype")]
-    parts += [f"--rounds {len(rows[0]['seconds'])} --seed {rows[0]['seed']}"]
-    return (" ".join(parts),)
+    chosen = {
+        "--cell": names(rows, "cell"),
+        "--size": [name for name, size in NAMED_SIZES.items() if size in sizes],
+        "--dtype": names(rows, "dtype"),
+        "--backend": backends if set(backends) != set(DEFAULT) else [],
+        "--rounds": [str(len(rows[0]["seconds"]))],
+        "--seed": [str(rows[0]["seed"])],
+    }
+    return (
+        shlex.join(["rosetta", "bench", *(word for flag in chosen for name in chosen[flag] for word in (flag, name))]),
+    )
 
 
 def environment_section(records: Sequence[Record]) -> Section | None:
@@ -212,11 +218,11 @@ def environment_section(records: Sequence[Record]) -> Section | None:
         return None
     tables = []
     if machine := found.pop("machine", None):
-        tables.append(Table("The machine", ("Fact", "Value"), tuple(machine.items()), numbers=2))
+        tables.append(Table("The machine", ("Fact", "Value"), tuple(machine.items())))
     if found:
         facts = dict.fromkeys(key for facts in found.values() for key in facts)
         rows = tuple((key, *(environment.get(key, "–") for environment in found.values())) for key in facts)
-        tables.append(Table("The implementations", ("Fact", *found), rows, numbers=len(found) + 1))
+        tables.append(Table("The implementations", ("Fact", *found), rows))
     return Section("environment", "Environment", (), (), tuple(tables), ("rosetta doctor",))
 
 

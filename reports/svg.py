@@ -1,7 +1,7 @@
 """Matplotlib figures as small SVG elements that stand inside a page and take their colours from its style sheet.
 
-Figures are drawn in stand-in colours, one for each variable of the style sheet, which are then replaced by the variables:
-so one picture serves light, dark and print.
+Figures are drawn in stand-in colours, one for each variable of the style sheet, which the variables then replace: so
+one picture serves light, dark and print.
 """
 
 import html
@@ -9,6 +9,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -22,8 +23,13 @@ INK, MUTED, GRID, PANEL, FAIL, ON_FAIL, ON_HEAT, BAND = (STAND_INS[name] for nam
 SERIES = tuple(STAND_INS[name] for name in BACKEND_COLOURS)
 HEAT = tuple(STAND_INS[name] for name in HEAT_COLOURS)
 
-STYLE = {
+# Pictures of at most this width shrink with a narrow screen; wider ones scroll, as their text would be too small.
+NARROW = 360
+
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    # Simplification drops the lines without length that serve as dots.
+    "path.simplify": False,
     "text.parse_math": False,
     "font.size": 11,
     "figure.dpi": 72,
@@ -60,18 +66,18 @@ def variable(index: int) -> str:
 
 
 def draw(name: str, width: int, height: int, alt: str, paint: Callable[[Figure], None]) -> str:
-    """An ``<svg>`` of width x height pixels. ``name`` sets its ids apart from those of the other pictures on the page."""
+    """An ``<svg>`` of width x height pixels; ``name``, letters, digits and hyphens, begins all of its ids."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A machine's own matplotlibrc would change the picture.
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": name})
+        matplotlib.rcParams.update(STYLE)
         # The reader's browser sets the text, in a font that may have what Matplotlib's lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width / 72, height / 72))
         FigureCanvasSVG(figure)
         paint(figure)
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(stream, format="svg", metadata={"Date": None})
     return _finish(stream.getvalue(), name, width, height, alt)
 
 
@@ -85,19 +91,51 @@ def _finish(text: str, name: str, width: int, height: int, alt: str) -> str:
     for variable_name, stand_in in STAND_INS.items():
         body = body.replace(stand_in, f"var({variable_name})")
     body = re.sub(r">\s+<", "><", body)
+    body = _without_hidden(_without_bare_groups(body))
     label = html.escape(alt)
-    start = f'<svg role="img" aria-label="{label}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+    fit = ' class="fit"' if width <= NARROW else ""
+    start = (
+        f'<svg role="img" aria-label="{label}"{fit} width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+    )
     return start + body.strip()
 
 
+def _without_bare_groups(body: str) -> str:
+    """Groups that carry nothing, not even an id, only nest."""
+    bare: list[bool] = []
+
+    def keep(found: re.Match[str]) -> str:
+        tag = found[0]
+        if tag == "<g/>":
+            return ""
+        if tag != "</g>":
+            bare.append(tag == "<g>")
+            return "" if bare[-1] else tag
+        return "" if bare.pop() else tag
+
+    return re.sub(r"</g>|<g\b[^>]*>", keep, body)
+
+
+def _without_hidden(body: str) -> str:
+    """A line is not seen under an equal one, and all backends draw the same line."""
+    lines = re.findall(r'<path d="[^"]{400,}"[^>]*>', body)
+    shapes = [line.partition('" ')[0] for line in lines]
+    for place, (line, shape) in enumerate(zip(lines, shapes, strict=True)):
+        if shape in shapes[place + 1 :]:
+            body = body.replace(line, "", 1)
+    return body
+
+
 def _own_ids(body: str, name: str) -> str:
-    """Ids that something refers to get the picture's name in front; the others go."""
-    wanted = set(re.findall(r'(?:href="|url\()#([^")]+)', body))
-    body = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in wanted else "", body)
-    return re.sub(r'(href="|url\()#', rf"\1#{name}-", body)
+    """Ids that something refers to become the picture's name and a number, for Matplotlib's are random; others go."""
+    wanted = list(dict.fromkeys(re.findall(r'(?:href="|url\()#([^")]+)', body)))
+    short = {old: f"{name}-{number}" for number, old in enumerate(wanted)}
+    body = re.sub(r' id="([^"]*)"', lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", body)
+    return re.sub(r'(href="|url\()#([^")]+)', lambda found: f"{found[1]}#{short[found[2]]}", body)
 
 
 def _short_numbers(found: re.Match[str]) -> str:
     """Tenths of a pixel are enough."""
     text = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), found[0])
-    return re.sub(r"\s*([MLCQz])\s*", r"\1", text)
+    text = re.sub(r"\s*([MLCQz])\s*", r"\1", text)
+    return re.sub(r"M([^ML]+)L\1(?=[M\"])", r"M\1z", text)

@@ -4,12 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from common.spec import CELLS, DTYPES
+
 from .numbers import count, fraction, percent
 
 Record = dict[str, Any]
 ORACLE = "complex step"
-# The one-bias cell is the same function with another training: it has its own section and is no implementation to count.
+# The same function with another training: it has a section of its own and is no implementation to count.
 ONE_BIAS = "one-bias"
+USUAL = {"cell": CELLS, "dtype": DTYPES}
 
 
 class Verdict(NamedTuple):
@@ -74,8 +77,10 @@ def worst(rows: Sequence[Record]) -> Record:
 
 
 def names(rows: Sequence[Record], key: str) -> list[str]:
-    """The values of a key in the order of their first appearance."""
-    return list(dict.fromkeys(row[key] for row in rows))
+    """The values of a key: cells and dtypes in their usual order, others in that of their first appearance."""
+    found = list(dict.fromkeys(row[key] for row in rows))
+    usual = USUAL.get(key, ())
+    return sorted(found, key=lambda name: usual.index(name) if name in usual else len(usual))
 
 
 def between_backends(rows: Sequence[Record]) -> list[Record]:

@@ -1,13 +1,11 @@
 """The contract, backend by backend: wrong calls are refused by name, right ones leave everything else alone."""
 
 import copy
-import json
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any, NamedTuple
 
-import flax
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -16,58 +14,52 @@ from common import registry
 from common.contract import Batch, Problem
 from common.equivalence import random_problem
 from common.errors import InvalidInput, InvalidType
-from common.layout import initial_network
-from common.spec import COMPLEX, DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
-from jax_impl import stack as jax_stack
-from jax_impl.backend import JaxBackend
-from torch_impl import stack as torch_stack
-from torch_impl.backend import TorchBackend
+from common.layout import Parameters, initial_network
+from common.spec import CELLS, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
 
 T, B, I, H, O = 4, 5, 3, 7, 2
-every_backend = pytest.mark.parametrize("name", registry.BUILTIN)
-VARIANTS = [
-    (name, cell, dtype)
-    for name in registry.BUILTIN
-    for cell, dtype in (*(("RNN", d) for d in DTYPES), ("LSTM", "float64"), ("RNNCell", "float32"), ("LSTMCell", "float32"))
-    if cell in registry.load(name).cells
-]
-every_variant = pytest.mark.parametrize(("name", "cell", "dtype"), VARIANTS)
+VARIANTS = [(name, cell) for name in registry.BUILTIN for cell in CELLS if cell in registry.load(name).cells]
+every_variant = pytest.mark.parametrize(("name", "cell"), VARIANTS)
+two_cells = pytest.mark.parametrize(("name", "cell"), [v for v in VARIANTS if v[1] in ("RNN", "LSTMCell")])
 
 
 def model(cell: str = "RNN", dtype: str = "float64") -> ModelSpec:
     return ModelSpec(cell=cell, input_size=I, hidden_size=H, dtype=dtype)
 
 
-def training(spec: ModelSpec, readout: str = "last_step", **options: Any) -> tuple[RunSpec, dict[str, np.ndarray], Batch]:
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy at an address that JAX would take over without copying."""
+    memory = np.empty(array.nbytes + 64, "uint8")
+    start = -memory.ctypes.data % 64
+    result = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    result[...] = array
+    return result
+
+
+def training(spec: ModelSpec, readout: str = "last_step") -> tuple[RunSpec, Parameters, Batch]:
     network = NetworkSpec(model=spec, readout_size=O, readout=readout)
-    rows = B if readout == "last_step" else T
-    target = np.random.default_rng(1).standard_normal((rows, O)).astype(spec.dtype)
-    batch = Batch(random_problem(spec, T, B, 0).x, target)
-    run = RunSpec(network=network, optimizer=OptimizerSpec(**options))
-    return run, initial_network(network, 0), batch
+    target = np.random.default_rng(1).standard_normal((B if readout == "last_step" else T, O)).astype(spec.dtype)
+    params = {name: aligned(value) for name, value in initial_network(network, 0).items()}
+    batch = Batch(aligned(random_problem(spec, T, B, 0).x), aligned(target))
+    return RunSpec(network=network, optimizer=OptimizerSpec(name="adam", lr=0.01)), params, batch
 
 
-def leaves(tree: Any) -> list[np.ndarray]:
-    """The arrays in tuples and dicts."""
-    if isinstance(tree, np.ndarray):
-        return [tree]
-    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple) else ()
-    return [leaf for part in parts for leaf in leaves(part)]
+def assert_equal(a: Any, b: Any) -> None:
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
-def equal(a: Any, b: Any) -> bool:
-    pairs = list(zip(leaves(a), leaves(b), strict=True))
-    return bool(pairs) and all(np.array_equal(x, y) for x, y in pairs)
+def spoil(tree: Any) -> None:
+    for leaf in jax.tree.leaves(tree):
+        leaf[...] = 9
 
 
 def nan_at_1(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array.ravel()[1] = np.nan
-    return array
+    return np.where(np.arange(array.size).reshape(array.shape) == 1, np.nan, array)
 
 
 class Wrong(NamedTuple):
-    """An argument, what is done to a good one, the exception, and the message: ``argument: expected .., got ..``."""
+    """The argument, what is done to a good one, the exception, and its whole message."""
 
     argument: str
     change: Callable[[Any], Any]
@@ -76,42 +68,182 @@ class Wrong(NamedTuple):
     cell: str = "RNN"
 
 
-def for_array(argument: str, label: str, shape: tuple[int, ...], owner: str) -> list[Wrong]:
-    """The same mistakes for any array: one row too few, wrong dtypes, no array, NaN; ``label`` is its name in messages."""
-    short, nan = (shape[0] - 1, *shape[1:]), (0,) * (len(shape) - 1) + (1,)
-    return []
-
-
-X, EMPTY, NOT_YET = "x: expected 3 axes (T, B, I), got ", "x: expected at least one step and one sequence, got ", "got "
+RANK, EMPTY = "x: expected 3 axes (T, B, I), got", "x: expected at least one step and one sequence, got"
+MAPPING = "parameters: expected a mapping of names to arrays, got list"
 WRONG_X = [
-    Wrong("x", lambda x: x[0], InvalidInput, X + "2 of shape (5, 3)"),
-    Wrong("x", lambda x: x[None], InvalidInput, X + "4 of shape (1, 4, 5, 3)"),
-    Wrong("x", lambda x: x[:0], InvalidInput, EMPTY + "shape (0, 5, 3)"),
-    Wrong("x", lambda x: x[:, :0], InvalidInput, EMPTY + "shape (4, 0, 3)"),
-    Wrong("x", lambda x: x[..., :2], InvalidInput, "x: expected (4, 5, 3) for RNN(input_size=3), got (4, 5, 2)"),
-    Wrong("x", lambda x: x.astype("float32"), InvalidType, "x: expected float64 for RNN(input_size=3), got float32"),
+    Wrong("x", lambda x: x[0], InvalidInput, f"{RANK} 2 of shape (5, 3)"),
+    Wrong("x", lambda x: x[:0], InvalidInput, f"{EMPTY} shape (0, 5, 3)"),
+    Wrong("x", lambda x: x[:, :0], InvalidInput, f"{EMPTY} shape (4, 0, 3)"),
+    Wrong("x", lambda x: x[..., 1:], InvalidInput, "x: expected (4, 5, 3) for RNN(input_size=3), got (4, 5, 2)"),
+    Wrong("x", np.float32, InvalidType, "x: expected float64 for RNN(input_size=3), got float32"),
     Wrong("x", lambda x: x.astype("int64"), InvalidType, "x: expected float64 for RNN(input_size=3), got int64"),
-    Wrong("x", lambda x: x.tolist(), InvalidType, "x: expected a numpy.ndarray, got list"),
+    Wrong("x", torch.tensor, InvalidType, "x: expected a numpy.ndarray, got Tensor"),
     Wrong("x", nan_at_1, InvalidInput, "x: expected finite values, got nan at index (0, 0, 1)"),
+]
+WRONG_CALLS = [
+    *WRONG_X,
+    Wrong("lengths", lambda _: np.full(B, T), InvalidInput, "lengths: expected None, got ndarray; not implemented yet"),
+    Wrong("masks", lambda _: (), InvalidInput, "masks: expected None, got tuple; not implemented yet"),
+    Wrong("params", list, InvalidType, MAPPING),
+]
+OUT = "readout.weight: expected (2, 7) for RNN(hidden_size=7), got (7, 2); transposed?"
+WRONG_RUNS = [
+    Wrong("run", lambda run: run.network, InvalidType, "run: expected a RunSpec, got NetworkSpec"),
+    Wrong("params", list, InvalidType, MAPPING),
+    Wrong("params", lambda p: p | {"readout.weight": p["readout.weight"].T}, InvalidInput, OUT),
+]
+WRONG_BATCHES = [
+    *WRONG_X,
+    Wrong("target", np.transpose, InvalidInput, "target: expected (5, 2), got (2, 5); transposed?"),
+    Wrong("target", lambda y: y[:, 0], InvalidInput, "target: expected (5, 2), got (5,)"),
+    Wrong("target", lambda y: y[1:], InvalidInput, "target: expected (5, 2), got (4, 2)"),
+    Wrong("target", np.float32, InvalidType, "target: expected float64, got float32"),
+    Wrong("target", nan_at_1, InvalidInput, "target: expected finite values, got nan at index (0, 1)"),
 ]
 
 
-def wrong_state(name: str) -> list[Wrong]:
-    one, two = f"{name}: expected a tuple (h) for RNN, got ", f"{name}: expected a tuple (h, c) for LSTM, got "
-    h = f"{name}.h: expected "
+def wrong_states(name: str) -> list[Wrong]:
+    one, two = (f"{name}: expected a tuple {fields}, got" for fields in ("(h) for RNN", "(h, c) for LSTM"))
+    shape, nan = f"{name}.h: expected (1, 5, 7) for RNN, got", "expected finite values, got nan at index (0, 0, 1)"
     return [
-        Wrong(name, lambda s: s[0], InvalidType, one + "ndarray"),
-        Wrong(name, list, InvalidType, one + "list"),
-        Wrong(name, lambda s: s * 2, InvalidInput, one + "2 arrays"),
-        Wrong(name, lambda s: (), InvalidInput, one + "0 arrays"),
-        Wrong(name, lambda s: s[0], InvalidType, two + "ndarray", "LSTM"),
-        Wrong(name, lambda s: s[:1], InvalidInput, two + "1 arrays", "LSTM"),
-        Wrong(name, lambda s: (*s, s[0]), InvalidInput, two + "3 arrays", "LSTM"),
-        Wrong(name, lambda s: (s[0][:, 1:],), InvalidInput, h + "(1, 5, 7) for RNN, got (1, 4, 7)"),
-        Wrong(name, lambda s: (s[0][..., 1:],), InvalidInput, h + "(1, 5, 7) for RNN, got (1, 5, 6)"),
-        Wrong(name, lambda s: (s[0][0],), InvalidInput, h + "(1, 5, 7) for RNN, got (5, 7); an axis too many or too few?"),
-        Wrong(name, lambda s: (s[0].astype("float32"),), InvalidType, h + "float64 for RNN, got float32"),
-        Wrong(name, lambda s: (None,), InvalidType, h + "a numpy.ndarray, got NoneType"),
-        Wrong(name, lambda s: (nan_at_1(s[0]),), InvalidInput, h + "finite values, got nan at index (0, 0, 1)"),
-        Wrong(name, lambda s: (s[0], nan_at_1(s[1])), InvalidInput, f"{name}.c: expected finite values, got nan at index (0, 0, 1)", "LSTM"),
+        Wrong(name, lambda s: s[0], InvalidType, f"{one} ndarray"),
+        Wrong(name, list, InvalidType, f"{one} list"),
+        Wrong(name, lambda s: s * 2, InvalidInput, f"{one} 2 arrays"),
+        Wrong(name, lambda s: s[0], InvalidType, f"{two} ndarray", "LSTM"),
+        Wrong(name, lambda s: s[:1], InvalidInput, f"{two} 1 arrays", "LSTM"),
+        Wrong(name, lambda s: (*s, s[0]), InvalidInput, f"{two} 3 arrays", "LSTM"),
+        Wrong(name, lambda s: (s[0][:, 1:],), InvalidInput, f"{shape} (1, 4, 7)"),
+        Wrong(name, lambda s: (s[0][..., 1:],), InvalidInput, f"{shape} (1, 5, 6)"),
+        Wrong(name, lambda s: (s[0][0],), InvalidInput, f"{shape} (5, 7); an axis too many or too few?"),
+        Wrong(name, lambda s: (np.float32(s[0]),), InvalidType, f"{name}.h: expected float64 for RNN, got float32"),
+        Wrong(name, lambda s: (s[0], nan_at_1(s[1])), InvalidInput, f"{name}.c: {nan}", "LSTM"),
     ]
+
+
+DY = "dy: expected (4, 5, 7) for RNN, got"
+WRONG_COTANGENTS = [
+    Wrong("dy", lambda dy: dy[1:], InvalidInput, f"{DY} (3, 5, 7)"),
+    Wrong("dy", lambda dy: dy.swapaxes(0, 1), InvalidInput, f"{DY} (5, 4, 7); axes in another order?"),
+    Wrong("dy", np.float32, InvalidType, "dy: expected float64 for RNN, got float32"),
+    Wrong("dy", nan_at_1, InvalidInput, "dy: expected finite values, got nan at index (0, 0, 1)"),
+    Wrong("dstate", lambda _: None, InvalidType, "dstate: expected a tuple (h) for RNN, got NoneType"),
+    *wrong_states("dstate"),
+]
+
+
+def refuses(wrong: Wrong, call: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    changed = arguments | {wrong.argument: wrong.change(arguments.get(wrong.argument))}
+    with pytest.raises(wrong.error) as caught:
+        call(**changed)
+    assert str(caught.value) == wrong.message
+
+
+def over(table: list[Wrong]) -> Any:
+    cases = [(name, wrong) for wrong in table for name, cell in VARIANTS if cell == wrong.cell]
+    return pytest.mark.parametrize(("name", "wrong"), cases, ids=lambda case: getattr(case, "message", case))
+
+
+@over([*WRONG_CALLS, *wrong_states("state0"), *WRONG_COTANGENTS])
+def test_forward_and_vjp_refuse(name: str, wrong: Wrong) -> None:
+    backend, spec = registry.load(name), model(wrong.cell)
+    good = {"spec": spec} | random_problem(spec, T, B, 0)._asdict()
+    refuses(wrong, backend.vjp, good)
+    if wrong not in WRONG_COTANGENTS:
+        del good["dy"], good["dstate"]
+        refuses(wrong, backend.forward, good)
+
+
+@over(WRONG_RUNS)
+def test_trainer_refuses(name: str, wrong: Wrong) -> None:
+    run, params, _ = training(model())
+    refuses(wrong, registry.load(name).trainer, {"run": run, "params": params})
+
+
+@over(WRONG_BATCHES)
+def test_a_trainer_refuses_a_batch_and_stays_as_it_was(name: str, wrong: Wrong) -> None:
+    run, params, batch = training(model())
+    trainer = registry.load(name).trainer(run, params)
+    for method in (trainer.step, trainer.gradients, trainer.evaluate):
+        refuses(wrong, lambda x, target, call=method: call(Batch(x, target)), batch._asdict())
+    assert_equal(trainer.params(), registry.load(name).trainer(run, params).params())
+
+
+UNABLE = [(name, model(dtype="complex128"), "dtype") for name in ("jax", "torch", "torch.nn", "flax")]
+UNABLE += [("one-bias", model(cell), "cell") for cell in ("LSTM", "LSTMCell")]
+
+
+@pytest.mark.parametrize(("name", "spec", "kind"), UNABLE)
+def test_what_a_backend_cannot_do_is_refused(name: str, spec: ModelSpec, kind: str) -> None:
+    backend, problem, (run, params, _) = registry.load(name), random_problem(spec, T, B, 0), training(spec)
+    calls = [lambda: backend.forward(spec, *problem[:3]), lambda: backend.vjp(spec, *problem)]
+    calls += [lambda: backend.trainer(run, params), lambda: backend.timed(spec, problem, backward=True)]
+    message = f"^{kind} for backend {name}: expected one of .*, got '{getattr(spec, kind)}'$"
+    for call in calls:
+        with pytest.raises(InvalidType if kind == "dtype" else InvalidInput, match=message):
+            call()
+
+
+def everything(name: str, problem: Problem, spec: ModelSpec) -> tuple[Any, ...]:
+    backend = registry.load(name)
+    return *backend.forward(spec, *problem[:3]), *backend.vjp(spec, *problem)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@two_cells
+def test_results_are_new_arrays_and_arguments_stay(name: str, cell: str, dtype: str) -> None:
+    spec = model(cell, dtype)
+    problem = Problem(*(jax.tree.map(aligned, part) for part in random_problem(spec, T, B, 0)))
+    before = copy.deepcopy(problem)
+    results = everything(name, problem, spec)
+    registry.load(name).timed(spec, problem, backward=True)()
+    assert_equal(problem, before)
+    found, kept = jax.tree.leaves(results), copy.deepcopy(results)
+    assert {(type(leaf), leaf.dtype.name) for leaf in found} == {(np.ndarray, dtype)}
+    assert not any(np.shares_memory(a, b) for a, b in combinations(found, 2))
+    spoil(problem)
+    assert_equal(results, kept)
+    spoil(results)
+    assert_equal(everything(name, before, spec), kept)
+
+
+@every_variant
+def test_no_state_is_a_zero_state(name: str, cell: str) -> None:
+    spec = model(cell)
+    problem = random_problem(spec, T, B, 0)
+    zero = problem._replace(state0=tuple(np.zeros((1, B, H)) for _ in spec.state_names))
+    results = everything(name, problem._replace(state0=None), spec)
+    assert_equal(results, everything(name, zero, spec))
+    assert_equal(results[:2], registry.load(name).forward(spec, problem.params, problem.x))
+    assert all(abs(part).max() > 1e-3 for part in results[-1])
+
+
+@pytest.mark.parametrize("name", registry.BUILTIN)
+def test_any_array_in_memory_will_do(name: str, request: pytest.FixtureRequest) -> None:
+    if "torch" in name:
+        reason = "torch_impl.backend.to_torch: torch.tensor refuses negative strides"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    problem = random_problem(model(), T, B, 0)
+    backwards = problem._replace(x=problem.x[::-1].copy()[::-1], dy=np.asfortranarray(problem.dy))
+    backwards.dy.flags.writeable = False
+    assert_equal(everything(name, backwards, model()), everything(name, problem, model()))
+
+
+@two_cells
+def test_a_trainer_shares_nothing_with_its_caller(name: str, cell: str) -> None:
+    """It keeps in step with one that is left alone, whatever is done to what went in and came out."""
+    run, params, batch = training(model(cell, "float32"), "last_step" if cell == "RNN" else "last_sequence")
+    alone = registry.load(name).trainer(run, copy.deepcopy(params))
+    trainer = registry.load(name).trainer(run, params)
+    spoil(params)
+    for _ in range(3):
+        given = Batch(*map(aligned, batch))
+        (loss, grads), (evaluated, prediction) = trainer.gradients(given), trainer.evaluate(given)
+        arrays = [*grads.values(), prediction, *trainer.params().values()]
+        assert {leaf.dtype.name for leaf in arrays} == {"float32"}
+        assert prediction.shape == batch.target.shape
+        assert {type(value) for value in (loss, evaluated)} == {float}
+        spoil(arrays)
+        assert trainer.step(given) == alone.step(batch) == loss
+        assert_equal(given, batch)
+        spoil(given)
+    assert_equal(trainer.params(), alone.params())

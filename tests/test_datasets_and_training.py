@@ -1,0 +1,248 @@
+"""The sine wave is what it says, conversions keep the function, the optimisers are torch's, the loop loops."""
+
+import copy
+import math
+from dataclasses import replace
+from typing import Any
+from unittest.mock import Mock
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+import torch
+
+from common import conversions, datasets, registry
+from common.contract import Batch
+from common.conversions import ONE_BIAS_NOTE, OneBias
+from common.datasets import sine
+from common.equivalence import random_problem
+from common.errors import Diverged, InvalidInput
+from common.layout import Weights, initial_network, layer_suffixes, layer_weights, named_weights
+from common.spec import DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.training import fit, train
+from numpy_impl import optim
+
+I, H = 3, 7
+
+
+def assert_close(a: Any, b: Any, atol: float = 0) -> None:
+    """Array by array, through tuples and dicts; relative to the largest value where that is above 1."""
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=atol * max(1, np.abs(right).max()))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reading", [None, "windows", "article"])
+def test_every_window_is_followed_by_its_target(reading: str | None, dtype: str) -> None:
+    """Against a series of its own, one value at a time."""
+    series = [math.sin(math.pi * k / 50) for k in range(201)]
+    data = datasets.load("sine", reading, dtype)
+    x, target = data.batch
+    windows = np.array([series[k : k + 25] for k in range(176)])
+    article = reading == "article"
+    assert_close(x[:, :, 0] if article else x[:, :, 0].T, windows, 1e-12 if dtype == "float64" else 1e-7)
+    assert_close(target, np.array(series[25:])[:, None], 1e-12 if dtype == "float64" else 1e-7)
+    assert (x.dtype, target.dtype) == (dtype, dtype)
+    assert (x.shape, target.shape) == ((176, 25, 1) if article else (25, 176, 1), (176, 1))
+    # What the readout sees is the value just before the target: in the article's reading, the series itself.
+    assert_close(x[:, -1, 0] if article else x[-1, :, 0], np.array(series[24:200]), 1e-7)
+    assert_close(data.series, np.array(series), 1e-12)
+    assert data.position.tolist() == list(range(25, 201))
+    assert (data.task, data.reading) == ("sine", reading or "windows")
+    model = ModelSpec(cell="LSTM", input_size=1, hidden_size=5, bias=False, dtype=dtype)
+    network = NetworkSpec(model=model, readout_size=1, readout="last_sequence" if article else "last_step")
+    assert data.network("LSTM", 5, bias=False) == network
+
+
+WRONG_DATA = [
+    (datasets.load, ("cosine",), "task: expected one of sine, got 'cosine'"),
+    (datasets.load, ("sine", "W"), "reading of sine: expected one of windows, article, got 'W'"),
+    (sine.make, ("Windows",), "reading: expected one of windows, article, got 'Windows'"),
+    (sine.make, ("windows", 100, 2, 0), "window: expected 1 to 200 points, got 0"),
+    (sine.make, ("article", 100, 2, 201), "window: expected 1 to 200 points, got 201"),
+    (sine.make, ("windows", 10, 1, -1), "window: expected 1 to 10 points, got -1"),
+]
+
+
+@pytest.mark.parametrize(("call", "arguments", "message"), WRONG_DATA)
+def test_wrong_names_and_windows_are_refused(call: Any, arguments: tuple, message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        call(*arguments)
+    assert str(caught.value) == message
+
+
+def weights(cell: str, bias: bool = True) -> tuple[ModelSpec, Weights]:
+    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, bias=bias)
+    return spec, layer_weights(random_problem(spec, 2, 2, 3).params, *layer_suffixes(spec))
+
+
+LSTM_AS_ONE = pytest.mark.xfail(reason="from_one_bias takes the rows for H, also of an LSTM's (4H, I+H)", strict=True)
+ROUND_TRIPS = [
+    ("RNN", conversions.to_one_bias, conversions.from_one_bias),
+    ("RNN", conversions.to_flax_simple_cell, conversions.from_flax_simple_cell),
+    ("LSTM", conversions.to_flax_lstm, conversions.from_flax_lstm),
+    pytest.param("LSTM", conversions.to_one_bias, conversions.from_one_bias, marks=LSTM_AS_ONE),
+]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("cell", "there", "back"), ROUND_TRIPS)
+def test_a_round_trip_keeps_the_function(cell: str, there: Any, back: Any, bias: bool) -> None:
+    spec, given = weights(cell, bias)
+    params, note = there(given)
+    found = back(params)
+    assert_close(found[:2], given[:2])
+    assert note == (ONE_BIAS_NOTE if bias else "")
+    if bias:
+        assert_close(found.bias_ih + found.bias_hh, given.bias_ih + given.bias_hh)
+        assert "the training is not" in note
+    elif found.bias_ih is not None:  # Flax's cells always have one
+        assert_close(found[2:], (np.zeros(len(found.bias_ih)),) * 2)
+        found = found._replace(bias_ih=None, bias_hh=None)
+    x = random_problem(spec, 5, 4, 0).x
+    named = (named_weights(w, *layer_suffixes(spec)) for w in (given, found))
+    y, again = (registry.load("numpy").forward(spec, params, x)[0] for params in named)
+    assert_close(again, y, 1e-14)
+
+
+@pytest.mark.parametrize("shape", [(I + H, H), (H, H)])
+def test_one_weight_in_the_wrong_orientation_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        conversions.from_one_bias(OneBias(np.zeros(shape), None))
+    assert str(caught.value) == f"weight: expected (H, I+H) with I at least 1, got {shape}; transposed?"
+
+
+@pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell, nn.OptimizedLSTMCell])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_names_and_shapes_are_flaxs_own(kind: Any, bias: bool) -> None:
+    there = conversions.to_flax_simple_cell if kind is nn.SimpleCell else conversions.to_flax_lstm
+    cell, key, x = kind(H), jax.random.key(0), np.zeros((1, I), "float32")
+    own = cell.init(key, cell.initialize_carry(key, x.shape), x)["params"]
+    params, _ = there(weights("RNN" if kind is nn.SimpleCell else "LSTM", bias)[1])
+    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, dict(own))
+
+
+SHAPES = {"weight": (4, 3), "bias": (4,), "readout": (1, 4)}
+
+
+def gradients(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Over many orders of magnitude, so that epsilon shows; a third are zero, and some are zero at every step."""
+    grads = {k: rng.standard_normal(s) * 10.0 ** rng.uniform(-10, 1, s) for k, s in SHAPES.items()}
+    grads = {k: np.where(rng.random(g.shape) < 1 / 3, 0, g) for k, g in grads.items()}
+    return grads | {"weight": grads["weight"] * [0, 1, 1]}
+
+
+RULES = [
+    OptimizerSpec(name="sgd", lr=0.05),
+    OptimizerSpec(name="adam", lr=0.01),
+    OptimizerSpec(name="adam", lr=0.3, betas=(0.5, 0.8), eps=1e-3),
+    OptimizerSpec(name="adam", lr=0.01, betas=(0.0, 0.99)),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_the_optimisers_are_torchs(rule: OptimizerSpec) -> None:
+    rng = np.random.default_rng(0)
+    params = {name: rng.standard_normal(shape) for name, shape in SHAPES.items()}
+    theirs = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+    options: Any = {} if rule.name == "sgd" else {"betas": rule.betas, "eps": rule.eps}
+    kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[rule.name]
+    reference, optimizer = kind(theirs.values(), lr=rule.lr, **options), optim.build(rule)
+    state = optimizer.init(params)
+    for _ in range(30):
+        old = gradients(rng), state, params
+        before, grads = copy.deepcopy(old), old[0]
+        params, state = optimizer.update(*old)
+        assert_close(old, before)
+        for name, value in theirs.items():
+            value.grad = torch.tensor(grads[name])
+        reference.step()
+        assert_close(params, {name: value.detach().numpy() for name, value in theirs.items()}, 1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.BUILTIN if name not in ("numpy", "one-bias")])
+def test_every_backend_hands_on_the_options_of_the_optimiser(name: str) -> None:
+    """Betas and an epsilon that are nobody's default."""
+    network = NetworkSpec(model=ModelSpec(cell="RNN", input_size=I, hidden_size=H), readout_size=H)
+    run = RunSpec(network=network, optimizer=RULES[2], epochs=5)
+    problem = random_problem(network.model, 4, 5, 0)
+    batch = Batch(problem.x, problem.dy[-1])
+    found, expected = (train(registry.load(b), run, batch) for b in (name, "numpy"))
+    assert_close((found.losses, found.params), (expected.losses, expected.params), 1e-11)
+
+
+def test_fit_steps_once_an_epoch_and_tells() -> None:
+    trainer = Mock(step=Mock(side_effect=[3.0, 2.0, 2.5, 99.0]))
+    batch, told = Batch(np.zeros(1), np.zeros(1)), []
+    assert fit(trainer, batch, 3, lambda *what: told.append(what)) == [3.0, 2.0, 2.5]
+    assert told == [(0, 3.0), (1, 2.0), (2, 2.5)]
+    assert [call.args for call in trainer.step.call_args_list] == [(batch,)] * 3
+    assert fit(trainer, batch, 1) == [99.0]
+
+
+@pytest.mark.parametrize(("bad", "shown"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")])
+@pytest.mark.parametrize("at", [1, 3])
+def test_fit_stops_when_the_loss_is_not_finite(bad: float, shown: str, at: int) -> None:
+    trainer = Mock(step=Mock(side_effect=[0.5] * (at - 1) + [bad] + [0.1] * 9))
+    told: list[int] = []
+    with pytest.raises(Diverged) as caught:
+        fit(trainer, Batch(np.zeros(1), np.zeros(1)), 9, lambda epoch, _: told.append(epoch))
+    after = ", after 0.5" if at > 1 else ""
+    assert str(caught.value) == f"the loss is {shown} in epoch {at}{after}; try a smaller learning rate"
+    assert told == list(range(at - 1))
+    assert trainer.step.call_count == at
+
+
+def sine_run(hidden_size: int = 32, **options: Any) -> tuple[RunSpec, Batch]:
+    data = datasets.load("sine")
+    return RunSpec(network=data.network("RNN", hidden_size), optimizer=OptimizerSpec(**options)), data.batch
+
+
+@pytest.mark.parametrize("name", ["numpy", "jax", "torch"])
+def test_a_huge_learning_rate_diverges(name: str) -> None:
+    run, batch = sine_run(3, lr=1e160)
+    with np.errstate(all="ignore"), pytest.raises(Diverged, match="in epoch 2, after 0"):
+        train(registry.load(name), run, batch)
+
+
+def test_train_starts_at_the_seed_and_tells_the_loss_before_each_update() -> None:
+    run, batch = sine_run(3)
+    run = replace(run, epochs=4, seed=5)
+    backend = registry.load("numpy")
+    result = train(backend, run, batch)
+    trainer = backend.trainer(run, initial_network(run.network, 5))
+    for loss in result.losses:
+        assert loss == trainer.evaluate(batch)[0]
+        trainer.step(batch)
+    loss, prediction = trainer.evaluate(batch)
+    assert (len(result.losses), result.final_loss) == (4, loss)
+    assert_close((result.prediction, result.params), (prediction, trainer.params()))
+    assert result.losses[0] != result.losses[1]
+
+
+@pytest.mark.parametrize("cell", ["RNN", "RNNCell"])
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"nonlinearity": "relu"}], ids=str)
+def test_one_bias_has_the_function_and_the_gradients_of_two(cell: str, options: dict[str, Any]) -> None:
+    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
+    problem = random_problem(spec, 6, 5, 0)
+    pair = [registry.load(name) for name in ("one-bias", "numpy")]
+    one, two = ((*b.forward(spec, *problem[:3]), *b.vjp(spec, *problem)) for b in pair)
+    assert_close(one, two, 1e-12)
+
+
+def test_one_bias_trains_differently() -> None:
+    run, batch = sine_run()
+    start, losses, moved = initial_network(run.network, 0), [], []
+    for name in ("numpy", "one-bias"):
+        losses.append(np.array(train(registry.load(name), run, batch).losses))
+        trainer = registry.load(name).trainer(run, start)
+        trainer.step(batch)
+        end = trainer.params()
+        moved.append(sum(end[bias] - start[bias] for bias in ("rnn.bias_ih_l0", "rnn.bias_hh_l0")))
+    np.testing.assert_allclose(moved[0], 2 * moved[1], rtol=1e-10, atol=0)
+    assert abs(moved[1]).min() > 0
+    difference = abs(losses[1] / losses[0] - 1)
+    assert len(difference) == 100
+    assert difference[0] < 1e-14
+    assert difference.max() > 1e-4

@@ -1,0 +1,252 @@
+"""The report: right numbers, the same bytes every time, nothing hidden, and no old report lost."""
+
+import math
+import re
+from html import escape
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import reports
+from common.errors import InvalidInput
+from reports.document import build
+from reports.numbers import digits, error, fraction, percent
+from reports.render import MARKDOWN_LIMIT, markdown, page
+
+SERIES = [math.sin(0.3 * i) for i in range(40)]
+POSITION = list(range(5, 40))
+ENVIRONMENT = {"numpy": "2.4.6", "blas": {"architecture": "SkylakeX", "num_threads": 2}}
+
+
+def check(quantity="y", ratio: float | None = 0.25, *, a="numpy", b="jax", rung="forward", **options):
+    row = {"kind": "check", "check": rung, "cell": "RNN", "variant": "RNN", "dtype": "float64", "quantity": quantity}
+    row |= {"a": a, "b": b, "count": 315, "ratio": ratio, "passed": ratio is not None and ratio <= 1}
+    known = (None, None, None) if ratio is None else (ratio * 1e-11, 0.5, 1e-11)
+    return row | dict(zip(("error", "scale", "tolerance"), known, strict=True)) | options
+
+
+def training(backend="numpy", gap=0.0, **options):
+    """A loss that halves, and at update 2 is off by ``gap``, relative to itself."""
+    losses, prediction = [0.5, 0.25, 0.125 * (1 + gap), 0.0625], [SERIES[i] + 0.1 + gap for i in POSITION]
+    run = {"kind": "training", "task": "sine", "reading": "windows", "cell": "RNN", "backend": backend}
+    run |= {"dtype": "float64", "optimizer": "sgd", "lr": 0.05, "hidden_size": 32, "seed": 3, "losses": losses}
+    return run | {"final_loss": 0.03125, "prediction": prediction} | options
+
+
+def bench(arm="torch.nn", scale=1.0, **options):
+    """Eleven rounds; the arm is slower by ``scale`` in each."""
+    case = {"kind": "bench", "cell": "LSTM", "steps": 25, "batch": 176, "input_size": 1, "hidden_size": 32}
+    case |= {"backward": False, "dtype": "float32", "seed": 0, "flops": 4_000_000, "reference": "torch.nn"}
+    case |= {"backend": arm, "arm": arm, "seconds": [scale * (0.002 + 0.0001 * (i % 3)) for i in range(11)]}
+    return case | {"calls": 9, "first_call": 0.75, "environment": ENVIRONMENT} | options
+
+
+HEADER = {"kind": "header", "schema": 1, "command": "rosetta study --seed 3", "version": "0.1.0", "python": "3.11.7"}
+TASK = {"kind": "task", "task": "sine", "reading": "windows", "summary": "time runs inside a window", "steps": 5}
+TASK |= {"batch": 35, "series": SERIES, "position": POSITION}
+ONE_BIAS = {"kind": "one-bias", "optimizer": "adam", "lr": 0.01, "seed": 3}
+ONE_BIAS |= {"two_biases": [0.5, 0.4, 0.2], "one_bias": [0.5, 0.3, 0.19]}
+STUDY = [HEADER, TASK, ONE_BIAS, {"kind": "environment", "of": "machine", "system": "Linux"}]
+STUDY += [{"kind": "environment", "of": "numpy", **ENVIRONMENT}, check("y", 0.25), check("y", 0.75, a="jax", b="torch")]
+STUDY += [check("dx", 0.0042, rung="gradient", variant="RNN relu"), check("dx", 0.0011, rung="gradient")]
+STUDY += [check("dx", 0.5, rung="complex step", b="complex step"), check("dx", 0.1, b="one-bias", rung="gradient")]
+STUDY += [training(), training("jax", 4e-14), training(dtype="float32"), training("jax", 3e-6, dtype="float32")]
+STUDY += [training("torch", 1e-15), bench(), bench("numpy", 0.5), bench("jax", 3.0), bench("flax", 2.0)]
+STUDY += [bench("torch.nn (A/A)", 1.5, backend="torch.nn")]
+
+
+def html(records):
+    return page(build(records))
+
+
+def section(records, anchor):
+    return next(part for part in build(records).sections if part.anchor == anchor)
+
+
+def rows(table):
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def tags(text):
+    return set(re.findall(r"<([a-z0-9]+)", text))
+
+
+def closed(text):
+    """Whether every element that can be left open is closed as often as it is opened."""
+    names = tags(text) - {"meta", "link", "path", "rect", "use"}
+    return all(len(re.findall(rf"<{name}[ >]", text)) == text.count(f"</{name}>") for name in names)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_same_records_same_bytes(tmp_path: Path, partial: bool) -> None:
+    first = reports.write(STUDY, tmp_path / "a" / "deep", partial=partial)
+    with matplotlib.rc_context({"axes.linewidth": 9.0}):
+        second = reports.write(STUDY, tmp_path / "b", partial=partial)
+    assert first == tmp_path / "a" / "deep" / "report.html"
+    assert sorted(path.name for path in first.parent.iterdir()) == ["report.html", "report.md"]
+    for name in ("report.html", "report.md"):
+        text = first.with_name(name).read_text(encoding="utf-8")
+        assert text == second.with_name(name).read_text(encoding="utf-8")
+        assert ("Incomplete: the records end early" in text) is partial
+        assert ("Equivalent" in text) is not partial
+
+
+def test_the_page_is_self_contained_and_accessible() -> None:
+    text, report = html(STUDY), build(STUDY)
+    assert not re.search(r"https?:|@import|#fe01", text)
+    assert not {"script", "img", "iframe", "object", "embed"} & tags(text)
+    links, ids = re.findall(r'(?:href|src)="([^"]*)"', text), re.findall(r' id="([^"]*)"', text)
+    assert all(link in ("data:,", *(f"#{name}" for name in ids)) for link in links)
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(ids)
+    assert len(ids) == len(set(ids))
+    assert len(text) < 800_000
+    assert text.count("<h1>") == 1
+    assert closed(text)
+    figures = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
+    assert all({"figcaption", "details", "table", "svg"} <= tags(figure) for figure in figures)
+    assert (
+        text.count("<svg") == len(re.findall(r'<svg role="img" aria-label="[^"]*\d[^"]*"', text)) == len(figures) == 5
+    )
+    assert text.count("Reproduce:") == len(report.sections) == 9
+    assert all(command.startswith("rosetta ") for part in report.sections for command in part.commands)
+    (command,) = section([HEADER, check(b="mine")], "heat").commands
+    assert command == "rosetta check --cell RNN --dtype float64 --backend numpy --backend mine --seed 3"
+
+
+VERDICTS = [
+    (STUDY, True, "6 comparisons over 3 implementations, 1 cell and 1 dtype, all within tolerance; the worst used 75%"),
+    ([HEADER], False, "NOT equivalent: nothing was compared."),
+    ([check(), check(ratio=3.5)], False, "NOT equivalent: 1 of 2 comparisons is out of tolerance; the worst is y of"),
+    ([check(count=0)], False, "where no element was compared."),
+    ([check(ratio=7), check(ratio=None)], False, "numpy against jax, which is not finite."),
+    ([check(ratio=12)], False, "y of RNN in float64, numpy against jax, at 12 times its tolerance."),
+    ([check(ratio=0.9), check("h_n", passed=False)], False, "1 of 2 comparisons is out of tolerance; the worst is h_n"),
+]
+
+
+@pytest.mark.parametrize(("records", "passed", "sentence"), VERDICTS)
+def test_verdict(records: list[dict], passed: bool, sentence: str) -> None:
+    found, cut = reports.verdict(records), reports.verdict(records, True)
+    assert found.passed is passed
+    assert sentence in found.sentence
+    assert not cut.passed
+    assert cut.sentence.startswith("Incomplete: the records end early; so far, ")
+
+
+def test_failures_are_listed_with_their_commands() -> None:
+    bad = check("dweight_hh", 2.5, rung="gradient", cell="LSTM", variant="LSTM no bias", dtype="float32")
+    records = [*STUDY, check("windows adam curve", 1.5, rung="sine"), bad]
+    first, second = rows(section(records, "summary").tables[1])
+    assert first["Variant"] == "LSTM no bias"
+    assert (first["Error"], first["Tolerance"], first["Error / tolerance"]) == ("2.5e-11", "1.0e-11", "2.5")
+    assert first["Reproduce"] == "rosetta check --cell LSTM --dtype float32 --backend numpy --backend jax --seed 3"
+    assert second["Reproduce"].startswith("rosetta train sine --reading windows --optimizer adam --cell RNN ")
+    assert first["Reproduce"] in html(records)
+    assert "✗2.50</text>" in html(records)
+    assert [row["Passed"] for row in rows(section(records, "summary").tables[0])] == ["NO, 1 failed"] * 2
+    table = section([check(ratio=2 + i) for i in range(230)], "summary").tables[1]
+    assert (len(table.rows), rows(table)[0]["Error / tolerance"]) == (200, "230")
+    assert "30 more failed" in table.note
+
+
+def test_the_heat_map_and_the_gradients_show_the_worst() -> None:
+    first, second = rows(section(STUDY, "heat").plots[0].data)
+    assert (first["Pair"], first["y"], first["dx"]) == ("numpy – jax", "0.25", "0.0042")
+    assert (second["Pair"], second["y"], second["dx"]) == ("jax – torch", "0.75", "–")
+    assert "The worst error is 0.75 of its tolerance: y, jax – torch. None failed." in html(STUDY)
+    (line,) = rows(section(STUDY, "gradients").tables[0])
+    assert (line["All pairs, float64"], line["By hand, float64"]) == ("8.4e-14 (numpy – jax)", "1.0e-11")
+    (total,) = rows(section(STUDY, "summary").tables[0])
+    assert (total["Comparisons"], total["Error / tolerance"], total["Pair"]) == ("6", "0.75", "jax – torch")
+
+
+def test_predictions_losses_and_their_gaps() -> None:
+    part = section(STUDY, "training")
+    text = " ".join(part.paragraphs)
+    assert "over 4 updates" in text
+    assert "Measured: 4.0e-14 (jax, after 2 updates). The promise is kept." in text
+    assert "In float32 the gap measured is at most 3.0e-06 (jax, after 2 updates)" in text
+    double, single = rows(part.tables[0])
+    assert (double["Largest gap"], double["At update"], double["Equal"]) == ("4.0e-14", "2", "80%")
+    assert (single["Dtype"], single["Largest gap"]) == ("float32", "3.0e-06")
+    assert "The promise is NOT kept." in html([training(), training("jax", 2e-9)])
+    lost = training("jax", losses=[0.5, 0.25, None, None])
+    assert "not finite (jax, after 2 updates). The promise is NOT kept." in html([training(), lost])
+    line, _ = rows(section(STUDY, "sine").tables[0])
+    assert (line["Farthest from the wave"], line["Farthest apart"]) == ("0.10", "4.0e-14")
+    (line,) = rows(section(STUDY, "one-bias").tables[0])
+    assert (line["Largest gap"], line["At update"], line["Final, one bias"]) == ("25%", "1", "0.19")
+
+
+def test_ratios_throughput_and_noise() -> None:
+    part = section(STUDY, "speed")
+    arms = {row["Arm"]: row for row in rows(part.tables[0])}
+    assert arms["numpy"]["Time / torch.nn [95%]"] == "0.50x [0.50, 0.50]"
+    assert arms["jax"]["Time / torch.nn [95%]"] == "3.00x [3.00, 3.00]"
+    assert [arms["jax"][name] for name in ("Median ms", "GFLOP/s", "First call, s")] == ["6.30", "0.635", "0.75"]
+    assert rows(part.tables[1])[0]["jax / flax"] == "1.50x [1.50, 1.50]"
+    assert "In 1 of 1 cases it is wider than ±20%" in " ".join(part.paragraphs)
+    quiet = [bench(), bench("torch.nn (A/A)", 1.1, backend="torch.nn")]
+    assert "it spans 1.10 to 1.10x." in " ".join(section(quiet, "speed").paragraphs)
+    assert "wider than" not in html(quiet)
+
+
+def test_what_is_missing_is_named_and_left_out() -> None:
+    report = build([check(), check("dx", rung="gradient")])
+    assert [part.anchor for part in report.sections] == ["summary", "reading", "heat", "gradients"]
+    missing = "the sine wave, training, one bias against two, timings, the environment"
+    assert ", ".join(name for name, _ in report.missing) == missing
+    assert "The records do not hold" in page(report)
+    assert build(STUDY).missing == ()
+    assert [part.anchor for part in build([bench()]).sections] == ["summary", "speed"]
+    for records in ([], [HEADER], [training()], [TASK, training("mine")], [check(b="complex step")], [bench("numpy")]):
+        assert "<h1>" in html(records)
+
+
+@pytest.mark.parametrize("name", ['<b>&"', "$x_1^2$", "名前", "_hidden", "a|b`c`"])
+def test_names_are_text_and_never_markup(name: str, tmp_path: Path) -> None:
+    records = [check(b=name), training(), training(name, 1e-12), TASK, bench(), bench(name)]
+    path = reports.write([{"kind": "environment", "of": name, "<i>": "<script>"}, *records], tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert not {"b", "i", "script"} & tags(text)
+    assert closed(text)
+    assert f"numpy – {escape(name, quote=False)}</text>" in text
+    lines = path.with_name("report.md").read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if "<b>" in line.split("`")[0] and not line.startswith("rosetta ")]
+    (line,) = [line for line in lines if line.startswith("| float64 | RNN |")]
+    assert line.replace("\\|", "").count("|") == 9
+
+
+def test_markdown_stays_short_enough_to_paste() -> None:
+    many = [check(f"tensor {i}", 2.0, a="long" * 60, b="complex step", rung="complex step") for i in range(199)]
+    text = markdown(build(many))
+    assert "NOT equivalent: 199 of 199 comparisons" in text
+    assert "149 more rows are in report.html." in text
+    assert len(text.encode()) < MARKDOWN_LIMIT
+    assert "<details><summary>RNN: losses, and gaps relative to the loss</summary>" in markdown(build(STUDY))
+
+
+def test_an_old_report_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = reports.write(STUDY, tmp_path)
+    old, write = [file.read_bytes() for file in sorted(tmp_path.iterdir())], Path.write_text
+
+    def full(self: Path, text: str, **options: str) -> int:
+        write(self, text[: len(text) // 2], **options)
+        raise OSError("no space left on device")
+
+    with pytest.raises(InvalidInput, match=r"output folder: expected a writable folder, got .*report\.html"):
+        reports.write(STUDY, path)
+    with pytest.raises(KeyError):
+        reports.write([{"kind": "check"}], tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InvalidInput, match="no space left on device"):
+        reports.write([HEADER, check(ratio=9)], tmp_path)
+    assert [file.read_bytes() for file in sorted(tmp_path.iterdir())] == old
+
+
+def test_numbers() -> None:
+    assert [error(v) for v in (1.23e-15, 0.0, None, math.nan)] == ["1.2e-15", "0", "not finite", "not finite"]
+    assert [fraction(v) for v in (0.281, 12.3, 4.7e-5, 0.00999, 231.0)] == ["0.28", "12", "4.7e-05", "0.010", "230"]
+    assert [percent(v) for v in (0.281, 4.7e-5, 2.7)] == ["28%", "0.0047%", "270%"]
+    assert [digits(v) for v in (0.0341, 9.999, 1234.5, 0.0)] == ["0.0341", "10.0", "1230", "0"]
