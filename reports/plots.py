@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from common.bench import Ratio
 
-from .numbers import times
+from .numbers import digits, times
 from .svg import BAND, FAIL, HEAT, INK, MUTED, ON_FAIL, ON_HEAT, PANEL, colour, draw
 
 # From each of these shares of the tolerance on, a cell of the heat map takes the next colour; a zero has its own.
@@ -83,8 +83,8 @@ def _heat_cell(axes: Axes, x: int, y: int, cell: Cell | None) -> None:
         axes.add_patch(
             Rectangle((x + 0.06, y + 0.1), 0.88, 0.8, fill=False, edgecolor=ON_FAIL, linewidth=1.4, clip_on=False)
         )
-    weight = "bold" if cell.failed else "normal"
-    axes.text(x + 0.5, y + 0.53, _short(cell), ha="center", va="center", color=text, fontsize=9.5, fontweight=weight)
+    weight, size = ("bold", 8.5) if cell.failed else ("normal", 9.5)
+    axes.text(x + 0.5, y + 0.53, _short(cell), ha="center", va="center", color=text, fontsize=size, fontweight=weight)
 
 
 def _short(cell: Cell) -> str:
@@ -94,7 +94,7 @@ def _short(cell: Cell) -> str:
     if cell.ratio == 0:
         return mark + "0"
     if 0.0095 <= cell.ratio < 99.5:
-        return mark + (f"{cell.ratio:.2f}" if cell.ratio < 9.95 else f"{cell.ratio:.0f}")
+        return mark + (f"{cell.ratio:.2f}" if cell.ratio < 1 else digits(cell.ratio, 2))
     digit, _, exponent = f"{cell.ratio:.0e}".partition("e")
     return f"{mark}{digit}e{int(exponent)}"
 

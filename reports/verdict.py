@@ -67,8 +67,8 @@ def failed(row: Record) -> bool:
 
 
 def used(row: Record) -> float:
-    """Error over tolerance; infinite where the comparison met a value that is not finite (null in the records)."""
-    return math.inf if row["ratio"] is None else row["ratio"]
+    """Error over tolerance; infinite where the comparison met a value that is not finite (null in a file)."""
+    return math.inf if row["ratio"] is None or math.isnan(row["ratio"]) else row["ratio"]
 
 
 def worst(rows: Sequence[Record]) -> Record:
