@@ -11,7 +11,7 @@ import numpy as np
 
 from common.errors import InvalidInput, InvalidType, choice, mismatch
 from common.layout import Parameters, check_array, check_network, check_parameters
-from common.spec import ModelSpec, RunSpec
+from common.spec import COMPLEX, DTYPES, ModelSpec, RunSpec
 
 State = tuple[np.ndarray, ...]
 
@@ -122,6 +122,8 @@ class Backend(Protocol):
 
 def check_supported(backend: Backend, spec: ModelSpec) -> None:
     """Raise unless the backend computes this cell in this dtype."""
+    if not isinstance(spec, ModelSpec):
+        raise InvalidType(mismatch("spec", "a ModelSpec", type(spec).__name__))
     if spec.cell not in backend.cells:
         raise InvalidInput(choice(f"cell for backend {backend.name}", sorted(backend.cells), spec.cell))
     if spec.dtype not in backend.dtypes:
@@ -165,7 +167,7 @@ def check_input(spec: ModelSpec, x: Any) -> int:
 
 def check_state(spec: ModelSpec, name: str, state: Any, batch: int) -> None:
     """Check a state: a tuple of one array (h) or two (h, c), each (D*L, B, H)."""
-    fields = ", ".join(spec.state_names)
+    fields = "h, c" if spec.is_lstm else "h,"
     if not isinstance(state, tuple):
         raise InvalidType(mismatch(name, f"a tuple ({fields}) for {spec.cell}", type(state).__name__))
     if len(state) != len(spec.state_names):
@@ -180,17 +182,29 @@ def check_vjp(spec: ModelSpec, x: np.ndarray, dy: np.ndarray, dstate: State) -> 
     check_state(spec, "dstate", dstate, x.shape[1])
 
 
+def check_problem(backend: Backend, spec: ModelSpec, problem: Problem) -> State:
+    """Check everything that ``vjp`` takes, as ``timed`` gets it; returns the initial state."""
+    state0 = check_forward(backend, spec, problem.params, problem.x, problem.state0)
+    check_vjp(spec, problem.x, problem.dy, problem.dstate)
+    return state0
+
+
 def check_run(backend: Backend, run: RunSpec, params: Parameters) -> None:
     """Check the arguments of ``trainer``."""
     if not isinstance(run, RunSpec):
         raise InvalidType(mismatch("run", "a RunSpec", type(run).__name__))
     check_supported(backend, run.network.model)
+    if run.network.model.dtype == COMPLEX:
+        raise InvalidType(choice("dtype of a training run", DTYPES, COMPLEX))
     check_network(run.network, params)
 
 
 def check_batch(run: RunSpec, batch: Batch) -> None:
     """Check x and the target of a batch."""
-    rows = check_input(run.network.model, batch.x)
+    if not isinstance(batch, Batch):
+        raise InvalidType(mismatch("batch", "a Batch", type(batch).__name__))
+    rows, axes = check_input(run.network.model, batch.x), "(B, O)"
     if run.network.readout == "last_sequence":
-        rows = batch.x.shape[0]
-    check_array("target", batch.target, (rows, run.network.readout_size), run.network.model.dtype)
+        rows, axes = batch.x.shape[0], "(T, O)"
+    shape = rows, run.network.readout_size
+    check_array("target", batch.target, shape, run.network.model.dtype, f"the readout {run.network.readout}, {axes}")

@@ -20,7 +20,7 @@ ONE_BIAS_NOTE = (
 
 
 class OneBias(NamedTuple):
-    """A Linear over [x, h]: weight (G*H, I+H), x first, and bias (G*H,) or None."""
+    """The Linear over [x, h] of an Elman cell: weight (H, I+H), x first, and bias (H,) or None."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -43,7 +43,10 @@ def _split(bias: Any) -> tuple[Any, Any]:
 
 
 def to_one_bias(w: Weights) -> Converted:
-    """NumPy weights -> the Linear over [x, h] of a home-made RNN cell."""
+    """NumPy weights of an Elman network -> the Linear over [x, h] of a home-made cell."""
+    rows, columns = w.weight_hh.shape
+    if rows != columns:
+        raise InvalidInput(mismatch("weight_hh", "(H, H) of an Elman network", (rows, columns), "an LSTM?"))
     bias, note = _merged(w)
     return Converted(OneBias(np.concatenate([w.weight_ih, w.weight_hh], axis=1), bias), note)
 

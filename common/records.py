@@ -74,7 +74,7 @@ def writing(stream: TextIO, command: str) -> Iterator[Writer]:
 
 
 def read(path: Path) -> list[Record]:
-    """The records of a complete file, without its header's and closing line's checks left to the reader.
+    """The records of a complete file, its header and its closing record among them.
 
     Raises ``InvalidInput`` for what is no records file, ``RecordsCut`` for one that ends too early.
     """
@@ -112,5 +112,5 @@ def read(path: Path) -> list[Record]:
 
 def _cut(path: Path, intact: list[Record], message: str) -> RecordsCut:
     return RecordsCut(
-        f"{message}; the file was cut or its run did not end. Use --partial for the {len(intact)} intact", intact
+        f"{message}; the file was cut or its run did not end. Use --partial for the {len(intact)} intact lines", intact
     )

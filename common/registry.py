@@ -5,6 +5,7 @@ Beside the names here, an installed package can offer backends through the entry
 """
 
 import importlib
+import re
 from functools import cache
 from importlib.metadata import entry_points
 from typing import NamedTuple
@@ -13,6 +14,9 @@ from common.contract import Backend
 from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType, choice, mismatch
 
 ENTRY_POINTS = "rnn_rosetta.backends"
+DOTTED_PATH = re.compile(r"\w+(\.\w+)*(:(\w+(\.\w+)*)?)?")
+# The members of the protocol; Python offers them itself from 3.12 on.
+CONTRACT = (*Backend.__annotations__, *(name for name in vars(Backend) if not name.startswith("_")))
 
 
 class Entry(NamedTuple):
@@ -54,7 +58,7 @@ def load(name: str) -> Backend:
     entries = available()
     if name in entries:
         entry = entries[name]
-    elif "." in name or ":" in name:
+    elif DOTTED_PATH.fullmatch(name) and ("." in name or ":" in name):
         entry = Entry(name, None, "")
     else:
         options = [*entries, "package.module:attribute"]
@@ -66,9 +70,9 @@ def load(name: str) -> Backend:
             raise InvalidInput(mismatch(f"backend {name}", f"an attribute {attribute} in {module_name}", "none"))
         backend = getattr(backend, part)
     if not isinstance(backend, Backend):
-        lacking = [field for field in Backend.__protocol_attrs__ if not hasattr(backend, field)]  # pyright: ignore
+        lacking = sorted(field for field in CONTRACT if not hasattr(backend, field))
         raise InvalidType(
-            mismatch(f"backend {name}", "the contract of common.contract.Backend", f"none of {sorted(lacking)}")
+            mismatch(f"backend {name}", "the contract of common.contract.Backend", f"an object that lacks {lacking}")
         )
     return backend
 

@@ -14,7 +14,7 @@ READOUTS = ("last_step", "last_sequence")
 OPTIMIZERS = ("sgd", "adam")
 
 
-def _positive_int(what: str, value: Any) -> None:
+def check_positive_int(what: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidType(mismatch(what, "an int", type(value).__name__))
     if value < 1:
@@ -60,15 +60,17 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _one_of("cell", CELLS, self.cell)
-        _positive_int("input_size", self.input_size)
-        _positive_int("hidden_size", self.hidden_size)
+        check_positive_int("input_size", self.input_size)
+        check_positive_int("hidden_size", self.hidden_size)
         _one_of("nonlinearity", NONLINEARITIES, self.nonlinearity)
         _flag("bias", self.bias)
         _one_of("dtype", (*DTYPES, COMPLEX), self.dtype)
         if self.is_lstm and self.nonlinearity != "tanh":
             raise InvalidInput(mismatch("nonlinearity", f"'tanh' for {self.cell}", repr(self.nonlinearity)))
+        check_positive_int("num_layers", self.num_layers)
+        _flag("bidirectional", self.bidirectional)
         for name, only in (("num_layers", 1), ("dropout", 0.0), ("bidirectional", False), ("proj_size", 0)):
-            if getattr(self, name) != only:
+            if isinstance(getattr(self, name), bool) != isinstance(only, bool) or getattr(self, name) != only:
                 raise InvalidInput(mismatch(name, only, getattr(self, name), "not implemented yet"))
 
     @property
@@ -121,8 +123,9 @@ class OptimizerSpec:
         _one_of("optimizer", OPTIMIZERS, self.name)
         _positive_number("lr", self.lr)
         _positive_number("eps", self.eps)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise InvalidInput(mismatch("betas", "two numbers in [0, 1)", self.betas))
+        pair = isinstance(self.betas, tuple) and len(self.betas) == 2
+        if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in self.betas):
+            raise InvalidInput(mismatch("betas", "a tuple of two numbers in [0, 1)", self.betas))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.model, ModelSpec):
             raise InvalidType(mismatch("model", "a ModelSpec", type(self.model).__name__))
-        _positive_int("readout_size", self.readout_size)
+        check_positive_int("readout_size", self.readout_size)
         _one_of("readout", READOUTS, self.readout)
 
 
@@ -154,7 +157,10 @@ class RunSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive_int("epochs", self.epochs)
+        for name, kind in (("network", NetworkSpec), ("optimizer", OptimizerSpec)):
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidType(mismatch(name, f"a {kind.__name__}", type(getattr(self, name)).__name__))
+        check_positive_int("epochs", self.epochs)
         check_seed(self.seed)
 
 

@@ -2,6 +2,7 @@
 
 from common import bench, console
 from common.records import Record
+from common.reproduce import row_command
 
 SHOWN_FAILURES = 20
 
@@ -24,7 +25,7 @@ def print_checks(found: list[Record], seed: int) -> None:
     for row in failures[:SHOWN_FAILURES]:
         error, allowed = (("not finite" if row[k] is None else f"{row[k]:.2g}") for k in ("error", "tolerance"))
         print(f"FAILED {row['variant']} {row['dtype']}: {row['check']} {row['quantity']}, {row['a']} - {row['b']}")
-        print(f"       expected an error of at most {allowed}, got {error}; {reproduce(row, seed)}")
+        print(f"       expected an error of at most {allowed}, got {error}; {row_command(row, seed)}")
     if len(failures) > SHOWN_FAILURES:
         print(f"... and {len(failures) - SHOWN_FAILURES} more; --json lists all")
     if not rows:
@@ -34,13 +35,6 @@ def print_checks(found: list[Record], seed: int) -> None:
 def _badness(row: Record) -> float:
     ratio = row["ratio"]
     return float("inf") if ratio is None or ratio != ratio else ratio
-
-
-def reproduce(row: Record, seed: int) -> str:
-    """The command that makes this comparison again."""
-    pair = [name for name in (row["a"], row["b"]) if name != "complex step"]
-    backends = " ".join(f"--backend {name}" for name in pair)
-    return f"rosetta check --cell {row['cell']} --dtype {row['dtype']} {backends} --seed {seed}"
 
 
 def print_training(found: list[Record]) -> None:

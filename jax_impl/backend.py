@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jaxlib.version import __version__ as jaxlib_version
 
-from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_run, check_vjp
+from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_problem, check_run, check_vjp
 from common.layout import Parameters, split_network
 from common.spec import CELLS, DTYPES, ModelSpec, OptimizerSpec, RunSpec
 
@@ -72,7 +72,7 @@ class JaxTrainer:
         self._loss = jax.jit(loss)
         self._step = jax.jit(step)
         with precision():
-            self._params = to_jax(params)
+            self._params = to_jax(dict(params))
             self._state = rule.init(self._params)
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
@@ -127,7 +127,7 @@ class JaxBackend:
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         with precision():
-            return to_numpy(self._forward(spec, *to_jax((params, x, state0))))
+            return to_numpy(self._forward(spec, *to_jax((dict(params), x, state0))))
 
     def vjp(
         self,
@@ -144,16 +144,16 @@ class JaxBackend:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         check_vjp(spec, x, dy, dstate)
         with precision():
-            return Grads(*to_numpy(self._vjp(spec, *to_jax((params, x, state0, dy, dstate)))))
+            return Grads(*to_numpy(self._vjp(spec, *to_jax((dict(params), x, state0, dy, dstate)))))
 
     def trainer(self, run: RunSpec, params: Parameters) -> JaxTrainer:
         check_run(self, run, params)
         return JaxTrainer(run, params, self._core)
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
-        state0 = check_forward(self, spec, problem.params, problem.x, problem.state0)
+        state0 = check_problem(self, spec, problem)
         with precision():
-            arguments = to_jax((problem.params, problem.x, state0, problem.dy, problem.dstate))
+            arguments = to_jax((dict(problem.params), problem.x, state0, problem.dy, problem.dstate))
 
         def both(*arguments: Any) -> Any:
             params, x, state0, dy, dstate = arguments

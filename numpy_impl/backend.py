@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch, Grads, Problem, State, check_batch, check_forward, check_run, check_vjp
+from common.contract import (
+    Batch,
+    Grads,
+    Problem,
+    State,
+    check_batch,
+    check_forward,
+    check_problem,
+    check_run,
+    check_vjp,
+)
 from common.layout import Parameters, join_network, split_network
 from common.spec import CELLS, COMPLEX, DTYPES, ModelSpec, RunSpec
 
@@ -44,8 +54,11 @@ class NumpyTrainer:
 
     def step(self, batch: Batch) -> float:
         loss, grads = self.gradients(batch)
-        self._params, self._state = self.optimizer.update(grads, self._state, self._params)
+        self._update(grads)
         return loss
+
+    def _update(self, grads: Parameters) -> None:
+        self._params, self._state = self.optimizer.update(grads, self._state, self._params)
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
         prediction, _, _ = self._forward(batch)
@@ -104,8 +117,8 @@ class NumpyBackend:
         return NumpyTrainer(run, params)
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
-        params, x, state0, dy, dstate = problem
-        state0 = check_forward(self, spec, params, x, state0)
+        params, x, _, dy, dstate = problem
+        state0 = check_problem(self, spec, problem)
 
         def run() -> None:
             _, _, tapes = self._forward(spec, params, x, state0)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.contract import check_run
+from common.contract import Batch, State, check_run
 from common.conversions import OneBias, from_one_bias, to_one_bias
 from common.layout import (
     Parameters,
@@ -25,7 +25,6 @@ from common.spec import ModelSpec, RunSpec
 
 from .backend import NumpyBackend, NumpyTrainer
 from .rnn_cell import NONLINEARITIES
-from .stack import State
 
 
 class Tape(NamedTuple):
@@ -44,6 +43,15 @@ def to_own(spec: ModelSpec, params: Mapping[str, np.ndarray]) -> Parameters:
 def to_neutral(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Parameters:
     """The inverse: the bias on the input side, zero on the recurrent side."""
     return named_weights(from_one_bias(OneBias(own["weight"], own.get("bias"))), *layer_suffixes(spec))
+
+
+def neutral_gradients(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Parameters:
+    """The gradients of the neutral parameters: each of the two biases has that of their sum."""
+    grads = to_neutral(spec, own)
+    suffix = layer_suffixes(spec)[0]
+    if spec.bias:
+        grads["bias_hh" + suffix] = grads["bias_ih" + suffix].copy()
+    return grads
 
 
 def forward(
@@ -83,6 +91,16 @@ class OneBiasTrainer(NumpyTrainer):
         recurrent, out = split_network(params)
         super().__init__(run, join_network(to_own(run.network.model, recurrent), out), forward, backward)
 
+    def gradients(self, batch: Batch) -> tuple[float, Parameters]:
+        loss, grads = super().gradients(batch)
+        own, out = split_network(grads)
+        return loss, join_network(neutral_gradients(self.run.network.model, own), out)
+
+    def step(self, batch: Batch) -> float:
+        loss, grads = super().gradients(batch)
+        self._update(grads)
+        return loss
+
     def params(self) -> Parameters:
         own, out = split_network(super().params())
         return join_network(to_neutral(self.run.network.model, own), out)
@@ -101,11 +119,7 @@ class OneBiasBackend(NumpyBackend):
         self, spec: ModelSpec, params: Parameters, tapes: Any, dy: np.ndarray, dstate: State
     ) -> tuple[Parameters, np.ndarray, State]:
         own, dx, dstate0 = backward(spec, to_own(spec, params), tapes, dy, dstate)
-        grads = to_neutral(spec, own)
-        suffix = layer_suffixes(spec)[0]
-        if spec.bias:
-            grads["bias_hh" + suffix] = grads["bias_ih" + suffix].copy()
-        return grads, dx, dstate0
+        return neutral_gradients(spec, own), dx, dstate0
 
     def trainer(self, run: RunSpec, params: Parameters) -> OneBiasTrainer:
         check_run(self, run, params)

@@ -6,9 +6,10 @@ from itertools import product
 
 from common.equivalence import CHECKS
 from common.registry import BUILTIN
+from common.reproduce import row_command
 
 from . import plots
-from .commands import check_command, row_command, seed_of
+from .commands import check_command, seed_of
 from .model import Key, Panel, Plot, Section, Table
 from .numbers import count, error, fraction
 from .svg import HEAT_COLOURS

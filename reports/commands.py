@@ -9,7 +9,7 @@ from common.registry import DEFAULT
 from common.spec import CELLS, DTYPES
 from common.study import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
 
-from .verdict import ONE_BIAS, ORACLE, Record, implementations, names, of_kind
+from .verdict import ONE_BIAS, Record, implementations, names, of_kind
 
 TRAINED_WITH = ("task", "reading", "optimizer", "lr", "hidden_size", "seed")
 
@@ -31,18 +31,6 @@ def check_command(rows: Sequence[Record], seed: int) -> str:
     for flag, found, usual in zip(("--cell", "--dtype", "--backend"), chosen, (CELLS, DTYPES, DEFAULT), strict=True):
         if set(found) != set(usual):
             words += [word for name in found for word in (flag, name)]
-    return shlex.join([*words, "--seed", str(seed)])
-
-
-def row_command(row: Record, seed: int) -> str:
-    """The shortest run that shows one comparison."""
-    if row["check"] in TASKS:
-        reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
-        words = ["rosetta", "train", row["check"], "--reading", reading, "--optimizer", optimizer]
-    else:
-        words = ["rosetta", "check"]
-    words += ["--cell", row["cell"], "--dtype", row["dtype"]]
-    words += [word for name in (row["a"], row["b"]) if name != ORACLE for word in ("--backend", name)]
     return shlex.join([*words, "--seed", str(seed)])
 
 

@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent.parent
 BROKEN = "raise OSError('libcudart.so.13: cannot open shared object file')"
 
 
-def rosetta(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+def rosetta(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A fresh process without a terminal."""
     command = [sys.executable, "-m", "common.cli", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
 def lines(text: str) -> list[dict]:
@@ -77,13 +77,22 @@ def test_a_wrong_backend_exits_with_1_and_says_how_to_see_it(tmp_path: Path) -> 
     arguments = ["check", "--backend", "numpy", "--backend", "wrong_backend:BACKEND", "--cell", "RNN"]
     found = rosetta(*arguments, "--dtype", "float64", "--jobs", "2", PYTHONPATH=path)
     assert found.returncode == 1
-    assert "FAILED RNN float64: forward y, numpy - wrong" in found.out if hasattr(found, "out") else found.stdout
+    assert "FAILED RNN float64: forward y, numpy - wrong" in found.stdout
     as_json = rosetta(*arguments, "--dtype", "float64", "--jobs", "1", "--json", PYTHONPATH=path)
     assert as_json.returncode == 1
     assert {row["check"] for row in lines(as_json.stdout) if row["kind"] == "check" and not row["passed"]} == {
         "forward",
         "complex step",
     }
+
+
+def test_the_one_bias_cell_fails_in_training_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Same function, same gradients, another training: the harness tells them apart."""
+    arguments = ["check", "--backend", "numpy", "--backend", "one-bias", "--cell", "RNN", "--dtype", "float64"]
+    assert main([*arguments, "--jobs", "1", "--json"]) == 1
+    rows = [row for row in lines(capsys.readouterr().out) if row["kind"] == "check" and row["b"] == "one-bias"]
+    assert {row["check"] for row in rows} == {"forward", "gradient", "loss", "training"}
+    assert {row["check"] for row in rows if not row["passed"]} == {"training"}
 
 
 def test_nothing_compared_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:

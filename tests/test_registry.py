@@ -125,7 +125,6 @@ def test_a_wrong_name_is_refused(name: str, folder: Path) -> None:
     assert str(caught.value) == REFUSED[name]
 
 
-@pytest.mark.xfail(sys.version_info < (3, 12), reason="Python 3.11 has no Backend.__protocol_attrs__", strict=True)
 @pytest.mark.parametrize(("name", "has"), [("acme:", set()), ("acme.rnn:HALF", {"name", "oracle", "cells", "forward"})])
 def test_what_is_no_backend_is_told_what_it_lacks(name: str, has: set[str], folder: Path) -> None:
     with pytest.raises(

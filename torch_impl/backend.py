@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_run, check_vjp
+from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_problem, check_run, check_vjp
 from common.layout import Parameters, split_network
 from common.spec import CELLS, DTYPES, ModelSpec, OptimizerSpec, RunSpec
 
@@ -45,7 +45,7 @@ def to_torch(tree: Any) -> Any:
         return {name: to_torch(value) for name, value in tree.items()}
     if isinstance(tree, tuple):
         return tuple(to_torch(value) for value in tree)
-    return torch.tensor(tree, device=device())
+    return torch.tensor(np.ascontiguousarray(tree), device=device())  # torch takes no negative strides
 
 
 def to_numpy(tree: Any) -> Any:
@@ -134,7 +134,7 @@ class TorchBackend:
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         with precision(), torch.no_grad():
-            return to_numpy(self._core(spec, *to_torch((params, x, state0))))
+            return to_numpy(self._core(spec, *to_torch((dict(params), x, state0))))
 
     def vjp(
         self,
@@ -154,9 +154,7 @@ class TorchBackend:
             arguments = to_torch((dict(params), x, state0, dy, dstate))
             return Grads(*to_numpy(self._native_vjp(spec, *arguments)))
 
-    def _native_vjp(
-        self, spec: ModelSpec, params: Any, x: Tensor, state0: Any, dy: Tensor, dstate: Any
-    ) -> Any:
+    def _native_vjp(self, spec: ModelSpec, params: Any, x: Tensor, state0: Any, dy: Tensor, dstate: Any) -> Any:
         leaves = [*params.values(), x, *state0]
         for leaf in leaves:
             leaf.requires_grad_()
@@ -170,10 +168,8 @@ class TorchBackend:
         return TorchTrainer(run, params, self._core)
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
-        state0 = check_forward(self, spec, problem.params, problem.x, problem.state0)
-        params, x, state0, dy, dstate = to_torch(
-            (dict(problem.params), problem.x, state0, problem.dy, problem.dstate)
-        )
+        state0 = check_problem(self, spec, problem)
+        params, x, state0, dy, dstate = to_torch((dict(problem.params), problem.x, state0, problem.dy, problem.dstate))
 
         def run() -> None:
             with precision():

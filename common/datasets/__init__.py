@@ -7,7 +7,7 @@ import numpy as np
 
 from common.contract import Batch
 from common.errors import InvalidInput, choice
-from common.spec import ModelSpec, NetworkSpec
+from common.spec import DTYPES, ModelSpec, NetworkSpec
 
 from . import sine
 
@@ -51,8 +51,10 @@ def load(task: str, reading: str | None = None, dtype: str = "float64") -> Datas
     """The data of a task; without ``reading``, under its first one."""
     if task not in TASKS:
         raise InvalidInput(choice("task", list(TASKS), task))
+    if dtype not in DTYPES:
+        raise InvalidInput(choice("dtype", DTYPES, dtype))
     readings = TASKS[task].readings
-    reading = reading or next(iter(readings))
+    reading = next(iter(readings)) if reading is None else reading
     if reading not in readings:
         raise InvalidInput(choice(f"reading of {task}", list(readings), reading))
     data = TASKS[task].make(reading)

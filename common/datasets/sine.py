@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.errors import InvalidInput, choice, mismatch
+from common.spec import check_positive_int
 
 SUMMARY = "next value of a sine wave from a window of 25"
 READINGS = {
@@ -42,8 +43,10 @@ def make(reading: str = "windows", points_per_period: int = 100, periods: int = 
     """The wave in float64, under one of ``READINGS``."""
     if reading not in READINGS:
         raise InvalidInput(choice("reading", list(READINGS), reading))
+    for name, value in (("points_per_period", points_per_period), ("periods", periods), ("window", window)):
+        check_positive_int(name, value)
     count = points_per_period * periods + 1
-    if not 1 <= window < count:
+    if window >= count:
         raise InvalidInput(mismatch("window", f"1 to {count - 1} points", window))
     series = np.sin(2 * np.pi * np.arange(count) / points_per_period)
     windows = np.lib.stride_tricks.sliding_window_view(series[:-1], window)
