@@ -134,7 +134,7 @@ def study(options: Namespace) -> int:
         sys.stdout.write(final.read_text(encoding="utf-8"))
     else:
         summaries.print_checks(found, options.seed)
-        if timings := [record for record in found if record["kind"] == "bench"]:
+        if timings := [record for record in found if record["kind"] == "bench" and record["backward"]]:
             summaries.print_bench(timings)
         print(verdict.sentence)
         print(f"Report: {page}")

@@ -57,6 +57,8 @@ class Tolerance(NamedTuple):
         return self.atol + self.rtol * (1 + self.growth * steps) * scale
 
 
+# The growth of a curve's bound comes from the sine wave over 12 seeds and 100 epochs: the worst run used 1/8 of it in
+# float32 (RNN, Adam) and 1/1000 in float64.
 TOLERANCES = {
     ("complex step", "float64"): Tolerance(1e-11, 1e-14),
     ("complex step", "float32"): Tolerance(1e-5, 1e-8),
@@ -67,9 +69,9 @@ TOLERANCES = {
     ("loss", "float64"): Tolerance(1e-11, 1e-14),
     ("loss", "float32"): Tolerance(1e-5, 1e-8),
     ("training", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
-    ("training", "float32"): Tolerance(1e-5, 1e-8, growth=0.1),
+    ("training", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
     ("sine", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
-    ("sine", "float32"): Tolerance(1e-5, 1e-8, growth=0.1),
+    ("sine", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
 }
 
 

@@ -1,8 +1,11 @@
 """The tables that the commands print: what was compared, and what it took."""
 
+from itertools import product
+
 from common import bench, console
 from common.records import Record
 from common.reproduce import row_command
+from common.spec import CELLS, DTYPES
 
 SHOWN_FAILURES = 20
 
@@ -11,8 +14,10 @@ def print_checks(found: list[Record], seed: int) -> None:
     """One line a cell and dtype, then every comparison that failed."""
     rows = [record for record in found if record["kind"] == "check"]
     lines = []
-    for cell, dtype in dict.fromkeys((row["cell"], row["dtype"]) for row in rows):
+    for cell, dtype in product(CELLS, DTYPES):
         group = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
+        if not group:
+            continue
         failed = sum(not row["passed"] for row in group)
         worst = max(group, key=_badness)
         where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']})"
