@@ -120,7 +120,7 @@ def heat_section(records: Sequence[Record]) -> Section | None:
     paragraphs = (
         "Each square is the worst error / tolerance over all variants of a cell: tanh and relu, with and without "
         "bias, with and without an initial state. 1 is the limit. Both colour and number tell it; the colour changes "
-        "with every power of ten, and a failed square is framed and marked ✗.",
+        "with every power of ten, and a failed square is framed and marked ✗. – means that the run was not made.",
     )
     if any(ONE_BIAS in (row["a"], row["b"]) for row in of_kind(records, "check")):
         paragraphs += ("The one-bias cell is apart, in its own section below.",)

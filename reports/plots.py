@@ -75,6 +75,7 @@ def heat(
 
 def _heat_cell(axes: Axes, x: int, y: int, cell: Cell | None) -> None:
     if cell is None:
+        axes.text(x + 0.5, y + 0.53, "–", ha="center", va="center", color=MUTED, fontsize=9.5)
         return
     level = 0 if cell.ratio == 0 else 1 + sum(cell.ratio >= edge for edge in DECADES)
     face, text = (FAIL, ON_FAIL) if cell.failed else (HEAT[level], ON_HEAT if level > 3 else INK)
