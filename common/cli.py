@@ -1,6 +1,7 @@
 """The command ``rosetta``: parses, calls, prints. Data on stdout; progress and messages on stderr.
 
-Exit codes: 0 passed, 1 not equivalent, 2 usage or bad input, 3 a backend is missing or broken, 130 interrupted.
+Exit codes: 0 passed, 1 not equivalent or incomplete, 2 usage or bad input, 3 a backend (or the report's libraries) is
+missing or broken, 130 interrupted.
 """
 
 import argparse
@@ -43,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="rosetta",
         description="One recurrent network in NumPy, JAX and PyTorch, and the proof that the three agree.",
-        epilog="Exit codes: 0 passed, 1 not equivalent, 2 usage, 3 a backend is missing, 130 interrupted.",
+        epilog="Exit codes: 0 passed, 1 not equivalent or incomplete, 2 usage or bad input, "
+        "3 a backend is missing or broken, 130 interrupted.",
     )
     top.add_argument("--version", action="version", version=f"rosetta {package_version()}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND", parser_class=Parser)

@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,14 @@ from common.spec import CELLS, RunSpec, check_seed
 def _names(options: Namespace) -> list[str]:
     """The chosen backends, each once, after making sure that they load."""
     names = list(dict.fromkeys(options.backend or options.default_backends))
+    problems: list[BackendMissing | BackendBroken] = []
     for name in names:
-        registry.load(name)
+        try:
+            registry.load(name)
+        except (BackendMissing, BackendBroken) as error:
+            problems.append(error)
+    if problems:
+        raise type(problems[0])("\n".join(str(problem) for problem in problems))
     return names
 
 
@@ -61,11 +67,10 @@ def check(options: Namespace) -> int:
     names = _names(options)
     variants = equivalence.variants(_cells(options), _dtypes(options))
     with console.Stages() as stages:
-        found = _collect(options, studies.check(names, variants, options.seed, _jobs(options), stages.stage))
+        stream = studies.check(names, variants, options.seed, _jobs(options), stages.stage)
+        found = _collect(options, chain(studies.environment(names), stream))
     if not options.json:
         summaries.print_checks(found, options.seed)
-    elif not found:
-        console.message("rosetta: nothing was compared")
     return 0 if equivalence.all_passed(found) else 1
 
 
@@ -83,7 +88,7 @@ def train(options: Namespace) -> int:
         runs.append((data.task, data.reading, run))
     with console.Stages() as stages:
         stream = (record for run in runs for record in studies.train_everywhere(names, *run, stages.stage))
-        found = _collect(options, stream)
+        found = _collect(options, chain(studies.environment(names), stream))
     if not options.json:
         summaries.print_training(found)
         if len(names) > 1:

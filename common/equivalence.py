@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.complex_step import complex_step
-from common.contract import Backend, Batch, Grads, Problem, State
+from common.contract import Backend, Batch, Grads, Problem, State, check_supported
+from common.errors import BackendBroken, InvalidInput, InvalidType
 from common.layout import initial_network, initial_parameters
 from common.records import Record
 from common.spec import CELLS, COMPLEX, DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
@@ -149,13 +150,20 @@ def compare(
     *,
     curve: bool = False,
 ) -> Row:
-    """One row. A curve is held to its bound step by step; anything else to the largest reference value."""
+    """One row. A curve is held to its bound step by step; anything else to the largest reference value.
+
+    What is empty, not finite or not in the variant's dtype has failed, without a number.
+    """
     dtype = variant.spec.dtype
-    a, b = np.asarray(a, dtype="float64"), np.asarray(b, dtype="float64")
+    right_dtype = all(
+        name == "complex step" or not isinstance(value, np.ndarray) or value.dtype == dtype
+        for name, value in zip(names, (a, b), strict=True)
+    )
+    a, b = (np.asarray(np.real(value), dtype="float64") for value in (a, b))
     if a.shape != b.shape:
         raise ValueError(f"{quantity}: {names[0]} gives shape {a.shape}, {names[1]} gives {b.shape}")
     tolerance = TOLERANCES[check, dtype]
-    finite = a.size > 0 and bool(np.isfinite(a).all() and np.isfinite(b).all())
+    finite = right_dtype and a.size > 0 and bool(np.isfinite(a).all() and np.isfinite(b).all())
     error, scale, allowed = float("nan"), float("nan"), float("nan")
     if finite:
         scales = np.maximum(abs(a), abs(b))
@@ -202,21 +210,35 @@ def named_grads(spec: ModelSpec, grads: Grads) -> dict[str, np.ndarray]:
     return {"d" + name.removesuffix("_l0"): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
 
 
-def check_model(backends: Sequence[Backend], variant: Variant, seed: int) -> Iterator[Row]:
+def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) -> dict[str, Any]:
+    """``function`` of every backend, by name; a backend that raises is named in the error."""
+    results = {}
+    for name, backend in backends.items():
+        try:
+            results[name] = function(backend)
+        except (InvalidInput, InvalidType):
+            raise
+        except Exception as error:
+            text = f"backend {name} fails while it computes: {type(error).__name__}: {error}"
+            raise BackendBroken(text) from error
+    return results
+
+
+def check_model(backends: Mapping[str, Backend], variant: Variant, seed: int) -> Iterator[Row]:
     """The first three rungs, on one variant."""
     spec, args = variant.spec, problem(variant, seed)
-    grads = {b.name: named_grads(spec, b.vjp(spec, *args)) for b in backends}
-    for backend in backends:
-        if COMPLEX in backend.dtypes:
-            judge = named_grads(spec, complex_step(backend, spec, args))
-            results = {backend.name: grads[backend.name], "complex step": judge}
-            yield from compare_all("complex step", variant, results)
-    outputs = {b.name: named_outputs(spec, *b.forward(spec, args.params, args.x, args.state0)) for b in backends}
+    grads = each(backends, lambda backend: named_grads(spec, backend.vjp(spec, *args)))
+    able = {name: backend for name, backend in backends.items() if COMPLEX in backend.dtypes}
+    judges = each(able, lambda backend: named_grads(spec, complex_step(backend, spec, args)))
+    for name, judge in judges.items():
+        yield from compare_all("complex step", variant, {name: grads[name], "complex step": judge})
+    inputs = args.params, args.x, args.state0
+    outputs = each(backends, lambda backend: named_outputs(spec, *backend.forward(spec, *inputs)))
     yield from compare_all("forward", variant, outputs)
     yield from compare_all("gradient", variant, grads)
 
 
-def check_training(backends: Sequence[Backend], variant: Variant, seed: int) -> Iterator[Row]:
+def check_training(backends: Mapping[str, Backend], variant: Variant, seed: int) -> Iterator[Row]:
     """The last two rungs, on one variant; training starts from a zero state.
 
     Only with bias: training adds the optimiser to gradients that the third rung has compared without bias too.
@@ -228,29 +250,33 @@ def check_training(backends: Sequence[Backend], variant: Variant, seed: int) -> 
         target = np.random.default_rng([seed, 2]).standard_normal((rows, O)).astype(variant.spec.dtype)
         batch, start = Batch(args.x, target), initial_network(network, seed)
         run = RunSpec(network=network, optimizer=optimizer, epochs=steps, seed=seed)
-        losses, curves, ends = {}, {}, {}
-        for backend in backends:
-            trainer = backend.trainer(run, start)
-            losses[backend.name] = named_loss(readout, *trainer.gradients(batch))
-            curves[backend.name] = {f"{optimizer.name} curve": fit(trainer, batch, steps)}
-            ends[backend.name] = {f"{optimizer.name} {name}": value for name, value in trainer.params().items()}
+
+        def trained(backend: Backend, run: RunSpec = run, batch: Batch = batch, start: Any = start) -> tuple[Any, ...]:
+            trainer, rule = backend.trainer(run, start), run.optimizer.name
+            loss = named_loss(run.network.readout, *trainer.gradients(batch))
+            curve = {f"{rule} curve": fit(trainer, batch, run.epochs)}
+            return loss, curve, {f"{rule} {name}": value for name, value in trainer.params().items()}
+
+        results = each(backends, trained)
+        losses, curves, ends = ({name: found[k] for name, found in results.items()} for k in range(3))
         yield from compare_all("loss", variant, losses)
         yield from compare_all("training", variant, curves, curve=True)
         yield from compare_all("training", variant, ends)
 
 
 def check(
-    backends: Sequence[Backend],
+    backends: Mapping[str, Backend],
     chosen: Sequence[Variant],
     seed: int,
     on_variant: Callable[[Variant], None] | None = None,
 ) -> Iterator[Row]:
-    """The whole ladder, variant by variant."""
+    """The whole ladder, variant by variant. Every backend must support every variant: none is left out."""
+    for variant, backend in product(chosen, backends.values()):
+        check_supported(backend, variant.spec)
     for variant in chosen:
-        able = [b for b in backends if variant.spec.cell in b.cells and variant.spec.dtype in b.dtypes]
-        yield from check_model(able, variant, seed)
+        yield from check_model(backends, variant, seed)
         if variant.spec.bias and not variant.given_state:
-            yield from check_training(able, variant, seed)
+            yield from check_training(backends, variant, seed)
         if on_variant:
             on_variant(variant)
 

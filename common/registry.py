@@ -5,7 +5,9 @@ Beside the names here, an installed package can offer backends through the entry
 """
 
 import importlib
+import os
 import re
+import sys
 from functools import cache
 from importlib.metadata import entry_points
 from typing import NamedTuple
@@ -60,6 +62,8 @@ def load(name: str) -> Backend:
         entry = entries[name]
     elif DOTTED_PATH.fullmatch(name) and ("." in name or ":" in name):
         entry = Entry(name, None, "")
+        if os.getcwd() not in sys.path:  # as `python -m` does; a console script leaves it out
+            sys.path.append(os.getcwd())
     else:
         options = [*entries, "package.module:attribute"]
         raise InvalidInput(choice("backend", options, name))
@@ -74,6 +78,8 @@ def load(name: str) -> Backend:
         raise InvalidType(
             mismatch(f"backend {name}", "the contract of common.contract.Backend", f"an object that lacks {lacking}")
         )
+    if isinstance(backend, type):
+        raise InvalidType(mismatch(f"backend {name}", "an object", f"the class {backend.__name__}", "name an instance"))
     return backend
 
 

@@ -7,10 +7,11 @@ alone.
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 from common import bench, datasets, equivalence, parallel, registry
+from common.contract import check_supported
 from common.equivalence import Variant
 from common.records import Record
 from common.spec import ModelSpec, OptimizerSpec, RunSpec
@@ -53,6 +54,12 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def check_all_supported(names: Sequence[str], variants: Sequence[Variant]) -> None:
+    """Raise unless every backend supports every variant, before anything is computed."""
+    for name, variant in product(names, variants):
+        check_supported(registry.load(name), variant.spec)
+
+
 def check_groups(variants: Sequence[Variant]) -> list[list[Variant]]:
     """Variants that differ in the initial state alone stay together, and share their compilations."""
     return [list(group) for _, group in groupby(variants, key=lambda variant: variant.spec)]
@@ -60,7 +67,7 @@ def check_groups(variants: Sequence[Variant]) -> list[list[Variant]]:
 
 def check_records(names: Sequence[str], variants: Sequence[Variant], seed: int) -> list[Record]:
     """The ladder of checks on some variants."""
-    rows = equivalence.check([registry.load(name) for name in names], variants, seed)
+    rows = equivalence.check({name: registry.load(name) for name in names}, variants, seed)
     return [row.record() for row in rows]
 
 
@@ -68,6 +75,7 @@ def check(
     names: Sequence[str], variants: Sequence[Variant], seed: int, jobs: int, progress: Progress
 ) -> Iterator[Record]:
     """The ladder of checks over processes."""
+    check_all_supported(names, variants)
     groups = check_groups(variants)
     done = progress("checks", len(groups))
     for records in parallel.run(check_records, [(names, group, seed) for group in groups], jobs):
@@ -137,7 +145,7 @@ def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tu
 
 def one_bias(seed: int) -> list[Record]:
     """The one-bias cell against the two-bias one: the function agrees, the training does not."""
-    pair = [registry.load("numpy"), registry.load("one-bias")]
+    pair = {name: registry.load(name) for name in ("numpy", "one-bias")}
     spec = ModelSpec(cell="RNN", input_size=equivalence.I, hidden_size=equivalence.H)
     rows = equivalence.check_model(pair, Variant(spec, given_state=True), seed)
     records = [row.record() for row in rows if row.check != "complex step"]
@@ -145,7 +153,7 @@ def one_bias(seed: int) -> list[Record]:
     for rule in OPTIMIZERS.values():
         network = data.network("RNN", HIDDEN_SIZE)
         run = RunSpec(network=network, optimizer=rule, epochs=EPOCHS, seed=seed)
-        two, one = (train(backend, run, data.batch) for backend in pair)
+        two, one = (train(backend, run, data.batch) for backend in pair.values())
         curves = {"two_biases": [*two.losses, two.final_loss], "one_bias": [*one.losses, one.final_loss]}
         records.append({"kind": "one-bias", "optimizer": rule.name, "lr": rule.lr, "seed": seed, **curves})
     return records
@@ -178,9 +186,11 @@ def study(
     progress: Progress,
 ) -> Iterator[Record]:
     """All records of the study, in an order that depends on nothing but the arguments."""
+    variants = equivalence.variants(cells, dtypes)
+    check_all_supported(names, variants)
     yield from environment(names)
     yield from series()
-    groups = check_groups(equivalence.variants(cells, dtypes))
+    groups = check_groups(variants)
     runs = sine_runs(cells, dtypes, seed)
     work: list[tuple[Callable[..., list[Record]], tuple[Any, ...]]]
     work = [(train_everywhere, (names, *run)) for run in runs]  # the longest pieces first

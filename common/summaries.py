@@ -76,5 +76,6 @@ def print_bench(found: list[Record]) -> None:
             )
         )
     columns = ("cell", "T B I H", "dtype", "pass", "arm", "ms", "times reference", "GFLOP/s", "first call, s")
-    console.table("Speed: medians of the rounds, and the 95% interval of the ratio", columns, lines, columns[5:])
+    interval = "95% interval" if len(reference) >= bench.ROUNDS_FOR_95 else "range"
+    console.table(f"Speed: medians of the rounds, and the {interval} of the ratio", columns, lines, columns[5:])
     print("Below 1 is faster than the reference. The A/A arm is the reference once more: its interval is the noise.")

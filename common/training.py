@@ -40,6 +40,9 @@ def fit(
 def train(backend: Backend, run: RunSpec, batch: Batch, on_epoch: Callable[[int, float], None] | None = None) -> Result:
     """Train from the initial parameters of ``run.seed``, then evaluate."""
     trainer = backend.trainer(run, initial_network(run.network, run.seed))
-    losses = fit(trainer, batch, run.epochs, on_epoch)
-    final_loss, prediction = trainer.evaluate(batch)
+    with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error here, not a warning
+        losses = fit(trainer, batch, run.epochs, on_epoch)
+        final_loss, prediction = trainer.evaluate(batch)
+    if not isfinite(final_loss):
+        raise Diverged(f"the loss is {final_loss} after epoch {run.epochs}; try a smaller learning rate")
     return Result(losses, final_loss, prediction, trainer.params())

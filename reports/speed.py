@@ -79,7 +79,7 @@ def speed_section(records: Sequence[Record]) -> Section | None:
     paragraphs = [
         "Each arm, one implementation, runs in a process of its own. A round times every arm once, in random order. "
         f"The ratio to {reference} is taken round by round; the median of {rounds} rounds is given, with the 95% "
-        "interval of that median in brackets. Below 1x is faster.",
+        "interval of that median in brackets (the range, below 6 rounds). Below 1x is faster.",
         *_noise(found),
         "GFLOP/s counts the matrix products alone. The first call includes compilation and is no part of the other "
         "numbers.",

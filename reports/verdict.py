@@ -28,7 +28,8 @@ def verdict(records: Sequence[Record], partial: bool = False) -> Verdict:
     passed = bool(rows) and not any(failed(row) for row in rows)
     if partial:
         return Verdict(False, f"Incomplete: the records end early; so far, {_finding(rows)}.")
-    return Verdict(passed, f"{'Equivalent' if passed else 'NOT equivalent'}: {_finding(rows)}.")
+    word = "Equivalent" if len(implementations(rows)) > 1 else "Consistent with itself, compared with no other"
+    return Verdict(passed, f"{word if passed else 'NOT equivalent'}: {_finding(rows)}.")
 
 
 def _finding(rows: list[Record]) -> str:

@@ -1,13 +1,20 @@
 """The arithmetic of ratios, and one small benchmark in its real processes. Nothing depends on how fast anything is."""
 
+import json
 import os
-from dataclasses import replace
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from common import bench
+from common import bench, bench_worker, registry, summaries
 from common.bench import Case, arms_for, cases, ratio
+from common.contract import Problem
 from common.errors import InvalidInput
+from common.spec import ModelSpec
 
 CASE = Case(cell="LSTM", steps=4, batch=3, input_size=2, hidden_size=5, backward=True)
 
@@ -78,6 +85,49 @@ def test_a_small_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not set(bench.DROPPED_VARIABLES) & set(numpy["variables"])
     assert numpy["blas"]["architecture"]
     assert records[0]["environment"]["torch"]
+
+
+class FakeArm(bench.Arm):
+    """Answers at once, with a time of its own for a call."""
+
+    def __init__(self, label: str, each: float):
+        self.backend = self.label = label
+        self.each = each
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        if "prepare" in request:
+            return {"first": 100 * self.each, "later": self.each}
+        return request["run"] * self.each
+
+
+def test_every_arm_gets_its_own_time(capsys: pytest.CaptureFixture[str]) -> None:
+    each = {"torch.nn": 0.004, "numpy": 0.001, "torch.nn (A/A)": 0.008}
+    arms = [FakeArm(label, seconds) for label, seconds in each.items()]
+    records = list(bench._bench_case(arms, [{}] * 3, CASE, rounds=5))
+    assert {record["arm"]: record["seconds"] for record in records} == {
+        label: pytest.approx([seconds] * 5) for label, seconds in each.items()
+    }
+    assert {record["arm"]: record["first_call"] for record in records} == {k: 100 * v for k, v in each.items()}
+    summaries.print_bench(records)
+    out = capsys.readouterr().out
+    assert "0.25 [0.25, 0.25]" in out
+    assert "2.00 [2.00, 2.00]" in out
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_the_worker_times_what_it_is_asked(backward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def timed(spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
+        seen.append((spec.cell, problem.x.shape, spec.hidden_size, backward))
+        return lambda: None
+
+    monkeypatch.setattr(registry, "load", lambda name: SimpleNamespace(timed=timed))
+    monkeypatch.setattr(sys, "argv", ["bench_worker", "fake"])
+    request = json.dumps({"prepare": asdict(replace(CASE, backward=backward))})
+    monkeypatch.setattr(sys, "stdin", [request])
+    bench_worker.main()
+    assert seen == [("LSTM", (4, 3, 2), 5, backward)]
 
 
 def test_a_cell_that_a_backend_lacks_is_refused() -> None:

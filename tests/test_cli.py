@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common import bench, records, study
+from common import bench, commands, equivalence, records, study
 from common.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -71,13 +71,25 @@ BACKEND = Wrong()
 """
 
 
+SLOW = """
+from dataclasses import replace
+from numpy_impl.backend import NumpyBackend
+class Slow(NumpyBackend):
+    def trainer(self, run, params):
+        return super().trainer(replace(run, optimizer=replace(run.optimizer, lr=0.99 * run.optimizer.lr)), params)
+BACKEND = Slow()
+"""
+
+
 def test_a_wrong_backend_exits_with_1_and_says_how_to_see_it(tmp_path: Path) -> None:
     (tmp_path / "wrong_backend.py").write_text(WRONG)
     path = f"{ROOT}{os.pathsep}{tmp_path}"
     arguments = ["check", "--backend", "numpy", "--backend", "wrong_backend:BACKEND", "--cell", "RNN"]
     found = rosetta(*arguments, "--dtype", "float64", "--jobs", "2", PYTHONPATH=path)
     assert found.returncode == 1
-    assert "FAILED RNN float64: forward y, numpy - wrong" in found.stdout
+    assert "FAILED RNN float64: forward y, numpy - wrong_backend:BACKEND" in found.stdout
+    assert "--backend wrong_backend:BACKEND" in found.stdout
+    assert "passed" not in found.stdout
     as_json = rosetta(*arguments, "--dtype", "float64", "--jobs", "1", "--json", PYTHONPATH=path)
     assert as_json.returncode == 1
     assert {row["check"] for row in lines(as_json.stdout) if row["kind"] == "check" and not row["passed"]} == {
@@ -95,9 +107,42 @@ def test_the_one_bias_cell_fails_in_training_alone(capsys: pytest.CaptureFixture
     assert {row["check"] for row in rows if not row["passed"]} == {"training"}
 
 
-def test_nothing_compared_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--backend", "one-bias", "--cell", "LSTM", "--jobs", "1"]) == 1
+def test_a_backend_that_lacks_a_cell_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("check", "study"):
+        assert main([verb, "--backend", "numpy", "--backend", "one-bias", "--cell", "LSTM", "--jobs", "1"]) == 2
+        assert "cell for backend one-bias: expected one of RNN, RNNCell, got 'LSTM'" in capsys.readouterr().err
+
+
+def test_nothing_compared_exits_with_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equivalence, "variants", lambda cells, dtypes: [])
+    assert main(["check", "--backend", "numpy", "--jobs", "1"]) == 1
     assert "Nothing was compared" in capsys.readouterr().out
+
+
+def test_a_full_disk_exits_with_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(options: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(commands, "ls", full)
+    assert main(["ls"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small_study")
+def test_train_study_and_report_exit_with_1_for_a_wrong_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slow_learner.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["--backend", "numpy", "--backend", "slow_learner:BACKEND", "--cell", "RNN", "--dtype", "float64"]
+    assert main(["train", "--epochs", "3", *arguments]) == 1
+    out = capsys.readouterr().out
+    assert "1 FAILED" in out or "2 FAILED" in out
+    assert "passed" not in out
+    out_folder = ["--out", str(tmp_path / "out")]
+    assert main(["study", *arguments, *out_folder, "--jobs", "1", "--rounds", "1"]) == 1
+    assert "NOT equivalent" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "out" / "records.jsonl")]) == 1
 
 
 @pytest.mark.parametrize(
@@ -178,6 +223,16 @@ def test_an_interrupted_study_exits_with_130_and_keeps_what_it_had(tmp_path: Pat
     assert (tmp_path / "report.html").read_text() == "an older report\n"
 
 
+# Comparisons of the RNN over one pair: (dtypes, nonlinearities, bias, state) x quantities.
+CHECKED = {
+    "complex step": 2 * 2 * 2 * (6 + 4),
+    "forward": 2 * 2 * 2 * 2 * 2,
+    "gradient": 2 * 2 * 2 * (6 + 4),
+    "loss": 2 * 2 * 2 * 7,
+    "training": 2 * 2 * 2 * 7,
+}
+
+
 @pytest.fixture
 def small_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "EPOCHS", 3)
@@ -193,6 +248,16 @@ def test_study_writes_records_and_reports(tmp_path: Path, capsys: pytest.Capture
     assert f"Report: {tmp_path}/new/report.html" in out
     found = records.read(tmp_path / "new" / "records.jsonl")
     assert {record["kind"] for record in found} == set(records.KINDS)
+    rows = [row for row in found if row["kind"] == "check" and row["b"] != "one-bias"]
+    ladder = [row for row in rows if row["check"] != "sine"]
+    labels = {(variant.label, variant.spec.dtype) for variant in equivalence.variants(["RNN"])}
+    assert {(row["variant"], row["dtype"]) for row in ladder} == labels
+    for check, count in CHECKED.items():
+        assert sum(row["check"] == check for row in rows) == count, check
+    runs = {(r["reading"], r["optimizer"], r["dtype"], r["backend"]) for r in found if r["kind"] == "training"}
+    assert runs == {(*run, name) for run in study.SINE_RUNS for name in ("numpy", "torch.nn")}
+    assert sum(row["check"] == "sine" for row in rows) == 2 * len(study.SINE_RUNS)
+    assert sum(record["kind"] == "bench" for record in found) == 2 * 3
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["records.jsonl", "report.html", "report.md"]
     before = [(tmp_path / "new" / name).read_bytes() for name in ("report.html", "report.md")]
     assert main(["report", str(tmp_path / "new" / "records.jsonl"), "--out", str(tmp_path / "again")]) == 0
@@ -230,6 +295,7 @@ def test_train_compares_several_backends(capsys: pytest.CaptureFixture[str]) -> 
     assert {len(run["losses"]) for run in runs} == {3}
     assert {(run["reading"], run["optimizer"], run["lr"]) for run in runs} == {("article", "adam", 0.01)}
     assert [record["check"] for record in found if record["kind"] == "check"] == ["sine", "sine"]
+    assert [record["of"] for record in found if record["kind"] == "environment"] == ["machine", "numpy", "torch"]
 
 
 def test_output_without_a_terminal_has_no_escape_codes() -> None:

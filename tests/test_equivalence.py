@@ -1,13 +1,15 @@
 """The ladder of checks over every variant and every pair of backends, and the harness's own refusal to be fooled."""
 
+import copy
 from collections import Counter
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from common import equivalence, registry, study
+from common import equivalence, parallel, registry, study
 from common.equivalence import TOLERANCES, Row, Variant, all_passed, compare, compare_all, variants
+from common.errors import BackendBroken, InvalidInput
 from common.spec import CELLS, DTYPES, ModelSpec
 
 GROUPS = study.check_groups(variants())
@@ -18,7 +20,7 @@ VARIANT = Variant(ModelSpec(cell="RNN", input_size=3, hidden_size=7), True)
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: f"{group[0].spec.dtype} {group[0].spec.label}")
 def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
     spec = group[0].spec
-    rows = list(equivalence.check([registry.load(name) for name in registry.DEFAULT], group, seed=0))
+    rows = list(equivalence.check({name: registry.load(name) for name in registry.DEFAULT}, group, seed=0))
     failed = [row for row in rows if not row.passed]
     assert not failed, failed[:3]
     assert all_passed(row.record() for row in rows)
@@ -37,6 +39,8 @@ def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
     found = {check: {row.quantity for row in rows if row.check == check} for check in expected}
     assert found == expected
     assert {row.check for row in rows} == set(expected)
+    steps = {row.quantity: row.count for row in rows if row.quantity.endswith("curve")}
+    assert steps == ({"sgd curve": 100, "adam curve": 20} if spec.bias else {})
     count = Counter((row.check, row.variant, row.quantity, row.a, row.b) for row in rows)
     assert set(count.values()) == {1}
     for check, quantities in expected.items():
@@ -81,6 +85,8 @@ def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) ->
 
 def row(a: object, b: object, *, dtype: str = "float64", curve: bool = False) -> Row:
     variant = Variant(VARIANT.spec.with_dtype(dtype), True)
+    if dtype == "float32":  # lists have no dtype, and keep differences that float32 would round
+        a, b = (np.asarray(value).tolist() for value in (a, b))
     return compare("training" if curve else "forward", variant, "y", ("left", "right"), a, b, curve=curve)
 
 
@@ -137,7 +143,53 @@ def test_shapes_and_quantities_must_match() -> None:
         list(compare_all("forward", VARIANT, {"a": {"y": 1.0}, "b": {"z": 1.0}}))
 
 
-def test_a_backend_is_only_asked_for_what_it_supports() -> None:
-    one_bias = registry.load("one-bias")
+def test_the_tolerances_are_those_that_the_documents_state() -> None:
+    for (check, dtype), tolerance in TOLERANCES.items():
+        rtol, growth = {"float64": (1e-11, 0.1), "float32": (1e-5, 0.5)}[dtype]
+        assert tolerance == (rtol, rtol / 1000, growth if check in ("training", "sine") else 0.0)
+    assert {check for check, _ in TOLERANCES} == set(equivalence.CHECKS)
+
+
+def test_the_seed_decides_every_array() -> None:
+    def arrays(seed: int) -> list[np.ndarray]:
+        problem = equivalence.problem(VARIANT, seed)
+        return [*problem.params.values(), problem.x, problem.dy, *(problem.state0 or ()), *problem.dstate]
+
+    assert all((a == b).all() for a, b in zip(arrays(3), arrays(3), strict=True))
+    assert not any((a == b).any() for a, b in zip(arrays(3), arrays(4), strict=True))
+
+
+def test_a_result_in_another_dtype_fails() -> None:
+    assert row(np.ones(2), np.ones(2)).passed
+    for wrong in (np.ones(2, "float32"), np.ones(2, "complex128")):
+        assert not row(np.ones(2), wrong).passed
+        assert not row(wrong, np.ones(2)).passed
+
+
+def test_a_backend_that_raises_is_named() -> None:
+    def forward(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    broken = copy.copy(registry.load("numpy"))
+    setattr(broken, "forward", forward)  # noqa: B010 - no method of the protocol can be assigned to
+    with pytest.raises(BackendBroken, match="backend mine fails while it computes: RuntimeError: boom"):
+        list(equivalence.check({"mine": broken}, [VARIANT], 0))
+
+
+def test_a_backend_that_lacks_a_cell_is_refused_and_not_left_out() -> None:
+    backends = {name: registry.load(name) for name in ("numpy", "one-bias")}
     lstm = Variant(ModelSpec(cell="LSTM", input_size=3, hidden_size=7), True)
-    assert list(equivalence.check([one_bias], [lstm], 0)) == []
+    with pytest.raises(InvalidInput, match="cell for backend one-bias: expected one of RNN, RNNCell, got 'LSTM'"):
+        list(equivalence.check(backends, [lstm], 0))
+
+
+def test_names_are_those_that_the_caller_gave() -> None:
+    """Two backends that call themselves the same are still compared."""
+    twins = {"first": registry.load("numpy"), "second": registry.load("numpy")}
+    rows = [row for row in equivalence.check(twins, [VARIANT], 0) if row.check == "forward"]
+    assert {(row.a, row.b) for row in rows} == {("first", "second")}
+
+
+def test_processes_give_the_same_rows_in_the_same_order() -> None:
+    work = [(value,) for value in range(7)]
+    assert list(parallel.run(abs, work, 3)) == list(parallel.run(abs, work, 1)) == list(range(7))

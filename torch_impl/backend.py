@@ -45,7 +45,7 @@ def to_torch(tree: Any) -> Any:
         return {name: to_torch(value) for name, value in tree.items()}
     if isinstance(tree, tuple):
         return tuple(to_torch(value) for value in tree)
-    return torch.tensor(np.ascontiguousarray(tree), device=device())  # torch takes no negative strides
+    return torch.from_numpy(np.array(tree, order="C")).to(device())  # a copy: torch takes no negative strides
 
 
 def to_numpy(tree: Any) -> Any:
@@ -65,7 +65,7 @@ def wait() -> None:
 def optimizer(spec: OptimizerSpec, params: list[Tensor]) -> torch.optim.Optimizer:
     if spec.name == "sgd":
         return torch.optim.SGD(params, lr=spec.lr)
-    return torch.optim.Adam(params, lr=spec.lr, betas=spec.betas, eps=spec.eps)
+    return torch.optim.Adam(params, lr=spec.lr, betas=(float(spec.betas[0]), float(spec.betas[1])), eps=spec.eps)
 
 
 class TorchTrainer:
