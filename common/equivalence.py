@@ -264,21 +264,19 @@ def check_training(backends: Mapping[str, Backend], variant: Variant, seed: int)
         yield from compare_all("training", variant, ends)
 
 
-def check(
-    backends: Mapping[str, Backend],
-    chosen: Sequence[Variant],
-    seed: int,
-    on_variant: Callable[[Variant], None] | None = None,
-) -> Iterator[Row]:
-    """The whole ladder, variant by variant. Every backend must support every variant: none is left out."""
+def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
+    """Raise unless every backend supports every variant: none is left out of a comparison."""
     for variant, backend in product(chosen, backends.values()):
         check_supported(backend, variant.spec)
+
+
+def check(backends: Mapping[str, Backend], chosen: Sequence[Variant], seed: int) -> Iterator[Row]:
+    """The whole ladder, variant by variant."""
+    check_all_supported(backends, chosen)
     for variant in chosen:
         yield from check_model(backends, variant, seed)
         if variant.spec.bias and not variant.given_state:
             yield from check_training(backends, variant, seed)
-        if on_variant:
-            on_variant(variant)
 
 
 def all_passed(records: Iterable[Record]) -> bool:

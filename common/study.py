@@ -7,11 +7,11 @@ alone.
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby, product
+from itertools import groupby
 from typing import Any
 
 from common import bench, datasets, equivalence, parallel, registry
-from common.contract import check_supported
+from common.contract import Backend
 from common.equivalence import Variant
 from common.records import Record
 from common.spec import ModelSpec, OptimizerSpec, RunSpec
@@ -54,10 +54,8 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def check_all_supported(names: Sequence[str], variants: Sequence[Variant]) -> None:
-    """Raise unless every backend supports every variant, before anything is computed."""
-    for name, variant in product(names, variants):
-        check_supported(registry.load(name), variant.spec)
+def load_all(names: Sequence[str]) -> dict[str, Backend]:
+    return {name: registry.load(name) for name in names}
 
 
 def check_groups(variants: Sequence[Variant]) -> list[list[Variant]]:
@@ -67,7 +65,7 @@ def check_groups(variants: Sequence[Variant]) -> list[list[Variant]]:
 
 def check_records(names: Sequence[str], variants: Sequence[Variant], seed: int) -> list[Record]:
     """The ladder of checks on some variants."""
-    rows = equivalence.check({name: registry.load(name) for name in names}, variants, seed)
+    rows = equivalence.check(load_all(names), variants, seed)
     return [row.record() for row in rows]
 
 
@@ -75,7 +73,7 @@ def check(
     names: Sequence[str], variants: Sequence[Variant], seed: int, jobs: int, progress: Progress
 ) -> Iterator[Record]:
     """The ladder of checks over processes."""
-    check_all_supported(names, variants)
+    equivalence.check_all_supported(load_all(names), variants)  # before anything is computed
     groups = check_groups(variants)
     done = progress("checks", len(groups))
     for records in parallel.run(check_records, [(names, group, seed) for group in groups], jobs):
@@ -145,7 +143,7 @@ def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tu
 
 def one_bias(seed: int) -> list[Record]:
     """The one-bias cell against the two-bias one: the function agrees, the training does not."""
-    pair = {name: registry.load(name) for name in ("numpy", "one-bias")}
+    pair = load_all(["numpy", "one-bias"])
     spec = ModelSpec(cell="RNN", input_size=equivalence.I, hidden_size=equivalence.H)
     rows = equivalence.check_model(pair, Variant(spec, given_state=True), seed)
     records = [row.record() for row in rows if row.check != "complex step"]
@@ -187,7 +185,7 @@ def study(
 ) -> Iterator[Record]:
     """All records of the study, in an order that depends on nothing but the arguments."""
     variants = equivalence.variants(cells, dtypes)
-    check_all_supported(names, variants)
+    equivalence.check_all_supported(load_all(names), variants)  # before anything is computed
     yield from environment(names)
     yield from series()
     groups = check_groups(variants)
