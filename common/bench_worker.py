@@ -12,8 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from common import registry
-from common.equivalence import random_problem
 from common.spec import ModelSpec
+from common.variants import random_problem
 
 
 def seconds(call: Callable[[], None], times: int) -> float:

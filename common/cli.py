@@ -15,8 +15,9 @@ from common import datasets, registry
 from common.bench import SIZES
 from common.errors import BackendBroken, BackendMissing, Diverged
 from common.records import package_version
-from common.spec import CELLS, DTYPES, NONLINEARITIES, OPTIMIZERS
+from common.spec import CELLS, DTYPES, HALF_DTYPES, NONLINEARITIES, OPTIMIZERS
 from common.study import ROUNDS
+from common.variants import REGIMES, B, T
 
 NOT_EQUIVALENT, USAGE, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
 
@@ -38,6 +39,13 @@ def _named(options: Sequence[str]) -> Callable[[str], str]:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(options)}, got {text!r}")
 
     return parse
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected integers with commas between them, got {text!r}") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         found.set_defaults(default_backends=tuple(default))
 
     def select(found: argparse.ArgumentParser, cells: Sequence[str], dtypes: Sequence[str]) -> None:
-        for name, options, default in (("cell", CELLS, cells), ("dtype", DTYPES, dtypes)):
+        for name, options, default in (("cell", CELLS, cells), ("dtype", (*DTYPES, *HALF_DTYPES), dtypes)):
             text = f"one of {', '.join(options)}; repeat it for several (default: {', '.join(default)})"
             found.add_argument(f"--{name}", action="append", type=_named(options), metavar=name.upper(), help=text)
         found.set_defaults(default_cells=tuple(cells), default_dtypes=tuple(dtypes))
@@ -70,6 +78,19 @@ def parser() -> argparse.ArgumentParser:
 
     def jobs(found: argparse.ArgumentParser) -> None:
         found.add_argument("--jobs", type=int, default=0, help="processes (default: one a processor)")
+
+    def model(found: argparse.ArgumentParser, *, sizes: bool) -> None:
+        """The constructor arguments of torch.nn; what is not given is not in the options."""
+        group = found.add_argument_group("model", argument_default=argparse.SUPPRESS)
+        if sizes:
+            group.add_argument("--input-size", type=int, help="features of x")
+            group.add_argument("--hidden-size", type=int, help="features of h")
+        group.add_argument("--num-layers", type=int, help="default: 1")
+        group.add_argument("--nonlinearity", type=_named(NONLINEARITIES), help="of RNN and RNNCell (default: tanh)")
+        group.add_argument("--no-bias", dest="bias", action="store_false", help="leave out both biases")
+        group.add_argument("--dropout", type=float, help="between layers, in training (default: 0)")
+        group.add_argument("--bidirectional", action="store_true", help="both directions")
+        group.add_argument("--proj-size", type=int, help="projection of the LSTM's h (default: 0, none)")
 
     study = verb("study", "run the checks, the sine wave and the timings, and write the report")
     backends(study, registry.DEFAULT)
@@ -82,6 +103,18 @@ def parser() -> argparse.ArgumentParser:
     backends(check, registry.DEFAULT)
     select(check, CELLS, DTYPES)
     jobs(check)
+    text = "compare on N models drawn from the product of all options, in each dtype; one that fails is shrunk"
+    check.add_argument("--configs", type=int, metavar="N", help=text)
+    model(check, sizes=True)
+    one = check.add_argument_group(
+        "one model", "any of these, or of the model, compares on that model alone", argument_default=argparse.SUPPRESS
+    )
+    one.add_argument("--steps", type=int, metavar="T", help=f"default: {T}")
+    one.add_argument("--batch", type=int, metavar="B", help=f"default: {B}")
+    one.add_argument("--lengths", type=_integers, metavar="N,N,...", help="of the sequences of a ragged batch")
+    one.add_argument("--no-state", dest="given_state", action="store_false", help="leave the initial state out")
+    one.add_argument("--eval", dest="training", action="store_false", help="no dropout masks")
+    one.add_argument("--regime", type=_named(list(REGIMES)), help=f"one of {', '.join(REGIMES)} (default: plain)")
 
     train = verb("train", "train a network on a task")
     train.add_argument("task", nargs="?", default="sine", help="a task of `rosetta ls` (default: sine)")
@@ -92,8 +125,16 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", type=float, help="learning rate (default: 0.05 for sgd, 0.01 for adam)")
     train.add_argument("--epochs", type=int, default=100, help="default: 100")
     train.add_argument("--hidden-size", type=int, default=32, help="default: 32")
-    train.add_argument("--nonlinearity", type=_named(NONLINEARITIES), default="tanh", help="of RNN and RNNCell")
-    train.add_argument("--no-bias", action="store_true", help="leave out both biases")
+    train.add_argument("--forget-bias", type=float, help="initial bias of the LSTM's forget gate (default: as torch)")
+    model(train, sizes=False)
+
+    describe = verb("describe", "list a model's parameters, equations and shapes")
+    describe.add_argument("cell", type=_named(CELLS), metavar="CELL", help=f"one of {', '.join(CELLS)}")
+    model(describe, sizes=True)
+    describe.add_argument("--batch-first", action="store_true", help="x is (B, T, I) instead of (T, B, I)")
+    describe.add_argument("--seq-len", type=int, default=None, metavar="T", help="steps (default: the letter T)")
+    describe.add_argument("--batch", type=int, default=None, metavar="B", help="sequences (default: the letter B)")
+    describe.add_argument("--unbatched", action="store_true", help="one sequence without a batch axis")
 
     bench = verb("bench", "time our implementations against torch.nn and Flax")
     backends(bench, registry.DEFAULT)

@@ -4,17 +4,24 @@ import importlib
 import importlib.util
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from common import bench as benchmark
-from common import console, datasets, equivalence, parallel, records, registry, summaries
+from common import console, datasets, equivalence, parallel, records, registry, summaries, variants
+from common import describe as descriptions
 from common import study as studies
+from common.contract import unsupported
 from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCut, mismatch
 from common.records import Record
-from common.spec import CELLS, RunSpec, check_seed
+from common.spec import CELLS, ModelSpec, RunSpec, check_positive_int, check_seed
+
+# The command line's options of a model, and of the problem on which it is compared; without a default.
+MODEL = ("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "dropout", "bidirectional", "proj_size")
+ONE = ("steps", "batch", "lengths", "given_state", "training", "regime")
 
 
 def _names(options: Namespace) -> list[str]:
@@ -64,14 +71,62 @@ def _collect(options: Namespace, stream: Iterable[Record]) -> list[Record]:
 
 def check(options: Namespace) -> int:
     check_seed(options.seed)
-    names = _names(options)
-    variants = equivalence.variants(_cells(options), _dtypes(options))
+    names, cells, dtypes = _names(options), _cells(options), _dtypes(options)
+    one = _given(options, (*MODEL, *ONE))
+    if options.configs is None:
+        run, chosen = studies.check, variants.variants(cells, dtypes, options.seed)
+        if one:
+            chosen = [_variant(cell, dtype, options.seed, one) for dtype in dtypes for cell in cells]
+            names = names if options.backend else _able(names, chosen)
+    else:
+        if one:
+            raise InvalidInput(mismatch("--configs", "no option of one model beside it", ", ".join(one)))
+        _at_least_one("--configs", options.configs)
+        run, chosen = studies.check_drawn, variants.drawn(options.configs, cells, dtypes, options.seed)
     with console.Stages() as stages:
-        stream = studies.check(names, variants, options.seed, _jobs(options), stages.stage)
+        stream = run(names, chosen, _jobs(options), stages.stage)
         found = _collect(options, chain(studies.environment(names), stream))
     if not options.json:
         summaries.print_checks(found, options.seed)
-    return 0 if equivalence.all_passed(found) else 1
+        if options.configs is not None:
+            summaries.print_coverage(found, len(chosen))
+    return 0 if equivalence.all_passed(found) and _all_compared(names, found) else 1
+
+
+def _given(options: Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The options that were given, of those that have no default."""
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def _variant(cell: str, dtype: str, seed: int, given: dict[str, Any]) -> variants.Variant:
+    """The one model that the options describe, and its problem."""
+    of_model: dict[str, Any] = {"input_size": variants.I, "hidden_size": variants.H}
+    of_model |= {name: value for name, value in given.items() if name in MODEL}
+    of_problem = {name: value for name, value in given.items() if name in ONE}
+    for name in ("steps", "batch"):
+        check_positive_int(name, of_problem.get(name, 1))
+    return variants.Variant(spec=ModelSpec(cell=cell, dtype=dtype, **of_model), seed=seed, **of_problem)
+
+
+def _able(names: list[str], chosen: Sequence[variants.Variant]) -> list[str]:
+    """The backends that support all variants; the others are named on stderr."""
+    able = []
+    for name in names:
+        lacks = {what for v in chosen for what in unsupported(registry.load(name), v.spec, v.lengths is not None)}
+        if lacks:
+            console.message(f"{name} is left out: it does not support {', '.join(sorted(lacks))}")
+        else:
+            able.append(name)
+    return able
+
+
+def _all_compared(names: Sequence[str], found: Sequence[Record]) -> bool:
+    """False, with a message, if a backend took part in no comparison."""
+    seen = {record[side] for record in found if record["kind"] == "check" for side in ("a", "b")}
+    for name in names:
+        if name not in seen:
+            console.message(f"{name} took part in no comparison: that is a failure.")
+    return seen.issuperset(names)
 
 
 def train(options: Namespace) -> int:
@@ -79,7 +134,8 @@ def train(options: Namespace) -> int:
     check_seed(options.seed)
     names = _names(options)
     optimizer = studies.optimizer(options.optimizer, options.lr)
-    extra = {"nonlinearity": options.nonlinearity, "bias": not options.no_bias}
+    extra = _given(options, MODEL) | {"forget_bias": options.forget_bias}
+    extra.pop("hidden_size", None)
     runs: list[tuple[str, str, RunSpec]] = []
     for dtype, cell in product(_dtypes(options), _cells(options)):
         data = datasets.load(options.task, options.reading, dtype)
@@ -229,4 +285,31 @@ def doctor(options: Namespace) -> int:
         console.table(record["of"], ("what", "value"), [(key, records.plain(value)) for key, value in facts.items()])
     for name, problem in problems:
         console.message(f"{name}: {problem}")
+    return 0
+
+
+def describe(options: Namespace) -> int:
+    """A model's parameters, equations and shapes; imports no framework."""
+    given = _given(options, MODEL)
+    for name in ("input_size", "hidden_size"):
+        if name not in given:
+            option, wanted = f"--{name.replace('_', '-')}", f"a size, as torch.nn.{options.cell} needs it"
+            raise InvalidInput(mismatch(option, wanted, "none"))
+    spec = ModelSpec(cell=options.cell, **given)
+    axes = {"steps": options.seq_len, "batch": options.batch, "batch_first": options.batch_first}
+    found = descriptions.describe(spec, **axes, batched=not options.unbatched)
+    if options.json:
+        print(records.dumps(asdict(found)))
+        return 0
+    shape = descriptions.shape_text
+    rows = [(row.name, shape(row.shape), str(row.count), row.role) for row in found.parameters]
+    columns = ("name", "shape", "count", "place in the equations")
+    print(found.constructor)
+    console.table("parameters", columns, [*rows, ("total", "", str(found.total), "")], numeric=("count",))
+    print("equations", *(f"  {line}" for line in found.equations), sep="\n")
+    console.table("shapes", ("name", "shape"), [(name, shape(axes)) for name, axes in found.shapes.items()])
+    if found.relations:
+        equal = [(f"{relation.left} == {relation.right}", relation.text) for relation in found.relations]
+        console.table("what output and h_n share", ("equal", "what it is"), equal)
+    print("notes", *(f"  {note}" for note in found.notes), sep="\n")
     return 0

@@ -1,7 +1,8 @@
 """What a backend is: the types that cross its boundary, the protocol it fulfils, the checks at its door.
 
 A backend is a module or an object with the attributes of ``Backend``; there is nothing to inherit from. NumPy arrays
-cross the boundary. The core is time-major: x (T, B, I), y (T, B, H), each state (D*L, B, H).
+cross the boundary. The core is time-major: x (T, B, I), y (T, B, D*H), each state (D*L, B, H), for D directions and L
+layers. With a projection to P, y and the state h have P where H stands here, and c keeps H.
 """
 
 from collections.abc import Callable
@@ -10,8 +11,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, choice, mismatch
-from common.layout import Parameters, check_array, check_network, check_parameters
-from common.spec import COMPLEX, DTYPES, ModelSpec, RunSpec
+from common.layout import Parameters, check_array, check_network, check_parameters, numpy_dtype
+from common.spec import DTYPES, OPTIONS, ModelSpec, RunSpec
 
 State = tuple[np.ndarray, ...]
 
@@ -25,20 +26,36 @@ class Grads(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One instance of the question that a backend answers: arguments of ``forward`` and ``vjp``."""
+    """One instance of the question that a backend answers: arguments of ``forward`` and ``vjp``.
+
+    ``lengths`` (B,), integers in 1..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
+    with ``enforce_sorted=False`` means. ``masks`` (L-1, T, B, D*H) are factors of every layer's output but the last's
+    (``layout.dropout_masks``). None means that every sequence has T steps, and no dropout.
+    """
 
     params: Parameters
     x: np.ndarray
     state0: State | None
     dy: np.ndarray
     dstate: State
+    lengths: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+    @property
+    def keywords(self) -> dict[str, np.ndarray | None]:
+        """The arguments that go by name."""
+        return {"lengths": self.lengths, "masks": self.masks}
 
 
 class Batch(NamedTuple):
-    """x (T, B, I) and the target of the readout: (B, O) for ``last_step``, (T, O) for ``last_sequence``."""
+    """x (T, B, I) and the target of the readout: (B, O) for ``last_step``, (T, O) for ``last_sequence``.
+
+    ``masks`` are the dropout masks of this step, as in ``Problem``.
+    """
 
     x: np.ndarray
     target: np.ndarray
+    masks: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -70,14 +87,15 @@ class Trainer(Protocol):
 class Backend(Protocol):
     """An implementation of the four cells.
 
-    ``oracle`` marks a framework's own layers, wrapped to be compared with. ``cells`` and ``dtypes`` say what is
-    supported; everything else is refused by ``check_supported``.
+    ``oracle`` marks a framework's own layers, wrapped to be compared with. ``cells``, ``dtypes`` and ``options`` (of
+    ``spec.OPTIONS``) say what is supported; everything else is refused by ``check_supported``.
     """
 
     name: str
     oracle: bool
     cells: frozenset[str]
     dtypes: frozenset[str]
+    options: frozenset[str]
 
     def forward(
         self,
@@ -87,7 +105,7 @@ class Backend(Protocol):
         state0: State | None = None,
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, State]:
         """y and the final state. Without ``state0`` the initial state is zero."""
         ...
@@ -102,7 +120,7 @@ class Backend(Protocol):
         dstate: State,
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> Grads:
         """The gradients of sum(dy * y) + sum(dstate * state); of the zero state too where ``state0`` is None."""
         ...
@@ -120,14 +138,33 @@ class Backend(Protocol):
         ...
 
 
-def check_supported(backend: Backend, spec: ModelSpec) -> None:
-    """Raise unless the backend computes this cell in this dtype."""
+def unsupported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> tuple[str, ...]:
+    """What a model asks of a backend that it does not compute: its cell, its dtype, names of ``spec.OPTIONS``."""
+    lacking = [spec.cell] * (spec.cell not in backend.cells) + [spec.dtype] * (spec.dtype not in backend.dtypes)
+    return (*lacking, *(name for name in _options(spec, ragged) if name not in backend.options))
+
+
+def _options(spec: ModelSpec, ragged: bool) -> tuple[str, ...]:
+    return spec.options + ("lengths",) * ragged
+
+
+def check_supported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> None:
+    """Raise unless the backend computes this cell in this dtype with these options."""
     if not isinstance(spec, ModelSpec):
         raise InvalidType(mismatch("spec", "a ModelSpec", type(spec).__name__))
     if spec.cell not in backend.cells:
         raise InvalidInput(choice(f"cell for backend {backend.name}", sorted(backend.cells), spec.cell))
     if spec.dtype not in backend.dtypes:
         raise InvalidType(choice(f"dtype for backend {backend.name}", sorted(backend.dtypes), spec.dtype))
+    for name in _options(spec, ragged):
+        if name not in backend.options:
+            able = [option for option in OPTIONS if option in backend.options]
+            raise InvalidInput(mismatch(f"options for backend {backend.name}", f"none but {able}", repr(name)))
+
+
+def zero_state(spec: ModelSpec, batch: int) -> State:
+    """Zeros in the shape and dtype of a state."""
+    return tuple(np.zeros(shape, numpy_dtype(spec.dtype)) for shape in spec.state_shapes(batch))
 
 
 def check_forward(
@@ -136,21 +173,41 @@ def check_forward(
     params: Parameters,
     x: np.ndarray,
     state0: State | None,
-    lengths: Any = None,
-    masks: Any = None,
+    lengths: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
 ) -> State:
     """Check the arguments of ``forward``; returns the initial state, zeros where none was given."""
-    check_supported(backend, spec)
-    for name, value in (("lengths", lengths), ("masks", masks)):
-        if value is not None:
-            raise InvalidInput(mismatch(name, None, type(value).__name__, "not implemented yet"))
+    check_supported(backend, spec, lengths is not None)
     check_parameters(spec, params)
     batch = check_input(spec, x)
+    if lengths is not None:
+        check_lengths(lengths, x.shape[0], batch)
+    if masks is not None:
+        check_masks(spec, masks, x.shape[0], batch)
     if state0 is None:
-        shape = (spec.state_rows, batch, spec.hidden_size)
-        return tuple(np.zeros(shape, spec.dtype) for _ in spec.state_names)
+        return zero_state(spec, batch)
     check_state(spec, "state0", state0, batch)
     return state0
+
+
+def check_lengths(lengths: Any, steps: int, batch: int, traced: bool = False) -> None:
+    """Check the lengths of the sequences of a batch: (B,), integers from 1 to T; ``traced`` ones have no values yet."""
+    if not traced and not isinstance(lengths, np.ndarray):
+        raise InvalidType(mismatch("lengths", "a numpy.ndarray", type(lengths).__name__))
+    if lengths.dtype.kind not in "iu":
+        raise InvalidType(mismatch("lengths", "integers", lengths.dtype))
+    if lengths.shape != (batch,):
+        raise InvalidInput(mismatch("lengths", f"({batch},), one for each sequence", lengths.shape))
+    for index, length in enumerate([] if traced else lengths.tolist()):
+        if not 1 <= length <= steps:
+            raise InvalidInput(mismatch("lengths", f"1 to {steps} steps", f"{length} at index {index}"))
+
+
+def check_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
+    """Check dropout masks (L-1, T, B, D*H)."""
+    if spec.num_layers == 1:
+        raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
+    check_array("masks", masks, spec.mask_shape(steps, batch), spec.dtype, f"{spec.label}, (L-1, T, B, D*H)")
 
 
 def check_input(spec: ModelSpec, x: Any) -> int:
@@ -172,8 +229,8 @@ def check_state(spec: ModelSpec, name: str, state: Any, batch: int) -> None:
         raise InvalidType(mismatch(name, f"a tuple ({fields}) for {spec.cell}", type(state).__name__))
     if len(state) != len(spec.state_names):
         raise InvalidInput(mismatch(name, f"a tuple ({fields}) for {spec.cell}", f"{len(state)} arrays"))
-    for part, array in zip(spec.state_names, state, strict=True):
-        check_array(f"{name}.{part}", array, (spec.state_rows, batch, spec.hidden_size), spec.dtype, spec.label)
+    for part, array, shape in zip(spec.state_names, state, spec.state_shapes(batch), strict=True):
+        check_array(f"{name}.{part}", array, shape, spec.dtype, spec.label)
 
 
 def check_vjp(spec: ModelSpec, x: np.ndarray, dy: np.ndarray, dstate: State) -> None:
@@ -184,7 +241,7 @@ def check_vjp(spec: ModelSpec, x: np.ndarray, dy: np.ndarray, dstate: State) -> 
 
 def check_problem(backend: Backend, spec: ModelSpec, problem: Problem) -> State:
     """Check everything that ``vjp`` takes, as ``timed`` gets it; returns the initial state."""
-    state0 = check_forward(backend, spec, problem.params, problem.x, problem.state0)
+    state0 = check_forward(backend, spec, problem.params, problem.x, problem.state0, **problem.keywords)
     check_vjp(spec, problem.x, problem.dy, problem.dstate)
     return state0
 
@@ -194,8 +251,8 @@ def check_run(backend: Backend, run: RunSpec, params: Parameters) -> None:
     if not isinstance(run, RunSpec):
         raise InvalidType(mismatch("run", "a RunSpec", type(run).__name__))
     check_supported(backend, run.network.model)
-    if run.network.model.dtype == COMPLEX:
-        raise InvalidType(choice("dtype of a training run", DTYPES, COMPLEX))
+    if run.network.model.dtype not in DTYPES:
+        raise InvalidType(choice("dtype of a training run", DTYPES, run.network.model.dtype))
     check_network(run.network, params)
 
 
@@ -208,3 +265,5 @@ def check_batch(run: RunSpec, batch: Batch) -> None:
         rows, axes = batch.x.shape[0], "(T, O)"
     shape = rows, run.network.readout_size
     check_array("target", batch.target, shape, run.network.model.dtype, f"the readout {run.network.readout}, {axes}")
+    if batch.masks is not None:
+        check_masks(run.network.model, batch.masks, *batch.x.shape[:2])

@@ -12,22 +12,26 @@ A ladder of checks, from the ground up:
 
 Every row is relative to the largest reference value, and nothing passes for lack of a comparison: a row that compared
 no element, or met a value that is not finite, has failed, and so has a run without rows.
+
+The first three rungs are climbed by variants drawn from the product of all options too, with one row for each rung and
+pair.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.complex_step import complex_step
-from common.contract import Backend, Batch, Grads, Problem, State, check_supported
+from common.complex_step import complex_step, directions, inner
+from common.contract import Backend, Batch, Grads, Problem, State, check_supported, unsupported
 from common.errors import BackendBroken, InvalidInput, InvalidType
-from common.layout import initial_network, initial_parameters
+from common.layout import initial_network, layer_suffixes, numpy_dtype
 from common.records import Record
-from common.spec import CELLS, COMPLEX, DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.spec import COMPLEX, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
 from common.training import fit
+from common.variants import Variant, problem
 
 CHECKS = {
     "complex step": "gradients by hand against the complex-step derivative of the same forward pass",
@@ -37,8 +41,8 @@ CHECKS = {
     "training": "100 steps of SGD and 20 of Adam: every loss, and the parameters at the end",
     "sine": "the sine wave over 100 epochs: every loss, and the prediction at the end",
 }
-# Distinct and larger than 1, so that no two axes can be confused; 4H differs from all of them too.
-T, B, I, H, O = 9, 5, 3, 7, 2
+O = 2  # the size of the readout
+KINDS = ("weight_ih", "weight_hh")
 # Readout -> the optimiser and the number of steps that it is trained with.
 TRAINING = {
     "last_step": (OptimizerSpec(name="sgd", lr=0.05), 100),
@@ -47,26 +51,29 @@ TRAINING = {
 
 
 class Tolerance(NamedTuple):
-    """|a - b| <= atol + rtol * max|reference|; for a curve, rtol * (1 + growth * step) * |reference| at each step."""
+    """|a - b| <= atol * size + rtol * max|reference|, for a curve atol + rtol * (1 + growth * step) * |reference|.
+
+    ``size`` is that of the summands (``summands``): where they cancel, or a gate is shut and the result all but
+    vanishes, what remains is their rounding.
+    """
 
     rtol: float
     atol: float
     growth: float = 0.0
 
-    def bound(self, scale: np.ndarray) -> np.ndarray:
+    def bound(self, scale: np.ndarray, size: float) -> np.ndarray:
         steps = np.arange(scale.size).reshape(scale.shape)
-        return self.atol + self.rtol * (1 + self.growth * steps) * scale
+        return self.atol * size + self.rtol * (1 + self.growth * steps) * scale
 
 
 # The growth of a curve's bound comes from the sine wave over 12 seeds and 100 epochs: the worst run used 1/8 of it in
 # float32 (RNN, Adam) and 1/1000 in float64.
+RTOL_ATOL = {"float64": (1e-11, 1e-14), "float32": (1e-5, 5e-7), "float16": (5e-3, 2e-3), "bfloat16": (4e-2, 1.6e-2)}
 TOLERANCES = {
-    ("complex step", "float64"): Tolerance(1e-11, 1e-14),
-    ("complex step", "float32"): Tolerance(1e-5, 1e-8),
-    ("forward", "float64"): Tolerance(1e-11, 1e-14),
-    ("forward", "float32"): Tolerance(1e-5, 1e-8),
-    ("gradient", "float64"): Tolerance(1e-11, 1e-14),
-    ("gradient", "float32"): Tolerance(1e-5, 1e-8),
+    (check, dtype): Tolerance(*numbers)
+    for check in ("complex step", "forward", "gradient")
+    for dtype, numbers in RTOL_ATOL.items()
+} | {
     ("loss", "float64"): Tolerance(1e-11, 1e-14),
     ("loss", "float32"): Tolerance(1e-5, 1e-8),
     ("training", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
@@ -93,51 +100,11 @@ class Row:
     tolerance: float
     ratio: float
     passed: bool
+    options: tuple[str, ...]
+    arguments: str
 
     def record(self) -> Record:
         return {"kind": "check", **asdict(self)}
-
-
-class Variant(NamedTuple):
-    """A model and whether its initial state is given (random, nonzero) or left out (zero)."""
-
-    spec: ModelSpec
-    given_state: bool
-
-    @property
-    def label(self) -> str:
-        return self.spec.label + ("" if self.given_state else ", zero state")
-
-
-def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES) -> list[Variant]:
-    """Every cell and nonlinearity, with and without bias, the initial state given and left out, in every dtype."""
-    found = []
-    for dtype, cell in product(dtypes, cells):
-        nonlinearities = ("tanh",) if cell.startswith("LSTM") else ("tanh", "relu")
-        for nonlinearity, bias, given_state in product(nonlinearities, (True, False), (True, False)):
-            options: dict[str, Any] = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
-            spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
-            found.append(Variant(spec, given_state))
-    return found
-
-
-def random_problem(spec: ModelSpec, steps: int, batch: int, seed: int) -> Problem:
-    """Random parameters, input, initial state and cotangents; equal in both dtypes up to rounding."""
-    rng = np.random.default_rng([seed, 1])
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape).astype(spec.dtype)
-
-    x, dy = draw(steps, batch, spec.input_size), draw(steps, batch, spec.output_size)
-    state = (spec.state_rows, batch, spec.hidden_size)
-    state0, dstate = (tuple(draw(*state) for _ in spec.state_names) for _ in range(2))
-    return Problem(initial_parameters(spec, seed), x, state0, dy, dstate)
-
-
-def problem(variant: Variant, seed: int) -> Problem:
-    """The problem on which a variant is checked."""
-    args = random_problem(variant.spec, T, B, seed)
-    return args if variant.given_state else args._replace(state0=None)
 
 
 def compare(
@@ -149,6 +116,7 @@ def compare(
     b: Any,
     *,
     curve: bool = False,
+    size: float = 1.0,
 ) -> Row:
     """One row. A curve is held to its bound step by step; anything else to the largest reference value.
 
@@ -156,7 +124,7 @@ def compare(
     """
     dtype = variant.spec.dtype
     right_dtype = all(
-        name == "complex step" or not isinstance(value, np.ndarray) or value.dtype == dtype
+        name == "complex step" or not isinstance(value, np.ndarray) or value.dtype == numpy_dtype(dtype)
         for name, value in zip(names, (a, b), strict=True)
     )
     a, b = (np.asarray(np.real(value), dtype="float64") for value in (a, b))
@@ -170,7 +138,7 @@ def compare(
         if not curve:
             scales = np.full((), scales.max())
         errors = abs(a - b) if curve else abs(a - b).max()
-        bounds = tolerance.bound(scales)
+        bounds = tolerance.bound(scales, size)
         worst = int(np.argmax(errors / bounds))
         error, scale, allowed = (float(np.ravel(v)[worst]) for v in (errors, scales, bounds))
     return Row(
@@ -187,18 +155,26 @@ def compare(
         tolerance=allowed,
         ratio=error / allowed,
         passed=finite and error <= allowed,
+        options=variant.options,
+        arguments=variant.arguments,
     )
 
 
 def compare_all(
-    check: str, variant: Variant, results: Mapping[str, Mapping[str, Any]], *, curve: bool = False
+    check: str,
+    variant: Variant,
+    results: Mapping[str, Mapping[str, Any]],
+    *,
+    curve: bool = False,
+    sizes: Mapping[str, float] | None = None,
 ) -> Iterator[Row]:
     """A row for every quantity and every pair of backends; each backend must give the same quantities."""
     for (a, left), (b, right) in combinations(results.items(), 2):
         if left.keys() != right.keys():
             raise ValueError(f"{check}: {a} gives {sorted(left)}, {b} gives {sorted(right)}")
         for quantity in left:
-            yield compare(check, variant, quantity, (a, b), left[quantity], right[quantity], curve=curve)
+            values, size = (left[quantity], right[quantity]), (sizes or {}).get(quantity, 1.0)
+            yield compare(check, variant, quantity, (a, b), *values, curve=curve, size=size)
 
 
 def named_outputs(spec: ModelSpec, y: np.ndarray, state: State) -> dict[str, np.ndarray]:
@@ -207,7 +183,11 @@ def named_outputs(spec: ModelSpec, y: np.ndarray, state: State) -> dict[str, np.
 
 def named_grads(spec: ModelSpec, grads: Grads) -> dict[str, np.ndarray]:
     states = {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
-    return {"d" + name.removesuffix("_l0"): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
+    return {gradient_name(name): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
+
+
+def gradient_name(parameter: str) -> str:
+    return "d" + parameter.removesuffix("_l0")
 
 
 def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) -> dict[str, Any]:
@@ -224,29 +204,73 @@ def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) ->
     return results
 
 
-def check_model(backends: Mapping[str, Backend], variant: Variant, seed: int) -> Iterator[Row]:
-    """The first three rungs, on one variant."""
-    spec, args = variant.spec, problem(variant, seed)
-    grads = each(backends, lambda backend: named_grads(spec, backend.vjp(spec, *args)))
-    able = {name: backend for name, backend in backends.items() if COMPLEX in backend.dtypes}
-    judges = each(able, lambda backend: named_grads(spec, complex_step(backend, spec, args)))
-    for name, judge in judges.items():
-        yield from compare_all("complex step", variant, {name: grads[name], "complex step": judge})
+def summands(spec: ModelSpec, args: Problem) -> dict[str, float]:
+    """Quantity -> the size of what is added up in it, from the numbers of the problem alone.
+
+    Outputs: the largest pre-activation there can be, as a rounding error in it reaches an activated value, whose slope
+    is at most 1. Gradients: that times the largest cotangent, as the slope, which is written in activated values,
+    carries the same error; times the weights on the way down to a layer; and times x for the weights that meet it.
+    """
+    D, suffixes, params = spec.num_directions, layer_suffixes(spec), args.params
+    x, state, kept = _largest([args.x]), max(1.0, _largest(args.state0 or ())), max(1.0, _largest([args.masks]))
+    levels = [suffixes[row : row + D] for row in range(0, len(suffixes), D)]
+    values, preactivation = x, 1.0
+    for names in levels:
+        into, back = (max(abs(params[kind + name]).sum(axis=1).max() for name in names) for kind in KINDS)
+        biases = _largest(params.get(bias + name) for name in names for bias in ("bias_ih", "bias_hh"))
+        preactivation = max(preactivation, float(into) * values + float(back) * state + 2 * biases)
+        values = kept * (preactivation if spec.nonlinearity == "relu" else 1.0)
+    sizes = dict.fromkeys(("y", *(f"{name}_n" for name in spec.state_names)), preactivation)
+    gradient = preactivation * _largest((args.dy, *args.dstate))
+    for level, names in reversed(list(enumerate(levels))):
+        for name in (name for name in params if name.endswith(names)):
+            meets_x = level == 0 and name.startswith("weight_ih")
+            sizes[gradient_name(name)] = gradient * (max(1.0, x) if meets_x else 1.0)
+        sizes |= {f"d{name}_0": gradient for name in spec.state_names}
+        gradient *= max(1.0, *(float(abs(params["weight_ih" + name]).sum(axis=0).max()) for name in names))
+    return sizes | {"dx": gradient}
+
+
+def _largest(arrays: Iterable[np.ndarray | None]) -> float:
+    return max((float(abs(array.astype("f8")).max()) for array in arrays if array is not None), default=0.0)
+
+
+def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:
+    """The first three rungs, on one variant; without ``elementwise`` the complex step takes one direction a tensor.
+
+    Of relu in 16 bits the outputs only: two backends round an input near the kink to different sides of it, and their
+    gradients then differ by a whole slope.
+    """
+    spec, args = variant.spec, problem(variant)
+    sizes = summands(spec, args)
     inputs = args.params, args.x, args.state0
-    outputs = each(backends, lambda backend: named_outputs(spec, *backend.forward(spec, *inputs)))
-    yield from compare_all("forward", variant, outputs)
-    yield from compare_all("gradient", variant, grads)
+    outputs = each(backends, lambda backend: named_outputs(spec, *backend.forward(spec, *inputs, **args.keywords)))
+    if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
+        yield from compare_all("forward", variant, outputs, sizes=sizes)
+        return
+    found = each(backends, lambda backend: backend.vjp(spec, *args[:5], **args.keywords))
+    grads = {name: named_grads(spec, own) for name, own in found.items()}
+    for name, backend in backends.items():
+        if COMPLEX not in backend.dtypes:
+            continue
+        along = None if elementwise else directions(found[name])
+        judge = each({name: backend}, lambda backend, along=along: complex_step(backend, spec, args, along))[name]
+        hand = found[name] if along is None else inner(found[name], along)
+        results = {name: named_grads(spec, hand), "complex step": named_grads(spec, judge)}
+        yield from compare_all("complex step", variant, results, sizes=sizes)
+    yield from compare_all("forward", variant, outputs, sizes=sizes)
+    yield from compare_all("gradient", variant, grads, sizes=sizes)
 
 
-def check_training(backends: Mapping[str, Backend], variant: Variant, seed: int) -> Iterator[Row]:
+def check_training(backends: Mapping[str, Backend], variant: Variant) -> Iterator[Row]:
     """The last two rungs, on one variant; training starts from a zero state.
 
     Only with bias: training adds the optimiser to gradients that the third rung has compared without bias too.
     """
-    args = problem(variant, seed)
+    args, seed = problem(variant), variant.seed
     for readout, (optimizer, steps) in TRAINING.items():
         network = NetworkSpec(model=variant.spec, readout_size=O, readout=readout)
-        rows = T if readout == "last_sequence" else B
+        rows = variant.steps if readout == "last_sequence" else variant.batch
         target = np.random.default_rng([seed, 2]).standard_normal((rows, O)).astype(variant.spec.dtype)
         batch, start = Batch(args.x, target), initial_network(network, seed)
         run = RunSpec(network=network, optimizer=optimizer, epochs=steps, seed=seed)
@@ -267,16 +291,33 @@ def check_training(backends: Mapping[str, Backend], variant: Variant, seed: int)
 def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
     """Raise unless every backend supports every variant: none is left out of a comparison."""
     for variant, backend in product(chosen, backends.values()):
-        check_supported(backend, variant.spec)
+        check_supported(backend, variant.spec, variant.lengths is not None)
 
 
-def check(backends: Mapping[str, Backend], chosen: Sequence[Variant], seed: int) -> Iterator[Row]:
+def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterator[Row]:
     """The whole ladder, variant by variant."""
     check_all_supported(backends, chosen)
     for variant in chosen:
-        yield from check_model(backends, variant, seed)
+        yield from check_model(backends, variant)
         if variant.spec.bias and not variant.given_state:
-            yield from check_training(backends, variant, seed)
+            yield from check_training(backends, variant)
+
+
+def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
+    """The first three rungs on a variant drawn at random, among the backends that support it: a row a rung and pair.
+
+    Each row is the worst of its rung and pair, and counts the elements of all of them.
+    """
+    able = {name: own for name, own in backends.items() if not unsupported(own, variant.spec, bool(variant.lengths))}
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in check_model(able, variant, elementwise=False):
+        groups.setdefault((row.check, row.a, row.b), []).append(row)
+    return [replace(max(rows, key=badness), count=sum(row.count for row in rows)) for rows in groups.values()]
+
+
+def badness(row: Row) -> float:
+    """Error over tolerance, infinite for a row that failed without a number."""
+    return row.ratio if row.passed or row.ratio > 1 else float("inf")
 
 
 def all_passed(records: Iterable[Record]) -> bool:

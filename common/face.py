@@ -1,12 +1,17 @@
-"""What the idiomatic faces share: torch.nn's constructor arguments, and the way from a call to the core.
+"""What the idiomatic faces share: torch.nn's constructor arguments, and the way from a call to the core and back.
 
 A face is ``numpy_impl.RNN``, ``jax_impl.LSTM``, ``torch_impl.RNNCell`` and so on: the four cells of a backend
 as a user of that framework expects them, around the same core as the contract. The checks here read only types,
 shapes and dtypes, never values: they serve every framework, wait for no device, and pass traced arrays.
 """
 
-from typing import Any
+import warnings
+from operator import attrgetter
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from common.contract import check_lengths
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.spec import ModelSpec
 
@@ -14,51 +19,137 @@ State = tuple[Any, ...]
 
 
 def layer_spec(cell: str, input_size: int, hidden_size: int, batch_first: bool = False, **options: Any) -> ModelSpec:
-    """The specification for the arguments of ``torch.nn.RNN``, ``LSTM``, ``RNNCell`` or ``LSTMCell``."""
-    if batch_first is not False:
-        raise InvalidInput(mismatch("batch_first", False, batch_first, "not implemented yet"))
-    return ModelSpec(cell=cell, input_size=input_size, hidden_size=hidden_size, **options)
+    """The specification for the arguments of ``torch.nn.RNN``, ``LSTM``, ``RNNCell`` or ``LSTMCell``.
+
+    Warns, as torch does, where dropout has no layer to act on.
+    """
+    if not isinstance(batch_first, bool):
+        raise InvalidType(mismatch("batch_first", "a bool", type(batch_first).__name__))
+    spec = ModelSpec(cell=cell, input_size=input_size, hidden_size=hidden_size, **options)
+    if spec.dropout > 0 and spec.num_layers == 1:
+        text = mismatch("dropout", "0 with num_layers=1", spec.dropout, "it acts between layers, so here on nothing")
+        warnings.warn(text, stacklevel=4)  # the line that constructs the module
+    return spec
 
 
-def core_input(spec: ModelSpec, x: Any, kind: Any, dtype: Any) -> Any:
-    """Check x (T, B, I), or (B, I) for a cell, and give it a time axis.
+class SpecAttributes:
+    """The constructor arguments of a face as read-only attributes; ``batch_first`` is an attribute of its own."""
+
+    spec: ModelSpec
+    input_size, hidden_size, num_layers, nonlinearity, bias, dropout, bidirectional, proj_size = (
+        property(attrgetter(f"spec.{name}"))
+        for name in (
+            "input_size",
+            "hidden_size",
+            "num_layers",
+            "nonlinearity",
+            "bias",
+            "dropout",
+            "bidirectional",
+            "proj_size",
+        )
+    )
+
+
+class Arrangement(NamedTuple):
+    """How the arrays of one call lie, which its x decides, and the way into the core's (T, B, ...) and back.
 
     ``kind`` is the framework's type of array, or a union; ``dtype`` is that of the parameters at this call.
     """
-    axes = "(B, I)" if spec.is_cell else "(T, B, I)"
-    _check_kind("x", x, kind)
-    rank, wanted = len(x.shape), 2 if spec.is_cell else 3
-    if rank != wanted:
-        cause = "unbatched input is not implemented yet" if rank == wanted - 1 else ""
-        raise InvalidInput(mismatch("x", f"{wanted} axes {axes}", f"{rank} of shape {tuple(x.shape)}", cause))
-    if 0 in x.shape[:-1]:
-        raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {tuple(x.shape)}"))
-    _check_array("x", x, dtype, (*x.shape[:-1], spec.input_size), f"{axes} for {_owner(spec)}")
-    return x[None] if spec.is_cell else x
+
+    spec: ModelSpec
+    kind: Any
+    dtype: Any
+    batch_first: bool
+    batched: bool
+    steps: int
+    batch: int
+
+    def enter(self, array: Any) -> Any:
+        """x, or a gradient of the output, as (T, B, ...)."""
+        if not self.batched:
+            array = array[None] if self.spec.is_cell else array[:, None]
+        elif self.batch_first:
+            array = array.swapaxes(0, 1)
+        return array[None] if self.spec.is_cell else array
+
+    def leave(self, array: Any) -> Any:
+        """The inverse of ``enter``."""
+        array = array[0] if self.spec.is_cell else array
+        if not self.batched:
+            return array[0] if self.spec.is_cell else array[:, 0]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
+    def enter_output(self, name: str, dy: Any) -> Any:
+        """Check a gradient of the output, shaped as the output is, and bring it into the core's form."""
+        size = self.spec.output_size
+        shape, axes = (self.steps, self.batch, size), "(T, B, D*H)"
+        if not self.batched:
+            shape, axes = (self.steps, size), "(T, D*H)"
+        elif self.batch_first:
+            shape, axes = (self.batch, self.steps, size), "(B, T, D*H)"
+        _check_kind(name, dy, self.kind)
+        _check_array(name, dy, self.dtype, shape, f"{axes} for {_owner(self.spec)}")
+        return self.enter(dy)
+
+    def enter_state(self, name: str, hx: Any) -> State | None:
+        """Check a state and give it as the core's tuple of arrays (D*L, B, H); None, for zeros, stays None.
+
+        Each array is (D*L, B, H), or (B, H) for a cell, and without B where x is unbatched.
+        """
+        state = pack_state(self.spec, hx, name)
+        if state is None:
+            return None
+        axes = ["D*L"] * (not self.spec.is_cell) + ["B"] * self.batched
+        where = f" and a batch of {self.batch}" if self.batched else ", as x is unbatched"
+        entered = []
+        for position, (part, whole) in enumerate(zip(state, self.spec.state_shapes(self.batch), strict=True)):
+            label = f"{name}[{position}]" if self.spec.is_lstm else name
+            size = "P" if position == 0 and self.spec.proj_size else "H"
+            shape = (*whole[: not self.spec.is_cell], *whole[1 : 1 + self.batched], whole[2])
+            _check_kind(label, part, self.kind)
+            _check_array(label, part, self.dtype, shape, f"({', '.join([*axes, size])}) for {_owner(self.spec)}{where}")
+            part = part if self.batched else part[..., None, :]
+            entered.append(part[None] if self.spec.is_cell else part)
+        return tuple(entered)
+
+    def leave_state(self, state: State) -> Any:
+        """The inverse of ``enter_state``: the core's tuple in the form in which torch gives a state."""
+        state = tuple(part[0] for part in state) if self.spec.is_cell else state
+        state = state if self.batched else tuple(part[..., 0, :] for part in state)
+        return state if self.spec.is_lstm else state[0]
+
+    def check_lengths(self, lengths: Any, traced: bool = False) -> Any:
+        """The lengths (B,) of a ragged batch as NumPy integers; None stays None, as do traced ones, unchecked."""
+        if lengths is None:
+            return None
+        if self.spec.is_cell or not self.batched:
+            raise InvalidInput(mismatch("lengths", "None for a cell and for unbatched x", type(lengths).__name__))
+        values = lengths if traced else np.asarray(lengths)
+        check_lengths(values, self.steps, self.batch, traced)
+        return values
 
 
-def core_state(spec: ModelSpec, name: str, hx: Any, batch: int, kind: Any, dtype: Any) -> State | None:
-    """Check a state, each array (D*L, B, H), or (B, H) for a cell, and bring it into the core's form.
+def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -> tuple[Arrangement, Any]:
+    """Check x (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched; for a cell (B, I), or (I,) unbatched.
 
-    The core has a tuple of arrays (D*L, B, H); None, for zeros, stays None.
+    Returns how the call's arrays lie, and x as the core takes it.
     """
-    state = pack_state(spec, hx, name)
-    if state is None:
-        return None
-    shape, axes = (batch, spec.hidden_size), "(B, H)"
-    if not spec.is_cell:
-        shape, axes = (spec.state_rows, *shape), "(D*L, B, H)"
-    for position, part in enumerate(state):
-        label = f"{name}[{position}]" if spec.is_lstm else name
-        _check_kind(label, part, kind)
-        _check_array(label, part, dtype, shape, f"{axes} for {_owner(spec)} and a batch of {batch}")
-    return tuple(part[None] for part in state) if spec.is_cell else state
-
-
-def face_state(spec: ModelSpec, state: State) -> Any:
-    """The inverse of ``core_state``: the core's tuple in the form in which torch gives a state."""
-    state = tuple(part[0] for part in state) if spec.is_cell else state
-    return state if spec.is_lstm else state[0]
+    batched_axes = "(B, I)" if spec.is_cell else "(B, T, I)" if batch_first else "(T, B, I)"
+    unbatched_axes = "(I,)" if spec.is_cell else "(T, I)"
+    _check_kind("x", x, kind)
+    shape, full = tuple(x.shape), 2 if spec.is_cell else 3
+    if len(shape) not in (full - 1, full):
+        wanted = f"{full} axes {batched_axes}, or {full - 1} unbatched {unbatched_axes}"
+        raise InvalidInput(mismatch("x", wanted, f"{len(shape)} of shape {shape}"))
+    batched = len(shape) == full
+    if 0 in shape[:-1]:
+        raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {shape}"))
+    meaning = f"{batched_axes if batched else unbatched_axes} for {_owner(spec)}"
+    _check_array("x", x, dtype, (*shape[:-1], spec.input_size), meaning)
+    found = Arrangement(spec, kind, dtype, batch_first, batched, 1, 1)
+    core = found.enter(x)
+    return found._replace(steps=core.shape[0], batch=core.shape[1]), core
 
 
 def pack_state(spec: ModelSpec, hx: Any, name: str = "hx") -> State | None:
@@ -78,8 +169,19 @@ def pack_state(spec: ModelSpec, hx: Any, name: str = "hx") -> State | None:
     return tuple(hx)
 
 
+def check_face_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, dtype: Any) -> None:
+    """Check dropout masks (L-1, T, B, D*H), in any framework's arrays."""
+    if spec.num_layers == 1:
+        raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
+    _check_kind("masks", masks, kind)
+    _check_array("masks", masks, dtype, shape, f"(L-1, T, B, D*H) for {_owner(spec)}")
+
+
 def _owner(spec: ModelSpec) -> str:
-    return f"{spec.cell}(input_size={spec.input_size}, hidden_size={spec.hidden_size})"
+    options = f", proj_size={spec.proj_size}" if spec.proj_size else ""
+    options += f", num_layers={spec.num_layers}" if spec.num_layers > 1 else ""
+    options += ", bidirectional=True" if spec.bidirectional else ""
+    return f"{spec.cell}(input_size={spec.input_size}, hidden_size={spec.hidden_size}{options})"
 
 
 def _check_kind(name: str, array: Any, kind: Any) -> None:

@@ -2,14 +2,17 @@
 
 Names and shapes are those of ``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` (their documentation, section
 *Variables*): ``weight_ih`` (G*H, I), ``weight_hh`` (G*H, H), ``bias_ih`` and ``bias_hh`` (G*H,), with the suffix
-``_l0`` for a layer and none for a cell. G is 1 for an Elman network and 4 for an LSTM, whose gates are stacked in the
-order i, f, g, o. Every backend keeps both biases: one bias computes the same function and trains differently.
+``_l0``, ``_l1``, ... for a layer, ``_reverse`` after it for the reverse direction, and none for a cell. From the
+second layer on, I is the size of the output below. G is 1 for an Elman network and 4 for an LSTM, whose gates are
+stacked in the order i, f, g, o. An LSTM's projection is ``weight_hr`` (P, H), and h then has P columns. Every backend
+keeps both biases: one bias computes the same function and trains differently.
 """
 
 from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
@@ -23,17 +26,21 @@ RECURRENT, READOUT = "rnn.", "readout."
 
 
 class Weights(NamedTuple):
-    """The parameters of one direction of one layer, in any framework's arrays; a bias is None without bias."""
+    """The parameters of one direction of one layer, in any framework's arrays; None stands for what is absent."""
 
     weight_ih: Any
     weight_hh: Any
     bias_ih: Any = None
     bias_hh: Any = None
+    weight_hr: Any = None
 
 
 def layer_suffixes(spec: ModelSpec) -> tuple[str, ...]:
-    """The name suffix of each layer and direction, in the order in which states are stacked."""
-    return ("",) if spec.is_cell else ("_l0",)
+    """The name suffix of each layer and direction, in the order of the rows of a state: layer*D + direction."""
+    if spec.is_cell:
+        return ("",)
+    directions = ("", "_reverse")[: spec.num_directions]
+    return tuple(f"_l{layer}{direction}" for layer in range(spec.num_layers) for direction in directions)
 
 
 def layer_weights(params: Mapping[str, Any], suffix: str) -> Weights:
@@ -42,20 +49,21 @@ def layer_weights(params: Mapping[str, Any], suffix: str) -> Weights:
 
 
 def named_weights(weights: Weights, suffix: str) -> dict[str, Any]:
-    """The inverse of ``layer_weights``: absent biases stay absent."""
+    """The inverse of ``layer_weights``: what is absent stays absent."""
     return {field + suffix: value for field, value in weights._asdict().items() if value is not None}
 
 
 def parameter_shapes(spec: ModelSpec) -> dict[str, Shape]:
-    """Name -> shape of every parameter of a recurrent layer, in torch's order."""
-    rows = spec.num_gates * spec.hidden_size
+    """Name -> shape of every parameter of a recurrent network, in torch's order."""
+    rows, width = spec.num_gates * spec.hidden_size, spec.state_sizes[0]
     biases = {"bias_ih": (rows,), "bias_hh": (rows,)} if spec.bias else {}
-    layer: dict[str, Shape] = {
-        "weight_ih": (rows, spec.input_size),
-        "weight_hh": (rows, spec.hidden_size),
-        **biases,
-    }
-    return {name + suffix: shape for suffix in layer_suffixes(spec) for name, shape in layer.items()}
+    projection = {"weight_hr": (width, spec.hidden_size)} if spec.proj_size else {}
+    shapes: dict[str, Shape] = {}
+    for row, suffix in enumerate(layer_suffixes(spec)):
+        columns = spec.input_size if row < spec.num_directions else spec.output_size
+        layer = {"weight_ih": (rows, columns), "weight_hh": (rows, width), **biases, **projection}
+        shapes |= {name + suffix: shape for name, shape in layer.items()}
+    return shapes
 
 
 def network_shapes(network: NetworkSpec) -> dict[str, Shape]:
@@ -86,7 +94,8 @@ def initial_parameters(spec: ModelSpec, seed: int) -> Parameters:
     """Every parameter uniform in +-1/sqrt(H), the distribution of ``torch.nn.RNNBase.reset_parameters``.
 
     Drawn in float64 and rounded, so one seed gives the same weights in every dtype, and the same to a cell as to a
-    layer of the same size.
+    layer of the same size. With ``forget_bias`` the forget gate's part of ``bias_ih`` has that value and its part of
+    ``bias_hh`` is zero (Gers et al. 2000; Jozefowicz et al. 2015 advise 1).
     """
     return _draw(parameter_shapes(spec), spec, seed)
 
@@ -99,7 +108,28 @@ def initial_network(network: NetworkSpec, seed: int) -> Parameters:
 def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters:
     rng = np.random.default_rng(seed)
     bound = spec.hidden_size**-0.5
-    return {name: rng.uniform(-bound, bound, shape).astype(spec.dtype) for name, shape in shapes.items()}
+    params = {name: rng.uniform(-bound, bound, shape).astype(numpy_dtype(spec.dtype)) for name, shape in shapes.items()}
+    if spec.forget_bias is not None:
+        forget = slice(spec.hidden_size, 2 * spec.hidden_size)
+        for name, value in params.items():
+            name = name.removeprefix(RECURRENT)
+            if name.startswith(("bias_ih", "bias_hh")):
+                value[forget] = spec.forget_bias if name.startswith("bias_ih") else 0
+    return params
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The NumPy dtype of this name; bfloat16 is that of ml_dtypes, which JAX uses too."""
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Dropout masks (L-1, T, B, D*H): 0 with probability p, else 1/(1-p) (inverted dropout, as torch's).
+
+    Each is a factor of a layer's output; the last layer has none (documentation of ``torch.nn.LSTM``, *dropout*).
+    """
+    kept = rng.random(spec.mask_shape(steps, batch)) >= spec.dropout
+    return (kept / (1 - spec.dropout) if spec.dropout < 1 else 0.0 * kept).astype(numpy_dtype(spec.dtype))
 
 
 def check_parameters(spec: ModelSpec, params: Mapping[str, Any]) -> None:
@@ -133,7 +163,7 @@ def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = ""
         if not cause and array.size == prod(shape):
             cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
         raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))
-    if array.dtype != dtype:
+    if array.dtype != numpy_dtype(dtype):
         raise InvalidType(mismatch(name, f"{dtype}{where}", array.dtype))
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])

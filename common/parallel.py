@@ -40,21 +40,25 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def run(function: Callable[..., Result], work: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Result]:
+def run(
+    function: Callable[..., Result], work: Sequence[tuple[Any, ...]], jobs: int, pieces_a_process: int | None = None
+) -> Iterator[Result]:
     """``function(*arguments)`` for each item; in this process where ``jobs`` is 1.
 
-    Workers are spawned, not forked: the frameworks hold threads. An interrupt ends them at once.
+    Workers are spawned, not forked: the frameworks hold threads. They are renewed after ``pieces_a_process`` items. An
+    interrupt ends them at once.
     """
     if jobs == 1:
         yield from (function(*arguments) for arguments in work)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(work)) or 1, mp_context=context, initializer=_ignore_interrupt)
+    size = min(jobs, len(work)) or 1
+    pool = ProcessPoolExecutor(size, context, _ignore_interrupt, max_tasks_per_child=pieces_a_process)
     try:
-        with _environment(ONE_THREAD):  # the processes start as work is submitted
+        with _environment(ONE_THREAD):
             futures = [pool.submit(function, *arguments) for arguments in work]
-        for future in futures:
-            yield future.result()
+            for future in futures:
+                yield future.result()
         pool.shutdown()
     except BaseException:
         for process in multiprocessing.active_children():

@@ -11,8 +11,9 @@ def row_command(row: Record, seed: int) -> str:
     if row["check"] in TASKS:
         reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
         words = ["rosetta", "train", row["check"], "--reading", reading, "--optimizer", optimizer]
+        words += ["--cell", row["cell"], "--dtype", row["dtype"], "--seed", str(seed)]
     else:
-        words = ["rosetta", "check"]
-    words += ["--cell", row["cell"], "--dtype", row["dtype"]]
-    words += [word for name in (row["a"], row["b"]) if name != "complex step" for word in ("--backend", name)]
-    return shlex.join([*words, "--seed", str(seed)])
+        words = ["rosetta", "check", *shlex.split(row.get("smallest", row["arguments"]))]
+    return shlex.join(
+        words + [word for name in (row["a"], row["b"]) if name != "complex step" for word in ("--backend", name)]
+    )

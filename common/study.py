@@ -7,15 +7,17 @@ alone.
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from common import bench, datasets, equivalence, parallel, registry
 from common.contract import Backend
-from common.equivalence import Variant
+from common.errors import BackendBroken, InvalidInput
 from common.records import Record
 from common.spec import ModelSpec, OptimizerSpec, RunSpec
 from common.training import Result, train
+from common.variants import H, I, Variant, drawn, shrink, variants
 
 OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
 EPOCHS, HIDDEN_SIZE = 100, 32
@@ -27,6 +29,8 @@ SINE_RUNS = {
     ("windows", "sgd", "float32"): ("RNN", "LSTM"),
     ("windows", "adam", "float32"): ("RNN", "LSTM"),
 }
+# Variants drawn at random: for the study, in each dtype; and in one piece of work.
+DRAWN, DRAWN_PIECE = 24, 5
 BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM"), ("sine", "medium"), 9
 
 OnDone = Callable[..., None]
@@ -58,25 +62,58 @@ def load_all(names: Sequence[str]) -> dict[str, Backend]:
     return {name: registry.load(name) for name in names}
 
 
-def check_groups(variants: Sequence[Variant]) -> list[list[Variant]]:
+def check_groups(chosen: Sequence[Variant]) -> list[list[Variant]]:
     """Variants that differ in the initial state alone stay together, and share their compilations."""
-    return [list(group) for _, group in groupby(variants, key=lambda variant: variant.spec)]
+    return [list(group) for _, group in groupby(chosen, key=lambda variant: variant.spec)]
 
 
-def check_records(names: Sequence[str], variants: Sequence[Variant], seed: int) -> list[Record]:
+def check_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Record]:
     """The ladder of checks on some variants."""
-    rows = equivalence.check(load_all(names), variants, seed)
-    return [row.record() for row in rows]
+    return [row.record() for row in equivalence.check(load_all(names), chosen)]
 
 
-def check(
-    names: Sequence[str], variants: Sequence[Variant], seed: int, jobs: int, progress: Progress
-) -> Iterator[Record]:
+def check(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
     """The ladder of checks over processes."""
-    equivalence.check_all_supported(load_all(names), variants)  # before anything is computed
-    groups = check_groups(variants)
+    equivalence.check_all_supported(load_all(names), chosen)  # before anything is computed
+    groups = check_groups(chosen)
     done = progress("checks", len(groups))
-    for records in parallel.run(check_records, [(names, group, seed) for group in groups], jobs):
+    for records in parallel.run(check_records, [(names, group) for group in groups], jobs):
+        yield from records
+        done()
+
+
+def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Record]:
+    """The first three rungs on variants drawn at random; a record that failed has the smallest variant that fails so.
+
+    The variant is shrunk once, for the first of its rows that failed.
+    """
+    records = []
+    for variant in chosen:
+        try:
+            rows = equivalence.check_drawn(load_all(names), variant)
+        except BackendBroken as error:
+            raise BackendBroken(f"{error}; rosetta check {variant.arguments}") from error
+        failed = next((row for row in rows if not row.passed), None)
+        smallest = {} if failed is None else {"smallest": shrink(variant, partial(fails, failed)).arguments}
+        records += [row.record() | ({} if row.passed else smallest) for row in rows]
+    return records
+
+
+def fails(row: equivalence.Row, variant: Variant) -> bool:
+    """Whether the comparison of ``row`` fails on another variant too."""
+    pair = load_all([name for name in (row.a, row.b) if name != "complex step"])
+    try:
+        rows = equivalence.check_drawn(pair, variant)
+    except (BackendBroken, InvalidInput):
+        return False
+    return any(not found.passed and found.check == row.check for found in rows)
+
+
+def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
+    """Variants drawn at random, over processes, which are renewed as JAX keeps all that it compiled."""
+    pieces = [(names, chosen[start : start + DRAWN_PIECE]) for start in range(0, len(chosen), DRAWN_PIECE)]
+    done = progress("configurations", len(pieces))
+    for records in parallel.run(drawn_records, pieces, jobs, pieces_a_process=20):
         yield from records
         done()
 
@@ -98,7 +135,7 @@ def train_everywhere(
         records.append(training_record(name, task, reading, run, result))
         curves[name] = {f"{reading} {run.optimizer.name} curve": [*result.losses, result.final_loss]}
         ends[name] = {f"{reading} {run.optimizer.name} prediction": result.prediction}
-    variant = Variant(model, given_state=False)
+    variant = Variant(spec=model, given_state=False, seed=run.seed)
     rows = [
         *equivalence.compare_all(task, variant, curves, curve=True),
         *equivalence.compare_all(task, variant, ends),
@@ -144,8 +181,8 @@ def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tu
 def one_bias(seed: int) -> list[Record]:
     """The one-bias cell against the two-bias one: the function agrees, the training does not."""
     pair = load_all(["numpy", "one-bias"])
-    spec = ModelSpec(cell="RNN", input_size=equivalence.I, hidden_size=equivalence.H)
-    rows = equivalence.check_model(pair, Variant(spec, given_state=True), seed)
+    spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
+    rows = equivalence.check_model(pair, Variant(spec=spec, seed=seed))
     records = [row.record() for row in rows if row.check != "complex step"]
     data = datasets.load("sine")
     for rule in OPTIMIZERS.values():
@@ -184,15 +221,17 @@ def study(
     progress: Progress,
 ) -> Iterator[Record]:
     """All records of the study, in an order that depends on nothing but the arguments."""
-    variants = equivalence.variants(cells, dtypes)
-    equivalence.check_all_supported(load_all(names), variants)  # before anything is computed
+    fixed = variants(cells, dtypes, seed)
+    equivalence.check_all_supported(load_all(names), fixed)  # before anything is computed
     yield from environment(names)
     yield from series()
-    groups = check_groups(variants)
+    groups = check_groups(fixed)
+    random = drawn(DRAWN, cells, dtypes, seed)
     runs = sine_runs(cells, dtypes, seed)
     work: list[tuple[Callable[..., list[Record]], tuple[Any, ...]]]
     work = [(train_everywhere, (names, *run)) for run in runs]  # the longest pieces first
-    work += [(check_records, (names, group, seed)) for group in reversed(groups)]
+    work += [(check_records, (names, group)) for group in reversed(groups)]
+    work += [(drawn_records, (names, random[start :: len(random) // 4])) for start in range(len(random) // 4)]
     if "numpy" in names and "RNN" in cells:
         work.append((one_bias, (seed,)))
     done = progress("checks and training", len(work))

@@ -1,11 +1,13 @@
 """The tables that the commands print: what was compared, and what it took."""
 
+from collections.abc import Iterable
 from itertools import product
+from typing import NamedTuple
 
 from common import bench, console
 from common.records import Record
 from common.reproduce import row_command
-from common.spec import CELLS, DTYPES
+from common.spec import CELLS, DTYPES, HALF_DTYPES
 
 SHOWN_FAILURES = 20
 
@@ -14,7 +16,7 @@ def print_checks(found: list[Record], seed: int) -> None:
     """One line a cell and dtype, then every comparison that failed."""
     rows = [record for record in found if record["kind"] == "check"]
     lines = []
-    for cell, dtype in product(CELLS, DTYPES):
+    for cell, dtype in product(CELLS, (*DTYPES, *HALF_DTYPES)):
         group = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
         if not group:
             continue
@@ -35,6 +37,38 @@ def print_checks(found: list[Record], seed: int) -> None:
         print(f"... and {len(failures) - SHOWN_FAILURES} more; --json lists all")
     if not rows:
         print("Nothing was compared: that is a failure.")
+
+
+def print_coverage(found: list[Record], chosen: int) -> None:
+    """Option by backend: how many configurations had it, and the worst error over tolerance."""
+    table = coverage(found)
+    backends = list(dict.fromkeys(name for _, name in table))
+    lines = []
+    for option in dict.fromkeys(option for option, _ in table):
+        shown = [table.get((option, name)) for name in backends]
+        lines.append((option, *("–" if found is None else f"{found.variants}: {found.worst:.2g}" for found in shown)))
+    title = f"Coverage of {chosen} configurations: how many had the option, and the worst error/tolerance"
+    console.table(title, ("option", *backends), lines, numeric=backends)
+
+
+class Covered(NamedTuple):
+    """The configurations in which a backend had an option, and the worst error over tolerance among them."""
+
+    variants: int
+    worst: float
+
+
+def coverage(found: Iterable[Record]) -> dict[tuple[str, str], Covered]:
+    """(option, backend) -> what was covered, over the check records that tell their options; "all" is every option."""
+    seen: dict[tuple[str, str], tuple[set[str], float]] = {}
+    for row in found:
+        if row["kind"] != "check" or "options" not in row:
+            continue
+        for option, name in product(("all", *row["options"]), {row["a"], row["b"]} - {"complex step"}):
+            arguments, worst = seen.get((option, name), (set(), 0.0))
+            seen[option, name] = (arguments | {row["arguments"]}, max(worst, _badness(row)))
+    ranked = sorted(seen.items(), key=lambda item: item[0][0] != "all")
+    return {key: Covered(len(arguments), worst) for key, (arguments, worst) in ranked}
 
 
 def _badness(row: Record) -> float:

@@ -4,7 +4,7 @@ Every call runs under ``precision()``: JAX would turn float64 into float32 witho
 and may use TF32 in matrix products. Both are set for the call and left as they were for the rest of the process.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,11 +17,12 @@ from jaxlib.version import __version__ as jaxlib_version
 
 from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_problem, check_run, check_vjp
 from common.layout import Parameters, split_network
-from common.spec import CELLS, DTYPES, ModelSpec, OptimizerSpec, RunSpec
+from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec, OptimizerSpec, RunSpec
 
 from . import readout, stack
 
-Core = Callable[[ModelSpec, Mapping[str, jax.Array], jax.Array, stack.State], tuple[jax.Array, stack.State]]
+# (spec, params, x, state0, lengths, masks) -> (y, final state), as ``stack.forward``.
+Core = Callable[..., tuple[jax.Array, stack.State]]
 MATMUL_PRECISION = "highest"
 
 
@@ -59,8 +60,8 @@ class JaxTrainer:
 
         def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
             recurrent, out = split_network(params)
-            zero = jnp.zeros((model.state_rows, batch.x.shape[1], model.hidden_size), batch.x.dtype)
-            y, _ = core(model, recurrent, batch.x, (zero,) * len(model.state_names))
+            zero = tuple(jnp.zeros(shape, batch.x.dtype) for shape in model.state_shapes(batch.x.shape[1]))
+            y, _ = core(model, recurrent, batch.x, zero, None, batch.masks)
             prediction = readout.forward(out, y, kind)
             return readout.mse(prediction, batch.target), prediction
 
@@ -104,16 +105,22 @@ class JaxBackend:
     """See ``common.contract.Backend``; ``core`` is our own stack, or an oracle's."""
 
     cells: frozenset[str] = frozenset(CELLS)
-    dtypes: frozenset[str] = frozenset(DTYPES)
+    dtypes: frozenset[str] = frozenset((*DTYPES, *HALF_DTYPES))
+    options: frozenset[str] = frozenset(OPTIONS)
 
     def __init__(self, name: str, core: Core, *, oracle: bool):
         self.name, self.oracle, self._core = name, oracle, core
         self._forward = jax.jit(core, static_argnums=0)
         self._vjp = jax.jit(self._native_vjp, static_argnums=0)
 
-    def _native_vjp(self, spec: ModelSpec, params: Any, x: Any, state0: Any, dy: Any, dstate: Any) -> Any:
-        _, pull_back = jax.vjp(partial(self._core, spec), params, x, state0)
-        return pull_back((dy, dstate))
+    def _native_vjp(self, spec: ModelSpec, problem: Problem) -> Any:
+        return self._both(spec, problem)[1]
+
+    def _both(self, spec: ModelSpec, problem: Problem) -> tuple[Any, Any]:
+        """The outputs and every gradient."""
+        core = partial(self._core, spec, **problem.keywords)
+        outputs, pull_back = jax.vjp(core, problem.params, problem.x, problem.state0)
+        return outputs, pull_back((problem.dy, problem.dstate))
 
     def forward(
         self,
@@ -123,11 +130,11 @@ class JaxBackend:
         state0: tuple[np.ndarray, ...] | None = None,
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         with precision():
-            return to_numpy(self._forward(spec, *to_jax((dict(params), x, state0))))
+            return to_numpy(self._forward(spec, *to_jax((dict(params), x, state0, lengths, masks))))
 
     def vjp(
         self,
@@ -139,12 +146,13 @@ class JaxBackend:
         dstate: tuple[np.ndarray, ...],
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> Grads:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         check_vjp(spec, x, dy, dstate)
         with precision():
-            return Grads(*to_numpy(self._vjp(spec, *to_jax((dict(params), x, state0, dy, dstate)))))
+            problem = to_jax(Problem(dict(params), x, state0, dy, dstate, lengths, masks))
+            return Grads(*to_numpy(self._vjp(spec, problem)))
 
     def trainer(self, run: RunSpec, params: Parameters) -> JaxTrainer:
         check_run(self, run, params)
@@ -153,18 +161,16 @@ class JaxBackend:
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         state0 = check_problem(self, spec, problem)
         with precision():
-            arguments = to_jax((dict(problem.params), problem.x, state0, problem.dy, problem.dstate))
+            native = to_jax(problem._replace(params=dict(problem.params), state0=state0))
 
-        def both(*arguments: Any) -> Any:
-            params, x, state0, dy, dstate = arguments
-            outputs, pull_back = jax.vjp(partial(self._core, spec), params, x, state0)
-            return outputs, pull_back((dy, dstate))
+        def forward(problem: Problem) -> Any:
+            return self._core(spec, *problem[:3], **problem.keywords)
 
-        function = jax.jit(both if backward else lambda params, x, state0, *_: self._core(spec, params, x, state0))
+        function = jax.jit(partial(self._both, spec) if backward else forward)
 
         def run() -> None:
             with precision():
-                jax.block_until_ready(function(*arguments))
+                jax.block_until_ready(function(native))
 
         return run
 

@@ -9,13 +9,16 @@ from common.layout import Weights
 Carry = tuple[jax.Array, jax.Array]
 
 
-def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[jax.Array, Carry]:
-    """x (T, B, I) and state0 (h_0, c_0), each (B, H) -> y (T, B, H) and the final state."""
+def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[jax.Array, jax.Array]:
+    """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H).
+
+    With a projection ``weight_hr`` (P, H); without one, P is H.
+    """
     a_x = x @ w.weight_ih.T
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)
 
-    def step(carry: Carry, a_t: jax.Array) -> tuple[Carry, jax.Array]:
+    def step(carry: Carry, a_t: jax.Array) -> tuple[Carry, Carry]:
         h_prev, c_prev = carry
         a_i, a_f, a_g, a_o = jnp.split(a_t + h_prev @ w.weight_hh.T, 4, axis=-1)
         i = jax.nn.sigmoid(a_i)
@@ -24,7 +27,9 @@ def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[jax.Array, Carry]:
         o = jax.nn.sigmoid(a_o)
         c = f * c_prev + i * g
         h = o * jnp.tanh(c)
-        return (h, c), h
+        if w.weight_hr is not None:
+            h = h @ w.weight_hr.T
+        return (h, c), (h, c)
 
-    state, y = lax.scan(step, state0, a_x)
-    return y, state
+    _, states = lax.scan(step, state0, a_x)
+    return states

@@ -5,7 +5,8 @@
     rnn.weight_hh_l0             # nnx.Param (7, 7)
 
 The initial values are those of ``common.layout.initial_parameters``, whose seed is the key ``rngs.params()``
-read as one little-endian integer. The precision of matrix products (TF32) is what the process has set.
+read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of
+matrix products (TF32) is what the process has set.
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError), while tracing too.
 """
 
@@ -16,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from common.contract import check_supported
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import core_input, core_state, face_state, layer_spec
+from common.face import SpecAttributes, arrange, check_face_masks, layer_spec
 from common.layout import Parameters, check_parameters, initial_parameters, parameter_shapes
 from common.spec import ModelSpec
 
@@ -27,42 +29,59 @@ from . import stack
 from .backend import BACKEND
 
 
-class _Module(nnx.Module):
+class _Module(SpecAttributes, nnx.Module):
     """Parameters under the neutral names, each an ``nnx.Param``."""
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, dtype: Any, rngs: nnx.Rngs, **options: Any):
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, device: Any, dtype: Any, rngs: nnx.Rngs, **options: Any
+    ):
         if dtype is not None and not isinstance(dtype, str):
-            dtype = np.dtype(dtype).name  # jnp.float32; None would be float64
-        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype, **options)
+            dtype = np.dtype(dtype).name  # jnp.float32
+        self.batch_first = options.get("batch_first", False)
+        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype or "float32", **options)
         check_supported(BACKEND, self.spec)
         check_x64(self.spec.dtype)
         if not isinstance(rngs, nnx.Rngs):
             raise InvalidType(mismatch("rngs", "an nnx.Rngs", type(rngs).__name__))
         for name, value in draw(self.spec, rngs.params()).items():
-            setattr(self, name, nnx.Param(value))
+            setattr(self, name, nnx.Param(value if device is None else jax.device_put(value, device)))
+        self.deterministic = False
+        if self.spec.dropout and self.spec.num_layers > 1:
+            self.rngs = rngs["dropout"].fork()
 
     def state_dict(self) -> Parameters:
         """The parameters as NumPy arrays under the neutral names."""
         return {name: np.array(getattr(self, name).get_value()) for name in parameter_shapes(self.spec)}
 
-    def load_state_dict(self, params: Mapping[str, np.ndarray]) -> None:
-        """Take over NumPy parameters; the names, shapes and dtype must be this module's own."""
-        check_parameters(self.spec, params)
-        for name in parameter_shapes(self.spec):
-            getattr(self, name).set_value(jnp.array(params[name]))
+    def load_state_dict(self, params: Mapping[str, Any]) -> None:
+        """Take over parameters; the names, shapes and dtype must be this module's own.
 
-    def _core(self, x: Any, hx: Any) -> tuple[jax.Array, Any]:
-        spec = self.spec
+        Arrays of NumPy and JAX, and tensors of torch on a CPU, will do.
+        """
+        own = {name: np.asarray(value) for name, value in params.items()} if isinstance(params, Mapping) else params
+        check_parameters(self.spec, own)
+        for name in parameter_shapes(self.spec):
+            getattr(self, name).set_value(jnp.array(own[name]))
+
+    def _core(self, x: Any, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
+        spec, kind = self.spec, jax.Array | np.ndarray
         params = {name: getattr(self, name).get_value() for name in parameter_shapes(spec)}
         dtype = next(iter(params.values())).dtype
         check_x64(dtype)
-        x = jnp.asarray(core_input(spec, x, jax.Array | np.ndarray, dtype))
-        state0 = core_state(spec, "hx", hx, x.shape[1], jax.Array | np.ndarray, dtype)
+        arrangement, x = arrange(spec, x, self.batch_first, kind, dtype)
+        lengths = arrangement.check_lengths(lengths, traced=isinstance(lengths, Tracer))
+        shape = spec.mask_shape(arrangement.steps, arrangement.batch)
+        if masks is not None:
+            check_face_masks(spec, masks, shape, kind, dtype)
+        elif spec.dropout and spec.num_layers > 1 and not self.deterministic:
+            kept = jax.random.bernoulli(self.rngs(), 1 - spec.dropout, shape)
+            masks = jnp.where(kept, 1 / (1 - spec.dropout) if spec.dropout < 1 else 0, 0).astype(dtype)
+        state0 = arrangement.enter_state("hx", hx)
         if state0 is None:
-            zero = jnp.zeros((spec.state_rows, x.shape[1], spec.hidden_size), dtype)
-            state0 = (zero,) * len(spec.state_names)
-        y, state = stack.forward(spec, params, x, tuple(jnp.asarray(part) for part in state0))
-        return y, face_state(spec, state)
+            state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
+        arrays = jax.tree.map(jnp.asarray, (x, state0, lengths, masks))
+        y, state = stack.forward(spec, params, *arrays)
+        return arrangement.leave(y), arrangement.leave_state(state)
 
 
 def draw(spec: ModelSpec, key: jax.Array) -> dict[str, jax.Array]:
@@ -83,14 +102,19 @@ def check_x64(dtype: Any) -> None:
 
 
 class _Layer(_Module):
-    def __call__(self, x: Any, hx: Any = None) -> tuple[jax.Array, Any]:
-        """x (T, B, I) and the initial state (zeros where None) -> y (T, B, H), the final state (1, B, H)."""
-        return self._core(x, hx)
+    def __call__(self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
+        """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
+
+        x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
+        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; while tracing, their values cannot be checked.
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.layout.dropout_masks``).
+        """
+        return self._core(x, hx, lengths, masks)
 
 
 class _Cell(_Module):
     def __call__(self, x: Any, hx: Any = None) -> Any:
-        """x (B, I) and the state (B, H), zeros where None -> the next state."""
+        """x (B, I) or (I,) and the state (B, H) or (H,), zeros where None -> the next state."""
         return self._core(x, hx)[1]
 
 
@@ -107,13 +131,15 @@ class RNN(_Layer):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
         *,
-        dtype: Any = "float32",
         rngs: nnx.Rngs,
+        proj_size: int = 0,
     ):
         options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity}
-        super().__init__("RNN", input_size, hidden_size, dtype, rngs, **options)
+        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "proj_size": proj_size}
+        super().__init__("RNN", input_size, hidden_size, device, dtype, rngs, **options)
 
 
 class LSTM(_Layer):
@@ -129,13 +155,15 @@ class LSTM(_Layer):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
         *,
-        dtype: Any = "float32",
         rngs: nnx.Rngs,
+        forget_bias: float | None = None,
     ):
         options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "proj_size": proj_size}
-        super().__init__("LSTM", input_size, hidden_size, dtype, rngs, **options)
+        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "forget_bias": forget_bias}
+        super().__init__("LSTM", input_size, hidden_size, device, dtype, rngs, **options)
 
 
 class RNNCell(_Cell):
@@ -147,16 +175,28 @@ class RNNCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
         *,
-        dtype: Any = "float32",
         rngs: nnx.Rngs,
     ):
         options = {"bias": bias, "nonlinearity": nonlinearity}
-        super().__init__("RNNCell", input_size, hidden_size, dtype, rngs, **options)
+        super().__init__("RNNCell", input_size, hidden_size, device, dtype, rngs, **options)
 
 
 class LSTMCell(_Cell):
     """``torch.nn.LSTMCell`` in JAX; the state is a pair (h, c)."""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = "float32", rngs: nnx.Rngs):
-        super().__init__("LSTMCell", input_size, hidden_size, dtype, rngs, bias=bias)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        rngs: nnx.Rngs,
+        forget_bias: float | None = None,
+    ):
+        options = {"bias": bias, "forget_bias": forget_bias}
+        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, rngs, **options)

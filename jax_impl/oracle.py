@@ -1,7 +1,8 @@
 """Flax's own cells, behind the contract, as an oracle.
 
 The neutral parameters go through the named conversions inside the differentiated function, so the gradients and the
-training come out in the neutral layout, with two biases.
+training come out in the neutral layout, with two biases. Flax has one layer of one direction and no projection: layers
+are put on one another here, and what its ``RNN`` computes past the end of a sequence is zeroed.
 """
 
 from collections.abc import Mapping
@@ -11,14 +12,15 @@ from typing import Any
 import flax
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from common.conversions import to_flax_lstm, to_flax_simple_cell
 from common.layout import Weights, layer_suffixes, layer_weights
-from common.spec import ModelSpec
+from common.spec import OPTIONS, ModelSpec
 
 from .backend import JaxBackend
 from .rnn_cell import NONLINEARITIES
-from .stack import State, unroll
+from .stack import State, steps_of, unroll
 
 
 def step(cell: Any, params: Any, _: Weights, x: jax.Array, state: State) -> State:
@@ -28,35 +30,58 @@ def step(cell: Any, params: Any, _: Weights, x: jax.Array, state: State) -> Stat
     return carry[::-1] if len(state) == 2 else (carry,)
 
 
-def forward(spec: ModelSpec, params: Mapping[str, jax.Array], x: jax.Array, state0: State) -> tuple[jax.Array, State]:
-    """x (T, B, I) and state0, each (1, B, H) -> y (T, B, H) and the final state.
-
-    The cells are stepped one by one; RNN and LSTM go through ``flax.linen.RNN``.
-    """
-    (suffix,) = layer_suffixes(spec)
-    weights = layer_weights(params, suffix)
-    dtypes: dict[str, Any] = {"dtype": x.dtype, "param_dtype": x.dtype}
-    state0 = tuple(part[0] for part in state0)
+def cell_of(spec: ModelSpec, weights: Weights) -> tuple[Any, Any]:
+    """The Flax cell and its parameters."""
+    dtypes: dict[str, Any] = {"dtype": spec.dtype, "param_dtype": spec.dtype}
     if spec.is_lstm:
         kind = nn.LSTMCell if spec.is_cell else nn.OptimizedLSTMCell
-        cell, tree = kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
-    else:
-        phi = NONLINEARITIES[spec.nonlinearity]
-        cell, tree = (
-            nn.SimpleCell(spec.hidden_size, activation_fn=phi, **dtypes),
-            to_flax_simple_cell(weights).params,
-        )
+        return kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
+    phi = NONLINEARITIES[spec.nonlinearity]
+    return nn.SimpleCell(spec.hidden_size, activation_fn=phi, **dtypes), to_flax_simple_cell(weights).params
+
+
+def direction(
+    spec: ModelSpec, weights: Weights, x: jax.Array, state0: State, lengths: jax.Array | None, reverse: bool
+) -> tuple[jax.Array, State]:
+    """One direction of one layer: ``flax.linen.RNN`` for RNN and LSTM, a loop over the cell for the cells."""
+    cell, tree = cell_of(spec, weights)
     if spec.is_cell:
-        y, state = unroll(partial(step, cell, tree), weights, x, state0)
-    else:
-        recurrent: Any = nn.RNN(cell, time_major=True, return_carry=True)
-        carry = state0[::-1] if spec.is_lstm else state0[0]
-        carry, y = recurrent.apply({"params": {"cell": tree}}, x, initial_carry=carry)
-        state = carry[::-1] if spec.is_lstm else (carry,)
-    return y, tuple(part[None] for part in state)
+        states = unroll(partial(step, cell, tree), weights, x, state0)
+        last = steps_of(lengths, *x.shape[:2]).last
+        return states[0], tuple(part[last] for part in states)
+    recurrent: Any = nn.RNN(cell, time_major=True, return_carry=True, reverse=reverse, keep_order=True)
+    carry = state0[::-1] if spec.is_lstm else state0[0]
+    carry, y = recurrent.apply({"params": {"cell": tree}}, x, initial_carry=carry, seq_lengths=lengths)
+    return y, carry[::-1] if spec.is_lstm else (carry,)
+
+
+def forward(
+    spec: ModelSpec,
+    params: Mapping[str, jax.Array],
+    x: jax.Array,
+    state0: State,
+    lengths: jax.Array | None = None,
+    masks: jax.Array | None = None,
+) -> tuple[jax.Array, State]:
+    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state."""
+    finals, suffixes = [], layer_suffixes(spec)
+    for level in range(spec.num_layers):
+        rows = range(level * spec.num_directions, (level + 1) * spec.num_directions)
+        outputs = []
+        for row in rows:
+            weights, initial = layer_weights(params, suffixes[row]), tuple(part[row] for part in state0)
+            y, final = direction(spec, weights, x, initial, lengths, reverse=row > rows[0])
+            outputs.append(y)
+            finals.append(final)
+        x = steps_of(lengths, *x.shape[:2]).trim(jnp.concatenate(outputs, axis=2))
+        if masks is not None and level < spec.num_layers - 1:
+            x = x * masks[level]
+    return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
 
 
 class FlaxBackend(JaxBackend):
+    options: frozenset[str] = frozenset(OPTIONS) - {"proj_size"}
+
     def environment(self) -> dict[str, Any]:
         return {"flax": flax.__version__} | super().environment()
 

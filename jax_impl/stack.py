@@ -1,8 +1,12 @@
-"""From a specification to the algorithms: which cell, which parameters, which rows of the state."""
+"""Layers, directions, dropout and ragged batches, around one direction of one layer.
+
+A ragged batch needs no mask inside the recurrence: the padding comes after the valid steps and so cannot reach them.
+All T steps are computed, what lies past the end is zeroed, and each sequence has its final state at its own last step.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +20,47 @@ from . import elman, lstm, lstm_cell, rnn_cell
 State = tuple[jax.Array, ...]
 
 
-def unroll(step: Callable[..., State], w: Weights, x: jax.Array, state0: State) -> tuple[jax.Array, State]:
-    """A one-step cell applied T times: x (T, B, I) and state0 -> y (T, B, H) and the final state."""
+class Steps(NamedTuple):
+    """The valid steps of a batch (T, B, 1), None where all are, and two indices of an array (T, B, ...).
 
-    def body(state: State, x_t: jax.Array) -> tuple[State, jax.Array]:
+    ``array[last]`` is each sequence's last valid step, ``array[turned]`` turns each around within its own length.
+    """
+
+    valid: jax.Array | None
+    last: Any
+    turned: Any
+
+    def trim(self, array: jax.Array) -> jax.Array:
+        """Zero past the end of each sequence."""
+        return array if self.valid is None else jnp.where(self.valid, array, 0)
+
+    def turn(self, array: jax.Array) -> jax.Array:
+        """Each sequence the other way round; its own inverse."""
+        return array[::-1] if self.valid is None else array[self.turned]
+
+
+def steps_of(lengths: jax.Array | None, T: int, B: int) -> Steps:
+    """The valid steps for lengths (B,); all of them for None."""
+    if lengths is None:
+        return Steps(None, -1, None)
+    t, batch = jnp.arange(T)[:, None], jnp.arange(B)
+    valid = t < lengths
+    return Steps(valid[:, :, None], (lengths - 1, batch), (jnp.where(valid, lengths - 1 - t, t), batch))
+
+
+def unroll(step: Callable[..., State], w: Weights, x: jax.Array, state0: State) -> State:
+    """A one-step cell applied T times: x (T, B, I) and state0 -> the states after every step, each (T, B, H)."""
+
+    def body(state: State, x_t: jax.Array) -> tuple[State, State]:
         state = step(w, x_t, state)
-        return state, state[0]
+        return state, state
 
-    state, y = lax.scan(body, state0, x)
-    return y, state
+    _, states = lax.scan(body, state0, x)
+    return states
 
 
-def layer(spec: ModelSpec) -> Callable[..., tuple[jax.Array, Any]]:
-    """The forward pass of one direction of one layer."""
+def layer(spec: ModelSpec) -> Callable[..., State]:
+    """The forward pass of one direction of one layer: weights, x and the initial state -> the states of all steps."""
     match spec.cell:
         case "RNN":
             return partial(elman.forward, nonlinearity=spec.nonlinearity)
@@ -40,10 +72,29 @@ def layer(spec: ModelSpec) -> Callable[..., tuple[jax.Array, Any]]:
             return partial(unroll, lstm_cell.step)
 
 
-def forward(spec: ModelSpec, params: Mapping[str, jax.Array], x: jax.Array, state0: State) -> tuple[jax.Array, State]:
-    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, H) and the final state."""
+def forward(
+    spec: ModelSpec,
+    params: Mapping[str, jax.Array],
+    x: jax.Array,
+    state0: State,
+    lengths: jax.Array | None = None,
+    masks: jax.Array | None = None,
+) -> tuple[jax.Array, State]:
+    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state."""
     run, finals = layer(spec), []
-    for row, suffix in enumerate(layer_suffixes(spec)):
-        x, final = run(layer_weights(params, suffix), x, tuple(part[row] for part in state0))
-        finals.append(final)
-    return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+    D, suffixes = spec.num_directions, layer_suffixes(spec)
+    steps = steps_of(lengths, *x.shape[:2])
+    y = steps.trim(x)
+    for level in range(spec.num_layers):
+        outputs = []
+        for direction in range(D):
+            row = level * D + direction
+            x_in = steps.turn(y) if direction else y
+            states = run(layer_weights(params, suffixes[row]), x_in, tuple(part[row] for part in state0))
+            finals.append(tuple(part[steps.last] for part in states))
+            h = steps.trim(states[0])
+            outputs.append(steps.turn(h) if direction else h)
+        y = jnp.concatenate(outputs, axis=2)
+        if masks is not None and level < spec.num_layers - 1:
+            y = y * masks[level]
+    return y, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))

@@ -17,9 +17,10 @@ from common.contract import (
     check_problem,
     check_run,
     check_vjp,
+    zero_state,
 )
 from common.layout import Parameters, join_network, split_network
-from common.spec import CELLS, COMPLEX, DTYPES, ModelSpec, RunSpec
+from common.spec import CELLS, COMPLEX, DTYPES, OPTIONS, ModelSpec, RunSpec
 
 from . import optim, readout, stack
 
@@ -34,12 +35,12 @@ class NumpyTrainer:
         self._params = {name: value.copy() for name, value in params.items()}
         self._state = self.optimizer.init(self._params)
 
-    def _forward(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, list[Any]]:
+    def _forward(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, Any]:
         check_batch(self.run, batch)
         model = self.run.network.model
         recurrent, out = split_network(self._params)
-        zero = np.zeros((model.state_rows, batch.x.shape[1], model.hidden_size), model.dtype)
-        y, _, tapes = self._core[0](model, recurrent, batch.x, (zero,) * len(model.state_names))
+        zero = zero_state(model, batch.x.shape[1])
+        y, _, tapes = self._core[0](model, recurrent, batch.x, zero, None, batch.masks)
         return readout.forward(out, y, self.run.network.readout), y, tapes
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
@@ -48,8 +49,7 @@ class NumpyTrainer:
         prediction, y, tapes = self._forward(batch)
         loss, dprediction = readout.mse(prediction, batch.target)
         out_grads, dy = readout.backward(out, y, kind, dprediction)
-        no_grad = (np.zeros((model.state_rows, *y.shape[1:]), y.dtype),) * len(model.state_names)
-        grads, _, _ = self._core[1](model, recurrent, tapes, dy, no_grad)
+        grads, _, _ = self._core[1](model, recurrent, tapes, dy, zero_state(model, y.shape[1]))
         return float(loss), join_network(grads, out_grads)
 
     def step(self, batch: Batch) -> float:
@@ -77,7 +77,8 @@ class NumpyBackend:
     name = "numpy"
     oracle = False
     cells: frozenset[str] = frozenset(CELLS)
-    dtypes: frozenset[str] = frozenset({*DTYPES, COMPLEX})
+    dtypes: frozenset[str] = frozenset({*DTYPES, "float16", COMPLEX})
+    options: frozenset[str] = frozenset(OPTIONS)
     _forward = staticmethod(stack.forward)
     _backward = staticmethod(stack.backward)
 
@@ -89,10 +90,10 @@ class NumpyBackend:
         state0: State | None = None,
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, State]:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
-        y, state, _ = self._forward(spec, params, x, state0)
+        y, state, _ = self._forward(spec, params, x, state0, lengths, masks)
         return y, state
 
     def vjp(
@@ -105,11 +106,11 @@ class NumpyBackend:
         dstate: State,
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> Grads:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         check_vjp(spec, x, dy, dstate)
-        _, _, tapes = self._forward(spec, params, x, state0)
+        _, _, tapes = self._forward(spec, params, x, state0, lengths, masks)
         return Grads(*self._backward(spec, params, tapes, dy, dstate))
 
     def trainer(self, run: RunSpec, params: Parameters) -> NumpyTrainer:
@@ -117,11 +118,11 @@ class NumpyBackend:
         return NumpyTrainer(run, params)
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
-        params, x, _, dy, dstate = problem
+        params, x, _, dy, dstate, lengths, masks = problem
         state0 = check_problem(self, spec, problem)
 
         def run() -> None:
-            _, _, tapes = self._forward(spec, params, x, state0)
+            _, _, tapes = self._forward(spec, params, x, state0, lengths, masks)
             if backward:
                 self._backward(spec, params, tapes, dy, dstate)
 

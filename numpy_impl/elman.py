@@ -22,10 +22,8 @@ class Tape(NamedTuple):
     h: np.ndarray
 
 
-def forward(
-    w: Weights, x: np.ndarray, state0: tuple[np.ndarray], nonlinearity: str
-) -> tuple[np.ndarray, tuple[np.ndarray], Tape]:
-    """x (T, B, I) and state0 (h_0 (B, H),) -> y (T, B, H), the final state and the tape."""
+def forward(w: Weights, x: np.ndarray, state0: tuple[np.ndarray], nonlinearity: str) -> tuple[tuple[np.ndarray], Tape]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step, (h (T, B, H),), and the tape."""
     phi, _ = NONLINEARITIES[nonlinearity]
     T, B, I = x.shape
     hs = np.empty((T + 1, B, w.weight_hh.shape[1]), x.dtype)
@@ -37,20 +35,20 @@ def forward(
         a_x += w.bias_ih + w.bias_hh  # (E2)
     for t in range(T):
         h[t] = phi(a_x[t] + h_prev[t] @ w.weight_hh.T)  # (E3)
-    return h, (h[-1],), Tape(x, h_prev, h)
+    return (h,), Tape(x, h_prev, h)
 
 
 def backward(
-    w: Weights, tape: Tape, dy: np.ndarray, dstate: tuple[np.ndarray], nonlinearity: str
+    w: Weights, tape: Tape, dstates: tuple[np.ndarray], dlast: tuple[np.ndarray], nonlinearity: str
 ) -> tuple[Weights, np.ndarray, tuple[np.ndarray]]:
-    """dy (T, B, H) and dL/dh_T -> the gradients of the weights, of x and of the initial state."""
+    """dL/dh as outputs (dy (T, B, H),) and as final state -> the gradients of the weights, of x and of state0."""
     _, slope = NONLINEARITIES[nonlinearity]
     x, h_prev, h = tape
     T, B, I = x.shape
     H = h.shape[2]
     dphi = slope(h)  # (E4)
     da = np.empty_like(h)
-    (dh_next,) = dstate
+    (dy,), (dh_next,) = dstates, dlast
     for t in reversed(range(T)):
         dh = dy[t] + dh_next  # (E5)
         da[t] = dh * dphi[t]  # (E6)

@@ -14,13 +14,17 @@ from common.layout import Weights
 
 
 class Tape(NamedTuple):
-    """What the backward pass needs: x (T, B, I), the activated gates (T, B, 4H), and four arrays (T, B, H)."""
+    """What the backward pass needs: x (T, B, I), the activated gates (T, B, 4H), and arrays (T, B, H).
+
+    ``m`` is the output before its projection to P columns, ``h_prev`` (T, B, P) after it; without one, P is H.
+    """
 
     x: np.ndarray
     gates: np.ndarray
     h_prev: np.ndarray
     c_prev: np.ndarray
     tanh_c: np.ndarray
+    m: np.ndarray
 
 
 def split(gates: np.ndarray) -> list[np.ndarray]:
@@ -30,12 +34,13 @@ def split(gates: np.ndarray) -> list[np.ndarray]:
 
 def forward(
     w: Weights, x: np.ndarray, state0: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Tape]:
-    """x (T, B, I) and state0 (h_0, c_0), each (B, H) -> y (T, B, H), the final state and the tape."""
+) -> tuple[tuple[np.ndarray, np.ndarray], Tape]:
+    """x (T, B, I), h_0 (B, P), c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H), and the tape."""
     T, B, I = x.shape
-    H = w.weight_hh.shape[1]
-    hs, cs, tanh_c = (np.empty((steps, B, H), x.dtype) for steps in (T + 1, T + 1, T))
+    H, P = w.weight_hh.shape[0] // 4, w.weight_hh.shape[1]
+    hs, cs, tanh_c = (np.empty(shape, x.dtype) for shape in ((T + 1, B, P), (T + 1, B, H), (T, B, H)))
     h_prev, h, c_prev, c = hs[:-1], hs[1:], cs[:-1], cs[1:]
+    m = h if w.weight_hr is None else np.empty_like(tanh_c)
     h_prev[0], c_prev[0] = state0
     slope, offset = (np.repeat(np.array(v, x.dtype), H) for v in ([0.5, 0.5, 1, 0.5], [0.5, 0.5, 0, 0.5]))
     weight_hh = w.weight_hh * slope[:, None]
@@ -51,36 +56,49 @@ def forward(
         gates[t] += offset  # (L5)
         c[t] = f[t] * c_prev[t] + i[t] * g[t]  # (L6)
         np.tanh(c[t], out=tanh_c[t])
-        h[t] = o[t] * tanh_c[t]  # (L7)
-    return h, (h[-1], c[-1]), Tape(x, gates, h_prev, c_prev, tanh_c)
+        m[t] = o[t] * tanh_c[t]  # (L7)
+        if w.weight_hr is not None:
+            h[t] = m[t] @ w.weight_hr.T  # (L8)
+    return (h, c), Tape(x, gates, h_prev, c_prev, tanh_c, m)
 
 
 def backward(
-    w: Weights, tape: Tape, dy: np.ndarray, dstate: tuple[np.ndarray, np.ndarray]
+    w: Weights, tape: Tape, dstates: tuple[np.ndarray, np.ndarray | None], dlast: tuple[np.ndarray, np.ndarray]
 ) -> tuple[Weights, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """dy (T, B, H), dL/dh_T and dL/dc_T -> the gradients of the weights, of x and of the initial state."""
-    x, gates, h_prev, c_prev, tanh_c = tape
+    """The gradients of the weights, of x and of state0.
+
+    From dL/dh (T, B, P) of the outputs, dL/dc (T, B, H) where cell states in between are used (else None), and both of
+    the final state.
+    """
+    x, gates, h_prev, c_prev, tanh_c, m = tape
     T, B, I = x.shape
-    H = tanh_c.shape[2]
+    H, P = tanh_c.shape[2], h_prev.shape[2]
     i, f, g, o = split(gates)
     da = np.empty_like(gates)
     da_i, da_f, da_g, da_o = split(da)
-    dh_next, dc_next = dstate
+    dh = np.empty_like(h_prev)
+    dy, dc_used = dstates
+    dc_used = np.zeros((T, 1, 1), x.dtype) if dc_used is None else dc_used
+    dh_next, dc_next = dlast
     for t in reversed(range(T)):
-        dh = dy[t] + dh_next  # (L8)
-        dc = dc_next + dh * o[t] * (1 - tanh_c[t] * tanh_c[t])  # (L9)
-        da_i[t] = dc * g[t] * (i[t] * (1 - i[t]))  # (L10)
-        da_f[t] = dc * c_prev[t] * (f[t] * (1 - f[t]))  # (L11)
-        da_g[t] = dc * i[t] * (1 - g[t] * g[t])  # (L12)
-        da_o[t] = dh * tanh_c[t] * (o[t] * (1 - o[t]))  # (L13)
-        dc_next = dc * f[t]  # (L14)
-        dh_next = da[t] @ w.weight_hh  # (L15)
+        dh[t] = dm = dy[t] + dh_next  # (L9)
+        if w.weight_hr is not None:
+            dm = dh[t] @ w.weight_hr  # (L10)
+        dc = dc_used[t] + dc_next + dm * o[t] * (1 - tanh_c[t] * tanh_c[t])  # (L11)
+        da_i[t] = dc * g[t] * (i[t] * (1 - i[t]))  # (L12)
+        da_f[t] = dc * c_prev[t] * (f[t] * (1 - f[t]))  # (L13)
+        da_g[t] = dc * i[t] * (1 - g[t] * g[t])  # (L14)
+        da_o[t] = dm * tanh_c[t] * (o[t] * (1 - o[t]))  # (L15)
+        dc_next = dc * f[t]  # (L16)
+        dh_next = da[t] @ w.weight_hh  # (L17)
 
     da = da.reshape(T * B, 4 * H)
-    dweight_ih = da.T @ x.reshape(T * B, I)  # (L16)
-    dweight_hh = da.T @ h_prev.reshape(T * B, H)  # (L17)
-    dbias_ih = dbias_hh = None
+    dweight_ih = da.T @ x.reshape(T * B, I)  # (L18)
+    dweight_hh = da.T @ h_prev.reshape(T * B, P)  # (L19)
+    dbias_ih = dbias_hh = dweight_hr = None
     if w.bias_ih is not None:
-        dbias_ih = dbias_hh = da.sum(axis=0)  # (L18)
-    dx = (da @ w.weight_ih).reshape(T, B, I)  # (L19)
-    return Weights(dweight_ih, dweight_hh, dbias_ih, dbias_hh), dx, (dh_next, dc_next)
+        dbias_ih = dbias_hh = da.sum(axis=0)  # (L20)
+    if w.weight_hr is not None:
+        dweight_hr = dh.reshape(T * B, P).T @ m.reshape(T * B, H)  # (L21)
+    dx = (da @ w.weight_ih).reshape(T, B, I)  # (L22)
+    return Weights(dweight_ih, dweight_hh, dbias_ih, dbias_hh, dweight_hr), dx, (dh_next, dc_next)

@@ -5,70 +5,124 @@
     dx, dh_0 = rnn.backward(dy, dh_n)
     rnn.grads["weight_hh_l0"]    # (5, 5)
 
-``backward`` belongs to the latest call, and sets ``grads`` anew: it does not add to them. A wrong argument
-raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError).
+``backward`` belongs to the latest call, and sets ``grads`` anew: it does not add to them. Dropout acts between layers
+until ``eval()`` is called. A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError).
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from common.contract import check_forward, check_vjp
-from common.errors import InvalidInput, mismatch
-from common.face import core_input, core_state, face_state, layer_spec
-from common.layout import Parameters, check_parameters, initial_parameters
+from common.contract import check_forward, check_masks, check_supported, zero_state
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.face import Arrangement, SpecAttributes, arrange, layer_spec
+from common.layout import Parameters, check_parameters, dropout_masks, initial_parameters
 from common.spec import check_seed
 
 from . import stack
 from .backend import BACKEND
 
 
-class _Module:
-    """Parameters under the neutral names, drawn from ``seed``, and the tape of the latest call."""
+class _Latest(NamedTuple):
+    """What ``backward`` needs of the latest call."""
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, seed: int, **options: Any):
-        self.spec = layer_spec(cell, input_size, hidden_size, **options)
+    arrangement: Arrangement
+    params: Parameters
+    tape: stack.Tape
+
+
+class _Module(SpecAttributes):
+    """Parameters under the neutral names, drawn from ``seed``, as the dropout masks are, and the latest call."""
+
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, device: Any, dtype: Any, seed: int, **options: Any
+    ):
+        if device not in (None, "cpu"):
+            raise InvalidInput(mismatch("device", "None or 'cpu' for NumPy", repr(device)))
+        dtype = dtype_name(dtype)
+        self.batch_first = options.get("batch_first", False)
+        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype, **options)
+        check_supported(BACKEND, self.spec)
         check_seed(seed)
         self.params = initial_parameters(self.spec, seed)
         self.grads: Parameters = {}
-        self._latest: tuple[Parameters, np.ndarray, list[Any]] | None = None
+        self.training = True
+        self._rng = np.random.default_rng([seed, 3])
+        self._latest: _Latest | None = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Dropout on, or off; returns the module."""
+        self.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Dropout off; returns the module."""
+        return self.train(False)
 
     def state_dict(self) -> Parameters:
         """Copies of the parameters under torch's names."""
         return {name: value.copy() for name, value in self.params.items()}
 
-    def load_state_dict(self, params: Parameters) -> None:
-        """Take over parameters (copied); the names, shapes and dtype must be this module's own."""
-        check_parameters(self.spec, params)
-        self.params = {name: value.copy() for name, value in params.items()}
+    def load_state_dict(self, params: Mapping[str, np.ndarray]) -> None:
+        """Take over parameters (copied); the names, shapes and dtype must be this module's own.
 
-    def _forward(self, x: np.ndarray, hx: Any) -> tuple[np.ndarray, Any]:
-        x = core_input(self.spec, x, np.ndarray, self.spec.dtype)
-        state0 = core_state(self.spec, "hx", hx, x.shape[1], np.ndarray, self.spec.dtype)
-        state0 = check_forward(BACKEND, self.spec, self.params, x, state0)
-        # The tape keeps x, a cell's initial state and y, and all three are the caller's to change afterwards.
-        x, state0 = x.copy(), tuple(part.copy() for part in state0)
-        y, state, tapes = stack.forward(self.spec, self.params, x, state0)
-        self._latest = self.params, x, tapes
-        return y.copy(), face_state(self.spec, state)
+        Arrays of NumPy and tensors of torch on a CPU will do.
+        """
+        own = {name: np.array(value) for name, value in params.items()} if isinstance(params, Mapping) else params
+        check_parameters(self.spec, own)
+        self.params = own
+
+    def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
+        spec = self.spec
+        arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
+        lengths = arrangement.check_lengths(lengths)
+        if masks is not None:
+            check_masks(spec, masks, arrangement.steps, arrangement.batch)
+        elif self.training and spec.dropout and spec.num_layers > 1:
+            masks = dropout_masks(spec, arrangement.steps, arrangement.batch, self._rng)
+        state0 = arrangement.enter_state("hx", hx)
+        state0 = check_forward(BACKEND, spec, self.params, x, state0, lengths, masks)
+        # The tape keeps x, a cell's initial state, y and the masks; the caller may change his own afterwards.
+        x, state0, masks = x.copy(), tuple(part.copy() for part in state0), None if masks is None else masks.copy()
+        y, state, tape = stack.forward(spec, self.params, x, state0, lengths, masks)
+        self._latest = _Latest(arrangement, self.params, tape)
+        return arrangement.leave(y).copy(), arrangement.leave_state(state)
 
     def _backward(self, dy: np.ndarray | None, dhx: Any) -> tuple[np.ndarray, Any]:
         if self._latest is None:
             raise InvalidInput(mismatch("backward", "a call of the module before it", "none"))
-        params, x, tapes = self._latest
-        zero = np.zeros((self.spec.state_rows, x.shape[1], self.spec.hidden_size), self.spec.dtype)
-        dstate = core_state(self.spec, "dhx", dhx, x.shape[1], np.ndarray, self.spec.dtype)
-        dstate = (zero,) * len(self.spec.state_names) if dstate is None else dstate
-        dy = zero if dy is None else dy
-        check_vjp(self.spec, x, dy, dstate)
-        self.grads, dx, dstate0 = stack.backward(self.spec, params, tapes, dy, dstate)
-        return dx, face_state(self.spec, dstate0)
+        arrangement, params, tape = self._latest
+        steps, batch = arrangement.steps, arrangement.batch
+        dstate = arrangement.enter_state("dhx", dhx)
+        dstate = zero_state(self.spec, batch) if dstate is None else dstate
+        zero = np.zeros((steps, batch, self.spec.output_size), self.spec.dtype)
+        dcore = zero if dy is None else arrangement.enter_output("dy", dy)
+        self.grads, dx, dstate0 = stack.backward(self.spec, params, tape, dcore, dstate)
+        return arrangement.leave(dx), arrangement.leave_state(dstate0)
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype given as a name, a NumPy dtype or a scalar type; None is float32, torch's default."""
+    if dtype is None:
+        return "float32"
+    try:
+        return np.dtype(dtype).name
+    except TypeError as error:
+        raise InvalidType(mismatch("dtype", "a dtype of NumPy or its name", repr(dtype))) from error
 
 
 class _Layer(_Module):
-    def __call__(self, x: np.ndarray, hx: Any = None) -> tuple[np.ndarray, Any]:
-        """x (T, B, I) and the initial state (zeros where None) -> y (T, B, H), the final state (1, B, H)."""
-        return self._forward(x, hx)
+    def __call__(
+        self, x: np.ndarray, hx: Any = None, *, lengths: Any = None, masks: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Any]:
+        """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
+
+        x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
+        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``. ``masks`` (L-1, T, B, D*H) take the place of
+        dropout's own (``common.layout.dropout_masks``).
+        """
+        return self._forward(x, hx, lengths, masks)
 
     def backward(self, dy: np.ndarray, dhx: Any = None) -> tuple[np.ndarray, Any]:
         """dL/dy and dL/d(final state), zero where None -> dL/dx and dL/d(initial state); sets ``grads``."""
@@ -79,19 +133,18 @@ class _Layer(_Module):
 
 class _Cell(_Module):
     def __call__(self, x: np.ndarray, hx: Any = None) -> Any:
-        """x (B, I) and the state (B, H), zeros where None -> the next state."""
+        """x (B, I) or (I,) and the state (B, H) or (H,), zeros where None -> the next state."""
         return self._forward(x, hx)[1]
 
     def backward(self, dhx: Any) -> tuple[np.ndarray, Any]:
         """dL/d(next state) -> dL/dx and dL/d(state); sets ``grads``."""
         if dhx is None:
             raise InvalidInput(mismatch("dhx", "the gradient of the next state", None))
-        dx, dstate0 = self._backward(None, dhx)
-        return dx[0], dstate0
+        return self._backward(None, dhx)
 
 
 class RNN(_Layer):
-    """``torch.nn.RNN`` in NumPy."""
+    """``torch.nn.RNN`` in NumPy; ``hx`` and ``h_n`` are one array."""
 
     def __init__(
         self,
@@ -103,17 +156,19 @@ class RNN(_Layer):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
         *,
-        dtype: str = "float32",
         seed: int = 0,
+        proj_size: int = 0,
     ):
         options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "dtype": dtype}
-        super().__init__("RNN", input_size, hidden_size, seed, **options)
+        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "proj_size": proj_size}
+        super().__init__("RNN", input_size, hidden_size, device, dtype, seed, **options)
 
 
 class LSTM(_Layer):
-    """``torch.nn.LSTM`` in NumPy."""
+    """``torch.nn.LSTM`` in NumPy; ``hx`` and the final state are pairs (h, c)."""
 
     def __init__(
         self,
@@ -125,17 +180,19 @@ class LSTM(_Layer):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
         *,
-        dtype: str = "float32",
         seed: int = 0,
+        forget_bias: float | None = None,
     ):
         options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "dtype": dtype}
-        super().__init__("LSTM", input_size, hidden_size, seed, **options)
+        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "forget_bias": forget_bias}
+        super().__init__("LSTM", input_size, hidden_size, device, dtype, seed, **options)
 
 
 class RNNCell(_Cell):
-    """``torch.nn.RNNCell`` in NumPy."""
+    """``torch.nn.RNNCell`` in NumPy; the state is one array."""
 
     def __init__(
         self,
@@ -143,16 +200,28 @@ class RNNCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
         *,
-        dtype: str = "float32",
         seed: int = 0,
     ):
-        options = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
-        super().__init__("RNNCell", input_size, hidden_size, seed, **options)
+        options = {"bias": bias, "nonlinearity": nonlinearity}
+        super().__init__("RNNCell", input_size, hidden_size, device, dtype, seed, **options)
 
 
 class LSTMCell(_Cell):
-    """``torch.nn.LSTMCell`` in NumPy."""
+    """``torch.nn.LSTMCell`` in NumPy; the state is a pair (h, c)."""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: str = "float32", seed: int = 0):
-        super().__init__("LSTMCell", input_size, hidden_size, seed, bias=bias, dtype=dtype)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        seed: int = 0,
+        forget_bias: float | None = None,
+    ):
+        options = {"bias": bias, "forget_bias": forget_bias}
+        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, seed, **options)

@@ -55,7 +55,7 @@ def neutral_gradients(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Paramet
 
 
 def forward(
-    spec: ModelSpec, own: Mapping[str, np.ndarray], x: np.ndarray, state0: State
+    spec: ModelSpec, own: Mapping[str, np.ndarray], x: np.ndarray, state0: State, *_: None
 ) -> tuple[np.ndarray, State, list[Tape]]:
     """x (T, B, I) and state0 (h (1, B, H),) -> y (T, B, H), the final state and one tape a step."""
     phi, _ = NONLINEARITIES[spec.nonlinearity]
@@ -111,8 +111,9 @@ class OneBiasBackend(NumpyBackend):
 
     name = "one-bias"
     cells: frozenset[str] = frozenset({"RNN", "RNNCell"})
+    options: frozenset[str] = frozenset()
 
-    def _forward(self, spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State) -> tuple[Any, ...]:
+    def _forward(self, spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State, *_: None) -> tuple[Any, ...]:
         return forward(spec, to_own(spec, params), x, state0)
 
     def _backward(

@@ -14,31 +14,33 @@ from common.layout import Weights
 State = tuple[np.ndarray, ...]
 
 
-def forward(
-    step: Callable[..., tuple[Any, Any]], w: Weights, x: np.ndarray, state0: State
-) -> tuple[np.ndarray, State, list[Any]]:
-    """x (T, B, I) and state0 -> y (T, B, H), the final state and one tape a step."""
-    state, outputs, tapes = state0, [], []
+def forward(step: Callable[..., tuple[Any, Any]], w: Weights, x: np.ndarray, state0: State) -> tuple[State, list[Any]]:
+    """x (T, B, I) and state0, each (B, H) -> the states after every step, each (T, B, H), and one tape a step."""
+    state, states, tapes = state0, [], []
     for x_t in x:
         state, tape = step(w, x_t, state)
-        outputs.append(state[0])
+        states.append(state)
         tapes.append(tape)
-    return np.stack(outputs), state, tapes
+    return tuple(np.stack(parts) for parts in zip(*states, strict=True)), tapes
 
 
 def backward(
     step_backward: Callable[..., tuple[Weights, np.ndarray, Any]],
     w: Weights,
     tapes: list[Any],
-    dy: np.ndarray,
-    dstate: State,
+    dstates: tuple[np.ndarray | None, ...],
+    dlast: State,
 ) -> tuple[Weights, np.ndarray, State]:
-    """dy (T, B, H) and the gradient of the final state -> the gradients of the weights, of x and of state0."""
+    """The gradients of the weights, of x and of state0.
+
+    From those of the states at every step, each (T, B, H) or None for none, and of the final state.
+    """
     total = Weights(*(None if value is None else np.zeros_like(value) for value in w))
-    dx = []
-    for dy_t, tape in zip(dy[::-1], tapes[::-1], strict=True):
-        dstate = (dstate[0] + dy_t, *dstate[1:])  # (U1)
-        dw, dx_t, dstate = step_backward(w, tape, dstate)
+    dstate, dx = dlast, []
+    for t in reversed(range(len(tapes))):
+        used = zip(dstates, dstate, strict=True)
+        dstate = tuple(later if own is None else later + own[t] for own, later in used)  # (U1)
+        dw, dx_t, dstate = step_backward(w, tapes[t], dstate)
         total = add(total, dw)  # (U2)
         dx.append(dx_t)
     return total, np.stack(dx[::-1]), dstate

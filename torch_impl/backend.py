@@ -4,7 +4,7 @@ Arrays go to ``device()`` and come back as NumPy. Every call runs under ``precis
 TF32 in matrix products and in cuDNN.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_problem, check_run, check_vjp
-from common.layout import Parameters, split_network
-from common.spec import CELLS, DTYPES, ModelSpec, OptimizerSpec, RunSpec
+from common.layout import Parameters, numpy_dtype, split_network
+from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec, OptimizerSpec, RunSpec
 
 from . import readout, stack
 
-Core = Callable[[ModelSpec, Mapping[str, Tensor], Tensor, stack.State], tuple[Tensor, stack.State]]
+# (spec, params, x, state0, lengths, masks) -> (y, final state), as ``stack.forward``.
+Core = Callable[..., tuple[Tensor, stack.State]]
 MATMUL_PRECISION = "highest"
+BFLOAT16 = numpy_dtype("bfloat16")
 
 
 @contextmanager
@@ -40,12 +42,17 @@ def device() -> torch.device:
 
 
 def to_torch(tree: Any) -> Any:
-    """Arrays -> fresh tensors on the device, in tuples and dicts alike."""
+    """Arrays -> fresh tensors on the device, in tuples and dicts alike; None stays None."""
+    if tree is None:
+        return None
     if isinstance(tree, dict):
         return {name: to_torch(value) for name, value in tree.items()}
     if isinstance(tree, tuple):
         return tuple(to_torch(value) for value in tree)
-    return torch.from_numpy(np.array(tree, order="C")).to(device())  # a copy: torch takes no negative strides
+    array = np.array(tree, order="C")  # a copy: torch takes no negative strides
+    if array.dtype == BFLOAT16:  # which torch exchanges with nobody: the bits go over as integers
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device())
+    return torch.from_numpy(array).to(device())
 
 
 def to_numpy(tree: Any) -> Any:
@@ -54,7 +61,10 @@ def to_numpy(tree: Any) -> Any:
         return {name: to_numpy(value) for name, value in tree.items()}
     if isinstance(tree, tuple):
         return tuple(to_numpy(value) for value in tree)
-    return tree.detach().cpu().numpy().copy()
+    tensor = tree.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(BFLOAT16).copy()
+    return tensor.numpy().copy()
 
 
 def wait() -> None:
@@ -80,10 +90,10 @@ class TorchTrainer:
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         check_batch(self.run, batch)
         model = self.run.network.model
-        x, target = to_torch((batch.x, batch.target))
+        x, target, masks = to_torch(tuple(batch))
         recurrent, out = split_network(self._params)
-        zero = x.new_zeros(model.state_rows, x.shape[1], model.hidden_size)
-        y, _ = self._core(model, recurrent, x, (zero,) * len(model.state_names))
+        zero = tuple(x.new_zeros(shape) for shape in model.state_shapes(x.shape[1]))
+        y, _ = self._core(model, recurrent, x, zero, None, masks)
         prediction = readout.forward(out, y, self.run.network.readout)
         return readout.mse(prediction, target), prediction
 
@@ -117,7 +127,8 @@ class TorchBackend:
     """See ``common.contract.Backend``; ``core`` is our own stack, or an oracle's."""
 
     cells: frozenset[str] = frozenset(CELLS)
-    dtypes: frozenset[str] = frozenset(DTYPES)
+    dtypes: frozenset[str] = frozenset((*DTYPES, *HALF_DTYPES))
+    options: frozenset[str] = frozenset(OPTIONS)
 
     def __init__(self, name: str, core: Core, *, oracle: bool):
         self.name, self.oracle, self._core = name, oracle, core
@@ -130,11 +141,11 @@ class TorchBackend:
         state0: tuple[np.ndarray, ...] | None = None,
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         with precision(), torch.no_grad():
-            return to_numpy(self._core(spec, *to_torch((dict(params), x, state0))))
+            return to_numpy(self._core(spec, *to_torch((dict(params), x, state0, lengths, masks))))
 
     def vjp(
         self,
@@ -146,19 +157,21 @@ class TorchBackend:
         dstate: tuple[np.ndarray, ...],
         *,
         lengths: np.ndarray | None = None,
-        masks: Any = None,
+        masks: np.ndarray | None = None,
     ) -> Grads:
         state0 = check_forward(self, spec, params, x, state0, lengths, masks)
         check_vjp(spec, x, dy, dstate)
         with precision():
-            arguments = to_torch((dict(params), x, state0, dy, dstate))
+            arguments = to_torch((dict(params), x, state0, dy, dstate, lengths, masks))
             return Grads(*to_numpy(self._native_vjp(spec, *arguments)))
 
-    def _native_vjp(self, spec: ModelSpec, params: Any, x: Tensor, state0: Any, dy: Tensor, dstate: Any) -> Any:
+    def _native_vjp(
+        self, spec: ModelSpec, params: Any, x: Tensor, state0: Any, dy: Tensor, dstate: Any, lengths: Any, masks: Any
+    ) -> Any:
         leaves = [*params.values(), x, *state0]
         for leaf in leaves:
             leaf.requires_grad_()
-        y, state = self._core(spec, params, x, state0)
+        y, state = self._core(spec, params, x, state0, lengths, masks)
         grads = torch.autograd.grad((y, *state), leaves, (dy, *dstate))
         of_params = dict(zip(params, grads, strict=False))
         return of_params, grads[len(params)], tuple(grads[len(params) + 1 :])
@@ -169,15 +182,16 @@ class TorchBackend:
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         state0 = check_problem(self, spec, problem)
-        params, x, state0, dy, dstate = to_torch((dict(problem.params), problem.x, state0, problem.dy, problem.dstate))
+        native = to_torch(tuple(problem._replace(params=dict(problem.params), state0=state0)))
+        params, x, state0, _, _, lengths, masks = native
 
         def run() -> None:
             with precision():
                 if backward:
-                    self._native_vjp(spec, params, x, state0, dy, dstate)
+                    self._native_vjp(spec, *native)
                 else:
                     with torch.no_grad():
-                        self._core(spec, params, x, state0)
+                        self._core(spec, params, x, state0, lengths, masks)
                 wait()
 
         return run

@@ -8,15 +8,15 @@ from common.layout import Weights
 from .rnn_cell import NONLINEARITIES
 
 
-def forward(w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str) -> tuple[Tensor, tuple[Tensor]]:
-    """x (T, B, I) and state0 (h_0 (B, H),) -> y (T, B, H) and the final state."""
+def forward(w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str) -> tuple[Tensor]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step, (h (T, B, H),)."""
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)
     (h,) = state0
-    outputs = []
+    hs = []
     for a_t in a_x.unbind(0):
         h = phi(torch.addmm(a_t, h, w.weight_hh.T))
-        outputs.append(h)
-    return torch.stack(outputs), (h,)
+        hs.append(h)
+    return (torch.stack(hs),)

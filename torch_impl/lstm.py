@@ -6,13 +6,16 @@ from torch import Tensor
 from common.layout import Weights
 
 
-def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """x (T, B, I) and state0 (h_0, c_0), each (B, H) -> y (T, B, H) and the final state."""
+def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H).
+
+    With a projection ``weight_hr`` (P, H); without one, P is H.
+    """
     a_x = x @ w.weight_ih.T
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)
     h, c = state0
-    outputs = []
+    hs, cs = [], []
     for a_t in a_x.unbind(0):
         a_i, a_f, a_g, a_o = torch.addmm(a_t, h, w.weight_hh.T).chunk(4, dim=-1)
         i = torch.sigmoid(a_i)
@@ -21,5 +24,8 @@ def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[Tenso
         o = torch.sigmoid(a_o)
         c = f * c + i * g
         h = o * torch.tanh(c)
-        outputs.append(h)
-    return torch.stack(outputs), (h, c)
+        if w.weight_hr is not None:
+            h = h @ w.weight_hr.T
+        hs.append(h)
+        cs.append(c)
+    return torch.stack(hs), torch.stack(cs)

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from common.contract import check_supported
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import core_input, core_state, face_state, layer_spec
+from common.face import SpecAttributes, arrange, check_face_masks, layer_spec
 from common.layout import initial_parameters, parameter_shapes
 from common.spec import check_seed
 
@@ -23,7 +25,7 @@ from . import stack
 from .backend import BACKEND
 
 
-class _Module(nn.Module):
+class _Module(SpecAttributes, nn.Module):
     """Parameters under torch's names, drawn from ``seed``, or from a seed of torch's own generator."""
 
     def __init__(
@@ -41,54 +43,98 @@ class _Module(nn.Module):
         if not isinstance(dtype, torch.dtype):
             raise InvalidType(mismatch("dtype", "a torch.dtype", repr(dtype)))
         name = str(dtype).removeprefix("torch.")
+        self.batch_first = options.get("batch_first", False)
         self.spec = layer_spec(cell, input_size, hidden_size, dtype=name, **options)
         check_supported(BACKEND, self.spec)
         if seed is None:
             seed = int(torch.randint(2**63 - 1, (), device="cpu"))
         check_seed(seed)
-        for name, value in initial_parameters(self.spec, seed).items():
-            self.register_parameter(name, nn.Parameter(torch.tensor(value, device=device)))
+        wide = self.spec.with_dtype("float64")  # rounded by torch, which cannot take NumPy's bfloat16
+        for name, value in initial_parameters(wide, seed).items():
+            self.register_parameter(name, nn.Parameter(torch.tensor(value, device=device, dtype=dtype)))
+
+    def flatten_parameters(self) -> None:
+        """Nothing to do here: torch.nn's modules use it to lay out their weights for cuDNN."""
 
     def extra_repr(self) -> str:
         """The sizes, and the options that are not torch's defaults."""
-        parts = [str(self.spec.input_size), str(self.spec.hidden_size)]
-        if not self.spec.bias:
-            parts.append("bias=False")
-        if self.spec.nonlinearity != "tanh":
-            parts.append(f"nonlinearity={self.spec.nonlinearity}")
-        return ", ".join(parts)
+        usual = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0}
+        usual |= {"bidirectional": False, "nonlinearity": "tanh"}
+        given = {name: getattr(self, name) for name in usual}
+        options = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *options])
 
-    def _core(self, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
+    def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[Tensor, Any]:
         spec = self.spec
         # By attribute, not named_parameters(), which would drop a tensor that stands under two names.
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
         weight = next(iter(params.values()))
-        x = core_input(spec, x, Tensor, weight.dtype)
-        state0 = core_state(spec, "hx", hx, x.shape[1], Tensor, weight.dtype)
-        for name, tensor in (("x", x), *(("hx", part) for part in state0 or ())):
-            if tensor.device != weight.device:
+        arrangement, x = arrange(spec, x, self.batch_first, Tensor, weight.dtype)
+        values = arrangement.check_lengths(lengths.cpu() if isinstance(lengths, Tensor) else lengths)
+        state0 = arrangement.enter_state("hx", hx)
+        shape = spec.mask_shape(arrangement.steps, arrangement.batch)
+        if masks is not None:
+            check_face_masks(spec, masks, shape, Tensor, weight.dtype)
+        elif self._drops:
+            masks = torch.stack([functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])])
+        given = (("x", x), *(("hx", part) for part in state0 or ()), ("masks", masks))
+        for name, tensor in given:
+            if tensor is not None and tensor.device != weight.device:
                 raise InvalidInput(mismatch(name, f"the parameters' device {weight.device}", tensor.device))
         if state0 is None:
-            zero = x.new_zeros(spec.state_rows, x.shape[1], spec.hidden_size)
-            state0 = (zero,) * len(spec.state_names)
-        y, state = stack.forward(spec, params, x, state0)
-        return y, face_state(spec, state)
+            state0 = tuple(x.new_zeros(whole) for whole in spec.state_shapes(arrangement.batch))
+        native = None if values is None else torch.as_tensor(values, device=weight.device)
+        y, state = stack.forward(spec, params, x, state0, native, masks)
+        return arrangement.leave(y), arrangement.leave_state(state)
+
+    @property
+    def _drops(self) -> bool:
+        return self.training and self.spec.dropout > 0 and self.spec.num_layers > 1
 
 
 class _Layer(_Module):
-    def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
-        """x (T, B, I) and the initial state (zeros where None) -> y (T, B, H), the final state (1, B, H)."""
-        return self._core(x, hx)
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Any, Any]:
+        """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
+
+        x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
+        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; a ``PackedSequence`` has its own, and gives
+        another. ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
+        (``common.layout.dropout_masks``).
+        """
+        if not isinstance(input, PackedSequence):
+            return self._core(input, hx, lengths, masks)
+        if lengths is not None:
+            raise InvalidInput(mismatch("lengths", "None beside a PackedSequence", type(lengths).__name__))
+        padded, own = pad_packed_sequence(input, self.batch_first)
+        if masks is None and self._drops:
+            masks = torch.stack([self._packed_mask(input) for _ in range(self.num_layers - 1)])
+        y, state = self._core(padded, hx, own, masks)
+        y = y.swapaxes(0, 1) if self.batch_first else y
+        if input.sorted_indices is not None:
+            y, own = y.index_select(1, input.sorted_indices), own[input.sorted_indices.cpu()]
+        return input._replace(data=pack_padded_sequence(y, own).data), state
+
+    def _packed_mask(self, packed: PackedSequence) -> Tensor:
+        """A dropout mask (T, B, D*H), drawn as torch.nn draws it: for the valid steps alone."""
+        ones = packed.data.new_ones(len(packed.data), self.spec.output_size)
+        return pad_packed_sequence(packed._replace(data=functional.dropout(ones, self.dropout)))[0]
 
 
 class _Cell(_Module):
-    def forward(self, x: Tensor, hx: Any = None) -> Any:
-        """x (B, I) and the state (B, H), zeros where None -> the next state."""
-        return self._core(x, hx)[1]
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """x (B, I) or (I,) and the state (B, H) or (H,), zeros where None -> the next state."""
+        return self._core(input, hx)[1]
 
 
 class RNN(_Layer):
-    """``torch.nn.RNN``; ``hx`` and ``h_n`` are one tensor."""
+    """``torch.nn.RNN``; ``hx`` and ``h_n`` are one array."""
 
     def __init__(
         self,
@@ -104,9 +150,10 @@ class RNN(_Layer):
         dtype: torch.dtype | None = None,
         *,
         seed: int | None = None,
+        proj_size: int = 0,
     ):
         options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity}
+        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "proj_size": proj_size}
         super().__init__("RNN", input_size, hidden_size, device, dtype, seed, **options)
 
 
@@ -127,14 +174,15 @@ class LSTM(_Layer):
         dtype: torch.dtype | None = None,
         *,
         seed: int | None = None,
+        forget_bias: float | None = None,
     ):
         options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "proj_size": proj_size}
+        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "forget_bias": forget_bias}
         super().__init__("LSTM", input_size, hidden_size, device, dtype, seed, **options)
 
 
 class RNNCell(_Cell):
-    """``torch.nn.RNNCell``; the state is one tensor."""
+    """``torch.nn.RNNCell``; the state is one array."""
 
     def __init__(
         self,
@@ -163,5 +211,7 @@ class LSTMCell(_Cell):
         dtype: torch.dtype | None = None,
         *,
         seed: int | None = None,
+        forget_bias: float | None = None,
     ):
-        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, seed, bias=bias)
+        options = {"bias": bias, "forget_bias": forget_bias}
+        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, seed, **options)

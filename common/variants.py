@@ -1,0 +1,210 @@
+"""What the harness compares on: a model with all its options, and the problem that it is given.
+
+Some variants are fixed. Others are drawn from the whole product of options, one a seed, and shrunk when they fail.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from common.contract import Problem
+from common.errors import InvalidInput, choice, mismatch
+from common.layout import dropout_masks, initial_parameters, numpy_dtype
+from common.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
+
+# Distinct and larger than 1, so that no two axes can be confused; 4H differs from all of them too.
+T, B, I, H = 9, 5, 3, 7
+# How far the numbers of a problem lie from the usual ones.
+REGIMES = {
+    "plain": "standard normal inputs, states and cotangents, weights as they are initialised",
+    "saturated": "input weights and biases 30 times as large: most gates are shut or open",
+    "zero": "all inputs zero",
+    "huge": "inputs 10,000 times as large (100 times in 16 bits)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A model, the sizes T and B of its problem, and how the problem is made.
+
+    ``lengths`` are those of a ragged batch. ``training`` draws dropout masks, where the model has dropout.
+    """
+
+    spec: ModelSpec
+    steps: int = T
+    batch: int = B
+    lengths: tuple[int, ...] | None = None
+    given_state: bool = True
+    training: bool = True
+    regime: str = "plain"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.regime not in REGIMES:
+            raise InvalidInput(choice("regime", list(REGIMES), self.regime))
+        if self.lengths is not None and len(self.lengths) != self.batch:
+            raise InvalidInput(mismatch("lengths", f"{self.batch}, one for each sequence", len(self.lengths)))
+
+    @property
+    def label(self) -> str:
+        words = [self.spec.label] + [f"dropout {self.spec.dropout:g}"] * (self.spec.dropout > 0)
+        words += ["evaluation"] * (self.spec.dropout > 0 and not self.training)
+        words += ["lengths"] * (self.lengths is not None) + [self.regime] * (self.regime != "plain")
+        return " ".join(words) + ("" if self.given_state else ", zero state")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What the variant exercises, as the table of coverage names it."""
+        spec = self.spec
+        found = [] if spec.is_lstm else [spec.nonlinearity]
+        found += [*spec.options] + ["lengths"] * (self.lengths is not None) + ["no bias"] * (not spec.bias)
+        found += ["given state" if self.given_state else "no state"]
+        found += ["T=1"] * (self.steps == 1) + ["B=1"] * (self.batch == 1) + ["H=1"] * (spec.hidden_size == 1)
+        return (*found, self.regime)
+
+    @property
+    def arguments(self) -> str:
+        """The arguments with which ``rosetta check`` compares on this variant alone."""
+        spec, default = self.spec, ModelSpec(cell=self.spec.cell, input_size=I, hidden_size=H)
+        words = ["--cell", spec.cell, "--dtype", spec.dtype]
+        for name in ("input_size", "hidden_size", "num_layers", "nonlinearity", "proj_size", "dropout"):
+            if getattr(spec, name) != getattr(default, name):
+                words += ["--" + name.replace("_", "-"), f"{getattr(spec, name)}"]
+        words += ["--bidirectional"] * spec.bidirectional + ["--no-bias"] * (not spec.bias)
+        words += ["--steps", str(self.steps), "--batch", str(self.batch)]
+        words += ["--lengths", ",".join(map(str, self.lengths))] if self.lengths else []
+        words += ["--no-state"] * (not self.given_state) + ["--eval"] * (not self.training)
+        words += ["--regime", self.regime] if self.regime != "plain" else []
+        return shlex.join([*words, "--seed", str(self.seed)])
+
+
+def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed: int = 0) -> list[Variant]:
+    """Every cell and nonlinearity, with and without bias, the initial state given and left out, in every dtype."""
+    found = []
+    for dtype, cell in product(dtypes, cells):
+        nonlinearities = ("tanh",) if cell.startswith("LSTM") else ("tanh", "relu")
+        for nonlinearity, bias, given_state in product(nonlinearities, (True, False), (True, False)):
+            options: dict[str, Any] = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
+            spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
+            found.append(Variant(spec=spec, given_state=given_state, seed=seed))
+    return found
+
+
+def draw(cell: str, dtype: str, seed: int) -> Variant:
+    """One variant of a cell from the product of all options, decided by the seed."""
+    rng = np.random.default_rng([seed, CELLS.index(cell)])
+
+    def pick(*values: Any) -> Any:
+        return values[rng.integers(len(values))]
+
+    regime = pick("plain", "plain", "plain", *list(REGIMES)[1:])
+    options: dict[str, Any] = {"hidden_size": pick(1, 2, 3, 4, 6), "input_size": pick(1, 2, 3, 5)}
+    options["bias"] = regime == "zero" or pick(True, True, False)  # without, relu would stand on its kink
+    if not cell.startswith("LSTM"):
+        options["nonlinearity"] = pick("tanh", "relu")
+        if options["nonlinearity"] == "relu" and dtype in HALF_DTYPES and regime != "zero":
+            regime = "plain"  # the others overflow float16
+    if not cell.endswith("Cell"):
+        options |= {"num_layers": pick(1, 2, 2, 3), "bidirectional": pick(True, False)}
+        if options["num_layers"] > 1:
+            options["dropout"] = pick(0.0, 0.0, 0.3, 0.6)
+    if cell == "LSTM" and options["hidden_size"] > 1:
+        options["proj_size"] = pick(0, int(rng.integers(1, options["hidden_size"])))
+    steps, batch = pick(1, 2, 3, 5, 8), pick(1, 2, 3, 4)
+    return Variant(
+        spec=ModelSpec(cell=cell, dtype=dtype, **options),
+        steps=steps,
+        batch=batch,
+        lengths=pick(None, tuple(rng.integers(1, steps + 1, batch).tolist())),
+        given_state=pick(True, True, False),
+        training=pick(True, True, False),
+        regime=regime,
+        seed=seed,
+    )
+
+
+def drawn(count: int, cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[Variant]:
+    """``count`` variants in every dtype, the cells in turn; they differ from dtype to dtype."""
+    found = []
+    for number, dtype in enumerate(dtypes):
+        for index in range(count):
+            found.append(draw(cells[index % len(cells)], dtype, seed + number * count + index))
+    return found
+
+
+def problem(variant: Variant) -> Problem:
+    """The problem on which a variant is checked."""
+    spec = variant.spec
+    args = random_problem(spec, variant.steps, variant.batch, variant.seed)
+    if variant.lengths is not None:
+        args = args._replace(lengths=np.array(variant.lengths))
+    if spec.num_layers > 1 and spec.dropout > 0 and variant.training:
+        rng = np.random.default_rng([variant.seed, 3])
+        args = args._replace(masks=dropout_masks(spec, variant.steps, variant.batch, rng))
+    if variant.regime == "saturated":
+        scaled = {k: v if k.startswith(("weight_hh", "weight_hr")) else 30 * v for k, v in args.params.items()}
+        args = args._replace(params={name: value.astype(args.x.dtype) for name, value in scaled.items()})
+    if variant.regime in ("zero", "huge"):
+        factor = {"zero": 0, "huge": 1e2 if args.x.dtype.itemsize == 2 else 1e4}[variant.regime]
+        args = args._replace(x=(args.x * factor).astype(args.x.dtype))
+    return args if variant.given_state else args._replace(state0=None)
+
+
+def random_problem(spec: ModelSpec, steps: int, batch: int, seed: int) -> Problem:
+    """Random parameters, input, initial state and cotangents; equal in all dtypes up to rounding."""
+    rng = np.random.default_rng([seed, 1])
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(numpy_dtype(spec.dtype))
+
+    x, dy = draw(steps, batch, spec.input_size), draw(steps, batch, spec.output_size)
+    state0, dstate = (tuple(draw(*shape) for shape in spec.state_shapes(batch)) for _ in range(2))
+    return Problem(initial_parameters(spec, seed), x, state0, dy, dstate)
+
+
+def shrink(variant: Variant, fails: Callable[[Variant], bool], trials: int = 200) -> Variant:
+    """The simplest variant found that still fails: every change that keeps the failure is kept, until none does."""
+    while True:
+        for simpler in simplifications(variant):
+            trials -= 1
+            if trials < 0:
+                return variant
+            if fails(simpler):
+                variant = simpler
+                break
+        else:
+            return variant
+
+
+def simplifications(variant: Variant) -> Iterator[Variant]:
+    """Variants one change simpler, the largest changes first; sizes go to 2 before they go to 1."""
+    spec = variant.spec
+    for name in ("proj_size", "bidirectional", "dropout", "nonlinearity"):
+        default = {field.name: field.default for field in fields(ModelSpec)}[name]
+        if getattr(spec, name) != default:
+            yield replace(variant, spec=replace(spec, **{name: default}))
+    for name, simple in (("regime", "plain"), ("lengths", None), ("given_state", False), ("training", True)):
+        if getattr(variant, name) != simple:
+            yield replace(variant, **{name: simple})
+    for name, value in (
+        ("num_layers", spec.num_layers),
+        ("hidden_size", spec.hidden_size),
+        ("input_size", spec.input_size),
+    ):
+        for less in _less(value):
+            if name != "hidden_size" or less > spec.proj_size:
+                extra = {"dropout": 0.0} if name == "num_layers" and less == 1 else {}
+                yield replace(variant, spec=replace(spec, **{name: less}, **extra))
+    for less in _less(variant.steps):
+        lengths = variant.lengths and tuple(min(length, less) for length in variant.lengths)
+        yield replace(variant, steps=less, lengths=lengths)
+    for less in _less(variant.batch):
+        yield replace(variant, batch=less, lengths=variant.lengths and variant.lengths[:less])
+
+
+def _less(value: int) -> Iterator[int]:
+    yield from (less for less in (2, 1) if less < value)
