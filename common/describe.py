@@ -8,7 +8,6 @@ from common.layout import GATES, layer_suffixes, parameter_shapes
 from common.spec import ModelSpec, check_positive_int
 
 Axes = tuple[int | str, ...]
-
 GATE_FUNCTIONS = ("sigmoid", "sigmoid", "tanh", "sigmoid")
 GATE_NAMES = ("input gate", "forget gate", "candidate", "output gate")
 # A cell is one step: torch's documentation writes it from h_0 to h_1.
@@ -58,8 +57,7 @@ def describe(
 ) -> Description:
     """Describe ``torch.nn.<spec.cell>``; without ``batched``, x is one sequence (T, I), or (I,) for a cell.
 
-    Raises ``InvalidInput`` for sizes below 1, for ``steps`` or ``batch_first`` of a cell, and for ``batch`` without
-    ``batched``.
+    Raises ``InvalidInput`` for a size below 1 and for options that do not go together.
     """
     for name, value in (("seq_len", steps), ("batch", batch)):
         if value is not None:
@@ -72,17 +70,11 @@ def describe(
         raise InvalidInput(mismatch("batch", "none for an unbatched input", batch))
     parameters = [Parameter(name, at, prod(at), _role(spec, name)) for name, at in parameter_shapes(spec).items()]
     shapes = _shapes(spec, steps or "T", ((batch or "B"),) if batched else (), batch_first)
-    relations, notes = _relations(spec, steps, batch_first, batched)
-    return Description(
-        cell=spec.cell,
-        constructor=_constructor(spec, batch_first),
-        parameters=parameters,
-        total=sum(parameter.count for parameter in parameters),
-        equations=_equations(spec, steps or "T"),
-        shapes=shapes,
-        relations=relations,
-        notes=notes + _notes(spec, shapes, batch_first, batched),
-    )
+    equations, constructor = _equations(spec, steps or "T"), _constructor(spec, batch_first)
+    relations, notes = _shared(spec, steps, batch_first, batched)
+    notes += _notes(spec, shapes, batch_first, batched)
+    total = sum(parameter.count for parameter in parameters)
+    return Description(spec.cell, constructor, parameters, total, equations, shapes, relations, notes)
 
 
 def shape_text(shape: Axes) -> str:
@@ -93,8 +85,8 @@ def shape_text(shape: Axes) -> str:
 def _constructor(spec: ModelSpec, batch_first: bool) -> str:
     defaults = {"num_layers": 1, "nonlinearity": "tanh", "bias": True, "batch_first": False}
     defaults |= {"dropout": 0, "bidirectional": False, "proj_size": 0}
-    values = {name: batch_first if name == "batch_first" else getattr(spec, name) for name in defaults}
-    given = [f", {name}={value!r}" for name, value in values.items() if value != defaults[name]]
+    values = vars(spec) | {"batch_first": batch_first}
+    given = [f", {name}={values[name]!r}" for name in defaults if values[name] != defaults[name]]
     return f"torch.nn.{spec.cell}({spec.input_size}, {spec.hidden_size}{''.join(given)})"
 
 
@@ -140,23 +132,19 @@ def _equations(spec: ModelSpec, last: int | str) -> list[str]:
     top = spec.num_layers - 1
     states, y = " and ".join(f"{name}_0" for name in spec.state_names), "y_t" if spec.bidirectional else "h_t"
     where = "in each layer, with its own weights, " * (top > 0) + "forward, " * spec.bidirectional
-    lines = [f"{where}for t = {_up_to(last)}, from {states} (given or zero):"]
+    lines = [f"{where}for t = 1..{last}, from {states} (given or zero):"]
     lines += [f"  {line}" for line in _step(spec)]
     if spec.bidirectional:
         later, earlier = (" and ".join(f"{name}_(t{sign}1)" for name in spec.state_names) for sign in "+-")
-        lines.append(f"reverse, for t = {last} down to 1: the same with its own weights,")
+        lines.append(f"reverse, for t = {last}..1: the same with its own weights, its own {states},")
         lines += [f"  and {later} in place of {earlier}", "y_t = [h_t forward, h_t reverse], side by side"]
     if top:
         mask = "m_t * " if spec.dropout else ""
-        lines += ["x_t of layer 0 is the input", f"x_t of layer k is {mask}{y} of layer k-1, for k = {_up_to(top)}"]
+        lines += ["x_t of layer 0 is the input", f"x_t of layer k > 0 is {mask}{y} of layer k-1"]
         if spec.dropout:
             kept = "" if spec.dropout == 1 else f", else 1/(1 - {spec.dropout})"
             lines.append(f"m_t in training: each element 0 with probability {spec.dropout}{kept}; in evaluation all 1")
     return [*lines, f"output is {y}{f' of layer {top}' if top else ''} for every t"]
-
-
-def _up_to(last: int | str) -> str:
-    return "1" if last == 1 else f"1 to {last}"
 
 
 def _shapes(spec: ModelSpec, steps: int | str, batch: Axes, batch_first: bool) -> dict[str, Axes]:
@@ -169,15 +157,10 @@ def _shapes(spec: ModelSpec, steps: int | str, batch: Axes, batch_first: bool) -
     return {"input": lead} | before | ({} if spec.is_cell else {"output": (*lead[:-1], spec.output_size)}) | after
 
 
-def _relations(
-    spec: ModelSpec, steps: int | None, batch_first: bool, batched: bool
-) -> tuple[list[Relation], list[str]]:
+def _shared(spec: ModelSpec, steps: int | None, batch_first: bool, batched: bool) -> tuple[list[Relation], list[str]]:
     """What output and h_n have in common, and notes on where they differ."""
     if spec.is_cell:
-        returned = "(h_1, c_1)" if spec.is_lstm else "h_1"
-        return [], [
-            f"{spec.cell} has no output: it returns {returned}, the new state; the caller loops over the steps."
-        ]
+        return [], []
     width, top = spec.state_sizes[0], "last layer, " if spec.num_layers > 1 else ""
     time, side = ":, " if batch_first and batched else "", ":, " if batched else ""
     last, forward, row, notes = f"output[{time}-1]", "", -1 if top else 0, []
@@ -185,15 +168,14 @@ def _relations(
     if spec.bidirectional:
         forward, row, end = f", :{width}", -2, f"output[{time}0][{side}{width}:]"
         relations = [
-            Relation(f"{last}[{side}:{width}]", "h_n[-2]", f"{top}forward, after its last step (t = {steps or 'T'})"),
-            Relation(end, "h_n[-1]", f"{top}reverse, after its last step (t = 1)"),
+            Relation(f"{last}[{side}:{width}]", "h_n[-2]", f"{top}forward, after its last step, t = {steps or 'T'}"),
+            Relation(end, "h_n[-1]", f"{top}reverse, after its last step, t = 1"),
         ]
         if steps != 1:
             notes.append(f"{last}[{side}{width}:] is the reverse direction after its first step only, not h_n[-1].")
     if batched:
         at = "n, lengths[n] - 1" if batch_first else "lengths[n] - 1, n"
-        text = "sequence n of a packed batch, last valid step"
-        relations.append(Relation(f"output[{at}{forward}]", f"h_n[{row}, n]", text))
+        relations.append(Relation(f"output[{at}{forward}]", f"h_n[{row}, n]", "packed sequence n, last valid step"))
         notes.append(f"In a packed batch, {last} is zero for every sequence shorter than the longest.")
     if top:
         below = spec.state_rows - spec.num_directions
@@ -203,11 +185,10 @@ def _relations(
 
 def _notes(spec: ModelSpec, shapes: dict[str, Axes], batch_first: bool, batched: bool) -> list[str]:
     size, one = spec.hidden_size, spec.num_layers == 1
-    gates = (
-        f"The {4 * size} rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, {size} rows each."
-    )
+    gates = f"The {4 * size} rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, {size} each."
     narrow = f"The projection makes h {spec.proj_size} wide, and output with it; c keeps {size}."
     notes = {
+        f"There is no output: {spec.cell} returns the new state, and the caller loops over the steps.": spec.is_cell,
         "T is the number of steps.": "T" in shapes["input"],
         "B is the number of sequences.": "B" in shapes["input"],
         gates if spec.bias else gates.replace(", W_hh and the biases", " and W_hh"): spec.is_lstm,

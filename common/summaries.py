@@ -8,6 +8,7 @@ from common import bench, console
 from common.records import Record
 from common.reproduce import row_command
 from common.spec import CELLS, DTYPES, HALF_DTYPES
+from common.variants import OPTIONS
 
 SHOWN_FAILURES = 20
 
@@ -67,7 +68,8 @@ def coverage(found: Iterable[Record]) -> dict[tuple[str, str], Covered]:
         for option, name in product(("all", *row["options"]), {row["a"], row["b"]} - {"complex step"}):
             arguments, worst = seen.get((option, name), (set(), 0.0))
             seen[option, name] = (arguments | {row["arguments"]}, max(worst, _badness(row)))
-    ranked = sorted(seen.items(), key=lambda item: item[0][0] != "all")
+    order = ("all", *OPTIONS)
+    ranked = sorted(seen.items(), key=lambda item: order.index(item[0][0]))
     return {key: Covered(len(arguments), worst) for key, (arguments, worst) in ranked}
 
 

@@ -25,6 +25,9 @@ REGIMES = {
     "zero": "all inputs zero",
     "huge": "inputs 10,000 times as large (100 times in 16 bits)",
 }
+# What ``Variant.options`` names, in the order of tables.
+OPTIONS = ("tanh", "relu", "num_layers", "bidirectional", "dropout", "proj_size", "no bias", "lengths")
+OPTIONS += ("given state", "no state", "T=1", "B=1", "H=1", *REGIMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +63,12 @@ class Variant:
     def options(self) -> tuple[str, ...]:
         """What the variant exercises, as the table of coverage names it."""
         spec = self.spec
-        found = [] if spec.is_lstm else [spec.nonlinearity]
-        found += [*spec.options] + ["lengths"] * (self.lengths is not None) + ["no bias"] * (not spec.bias)
-        found += ["given state" if self.given_state else "no state"]
-        found += ["T=1"] * (self.steps == 1) + ["B=1"] * (self.batch == 1) + ["H=1"] * (spec.hidden_size == 1)
-        return (*found, self.regime)
+        found = {*spec.options, self.regime, "given state" if self.given_state else "no state"}
+        found |= set() if spec.is_lstm else {spec.nonlinearity}
+        on = {"no bias": not spec.bias, "lengths": self.lengths is not None}
+        on |= {"T=1": self.steps == 1, "B=1": self.batch == 1, "H=1": spec.hidden_size == 1}
+        found |= {name for name, is_on in on.items() if is_on}
+        return tuple(name for name in OPTIONS if name in found)
 
     @property
     def arguments(self) -> str:
@@ -109,7 +113,7 @@ def draw(cell: str, dtype: str, seed: int) -> Variant:
         if options["nonlinearity"] == "relu" and dtype in HALF_DTYPES and regime != "zero":
             regime = "plain"  # the others overflow float16
     if not cell.endswith("Cell"):
-        options |= {"num_layers": pick(1, 2, 2, 3), "bidirectional": pick(True, False)}
+        options |= {"num_layers": pick(1, 1, 2, 2, 3), "bidirectional": pick(True, False)}
         if options["num_layers"] > 1:
             options["dropout"] = pick(0.0, 0.0, 0.3, 0.6)
     if cell == "LSTM" and options["hidden_size"] > 1:
