@@ -17,7 +17,7 @@ from common.errors import BackendBroken, BackendMissing, Diverged
 from common.records import package_version
 from common.spec import CELLS, DTYPES, HALF_DTYPES, NONLINEARITIES, OPTIMIZERS
 from common.study import ROUNDS
-from common.variants import REGIMES, B, T
+from common.variants import PROBLEMS, REGIMES, B, T
 
 NOT_EQUIVALENT, USAGE, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
 
@@ -103,7 +103,9 @@ def parser() -> argparse.ArgumentParser:
     backends(check, registry.DEFAULT)
     select(check, CELLS, DTYPES)
     jobs(check)
-    text = "compare on N models drawn from the product of all options, in each dtype; one that fails is shrunk"
+    text = (
+        f"compare on N configurations in each dtype, {PROBLEMS} problems a model drawn from the product of all options"
+    )
     check.add_argument("--configs", type=int, metavar="N", help=text)
     model(check, sizes=True)
     one = check.add_argument_group(

@@ -71,7 +71,7 @@ def describe(
     parameters = [Parameter(name, at, prod(at), _role(spec, name)) for name, at in parameter_shapes(spec).items()]
     shapes = _shapes(spec, steps or "T", ((batch or "B"),) if batched else (), batch_first)
     equations, constructor = _equations(spec, steps or "T"), _constructor(spec, batch_first)
-    relations, notes = _shared(spec, steps, batch_first, batched)
+    relations, notes = ([], []) if spec.is_cell else _shared(spec, steps, batch_first, batched)
     notes += _notes(spec, shapes, batch_first, batched)
     total = sum(parameter.count for parameter in parameters)
     return Description(spec.cell, constructor, parameters, total, equations, shapes, relations, notes)
@@ -107,7 +107,7 @@ def _role(spec: ModelSpec, name: str) -> str:
         "weight_hh": ("W_hh", f"reads the state {before}"),
         "bias_ih": ("b_ih", "added to W_ih x_t"),
         "bias_hh": ("b_hh", f"added to W_hh {before}"),
-        "weight_hr": ("W_hr", "projects o_t * tanh(c_t) to h_t"),
+        "weight_hr": ("W_hr", "maps o_t * tanh(c_t) to h_t"),
     }[name.removesuffix(suffix)]
     return _symbols(spec, f"{symbol}{where}: {text}")
 
@@ -132,8 +132,7 @@ def _equations(spec: ModelSpec, last: int | str) -> list[str]:
     top = spec.num_layers - 1
     states, y = " and ".join(f"{name}_0" for name in spec.state_names), "y_t" if spec.bidirectional else "h_t"
     where = "in each layer, with its own weights, " * (top > 0) + "forward, " * spec.bidirectional
-    lines = [f"{where}for t = 1..{last}, from {states} (given or zero):"]
-    lines += [f"  {line}" for line in _step(spec)]
+    lines = [f"{where}for t = 1..{last}, from {states} (given or zero):", *(f"  {line}" for line in _step(spec))]
     if spec.bidirectional:
         later, earlier = (" and ".join(f"{name}_(t{sign}1)" for name in spec.state_names) for sign in "+-")
         lines.append(f"reverse, for t = {last}..1: the same with its own weights, its own {states},")
@@ -159,8 +158,6 @@ def _shapes(spec: ModelSpec, steps: int | str, batch: Axes, batch_first: bool) -
 
 def _shared(spec: ModelSpec, steps: int | None, batch_first: bool, batched: bool) -> tuple[list[Relation], list[str]]:
     """What output and h_n have in common, and notes on where they differ."""
-    if spec.is_cell:
-        return [], []
     width, top = spec.state_sizes[0], "last layer, " if spec.num_layers > 1 else ""
     time, side = ":, " if batch_first and batched else "", ":, " if batched else ""
     last, forward, row, notes = f"output[{time}-1]", "", -1 if top else 0, []

@@ -85,7 +85,11 @@ TOLERANCES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One comparison. ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element."""
+    """One comparison. ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element.
+
+    ``arguments`` are those of ``rosetta check`` for this variant alone. ``drawn`` marks the worst quantity of a rung and
+    pair, on a variant drawn at random.
+    """
 
     check: str
     cell: str
@@ -102,6 +106,7 @@ class Row:
     passed: bool
     options: tuple[str, ...]
     arguments: str
+    drawn: bool = False
 
     def record(self) -> Record:
         return {"kind": "check", **asdict(self)}
@@ -312,7 +317,9 @@ def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in check_model(able, variant, elementwise=False):
         groups.setdefault((row.check, row.a, row.b), []).append(row)
-    return [replace(max(rows, key=badness), count=sum(row.count for row in rows)) for rows in groups.values()]
+    return [
+        replace(max(rows, key=badness), count=sum(row.count for row in rows), drawn=True) for rows in groups.values()
+    ]
 
 
 def badness(row: Row) -> float:

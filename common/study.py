@@ -17,7 +17,7 @@ from common.errors import BackendBroken, InvalidInput
 from common.records import Record
 from common.spec import ModelSpec, OptimizerSpec, RunSpec
 from common.training import Result, train
-from common.variants import H, I, Variant, drawn, shrink, variants
+from common.variants import PROBLEMS, H, I, Variant, drawn, shrink, variants
 
 OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
 EPOCHS, HIDDEN_SIZE = 100, 32
@@ -30,7 +30,7 @@ SINE_RUNS = {
     ("windows", "adam", "float32"): ("RNN", "LSTM"),
 }
 # Variants drawn at random: for the study, in each dtype; and in one piece of work.
-DRAWN, DRAWN_PIECE = 24, 5
+DRAWN, DRAWN_PIECE = 48, 2 * PROBLEMS
 BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM"), ("sine", "medium"), 9
 
 OnDone = Callable[..., None]
@@ -99,6 +99,11 @@ def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Recor
     return records
 
 
+def pieces(chosen: Sequence[Variant]) -> list[Sequence[Variant]]:
+    """Pieces of work that keep the problems of a model together."""
+    return [chosen[start : start + DRAWN_PIECE] for start in range(0, len(chosen), DRAWN_PIECE)]
+
+
 def fails(row: equivalence.Row, variant: Variant) -> bool:
     """Whether the comparison of ``row`` fails on another variant too."""
     pair = load_all([name for name in (row.a, row.b) if name != "complex step"])
@@ -111,9 +116,9 @@ def fails(row: equivalence.Row, variant: Variant) -> bool:
 
 def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
     """Variants drawn at random, over processes, which are renewed as JAX keeps all that it compiled."""
-    pieces = [(names, chosen[start : start + DRAWN_PIECE]) for start in range(0, len(chosen), DRAWN_PIECE)]
-    done = progress("configurations", len(pieces))
-    for records in parallel.run(drawn_records, pieces, jobs, pieces_a_process=20):
+    work = [(names, piece) for piece in pieces(chosen)]
+    done = progress("configurations", len(work))
+    for records in parallel.run(drawn_records, work, jobs, pieces_a_process=20):
         yield from records
         done()
 
@@ -231,7 +236,7 @@ def study(
     work: list[tuple[Callable[..., list[Record]], tuple[Any, ...]]]
     work = [(train_everywhere, (names, *run)) for run in runs]  # the longest pieces first
     work += [(check_records, (names, group)) for group in reversed(groups)]
-    work += [(drawn_records, (names, random[start :: len(random) // 4])) for start in range(len(random) // 4)]
+    work += [(drawn_records, (names, piece)) for piece in pieces(random)]
     if "numpy" in names and "RNN" in cells:
         work.append((one_bias, (seed,)))
     done = progress("checks and training", len(work))

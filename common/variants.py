@@ -25,6 +25,7 @@ REGIMES = {
     "zero": "all inputs zero",
     "huge": "inputs 10,000 times as large (100 times in 16 bits)",
 }
+PROBLEMS = 4  # that a model drawn at random is given
 # What ``Variant.options`` names, in the order of tables.
 OPTIONS = ("tanh", "relu", "num_layers", "bidirectional", "dropout", "proj_size", "no bias", "lengths")
 OPTIONS += ("given state", "no state", "T=1", "B=1", "H=1", *REGIMES)
@@ -98,45 +99,53 @@ def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed:
     return found
 
 
-def draw(cell: str, dtype: str, seed: int) -> Variant:
-    """One variant of a cell from the product of all options, decided by the seed."""
-    rng = np.random.default_rng([seed, CELLS.index(cell)])
+def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
+    """A model of this cell from the product of all options, decided by the seed, and its problem of this number.
 
-    def pick(*values: Any) -> Any:
+    The problems of a model differ in everything but shapes, so that JAX compiles once for all of them.
+    """
+    of_model = np.random.default_rng([seed, CELLS.index(cell)])
+    of_problem = np.random.default_rng([seed, CELLS.index(cell), number])
+
+    def pick(rng: np.random.Generator, *values: Any) -> Any:
         return values[rng.integers(len(values))]
 
-    regime = pick("plain", "plain", "plain", *list(REGIMES)[1:])
-    options: dict[str, Any] = {"hidden_size": pick(1, 2, 3, 4, 6), "input_size": pick(1, 2, 3, 5)}
-    options["bias"] = regime == "zero" or pick(True, True, False)  # without, relu would stand on its kink
+    options: dict[str, Any] = {"hidden_size": pick(of_model, 1, 2, 3, 4, 6), "input_size": pick(of_model, 1, 2, 3, 5)}
+    options["bias"] = pick(of_model, True, True, False)
     if not cell.startswith("LSTM"):
-        options["nonlinearity"] = pick("tanh", "relu")
-        if options["nonlinearity"] == "relu" and dtype in HALF_DTYPES and regime != "zero":
-            regime = "plain"  # the others overflow float16
+        options["nonlinearity"] = pick(of_model, "tanh", "relu")
     if not cell.endswith("Cell"):
-        options |= {"num_layers": pick(1, 1, 2, 2, 3), "bidirectional": pick(True, False)}
+        options["num_layers"] = pick(of_model, 1, 1, 2, 2, 3)
+        options["bidirectional"] = pick(of_model, True, False)
         if options["num_layers"] > 1:
-            options["dropout"] = pick(0.0, 0.0, 0.3, 0.6)
+            options["dropout"] = pick(of_model, 0.0, 0.3, 0.6)
     if cell == "LSTM" and options["hidden_size"] > 1:
-        options["proj_size"] = pick(0, int(rng.integers(1, options["hidden_size"])))
-    steps, batch = pick(1, 2, 3, 5, 8), pick(1, 2, 3, 4)
+        options["proj_size"] = pick(of_model, 0, int(of_model.integers(1, options["hidden_size"])))
+    steps, batch = pick(of_model, 1, 2, 3, 5, 8), pick(of_model, 1, 2, 3, 4)
+    ragged, training = pick(of_model, True, False), pick(of_model, True, True, False)
+    regimes = ["plain", "plain", *REGIMES]
+    if dtype in HALF_DTYPES and options.get("nonlinearity") == "relu":
+        regimes = ["plain", "zero"]  # the others overflow float16
     return Variant(
         spec=ModelSpec(cell=cell, dtype=dtype, **options),
         steps=steps,
         batch=batch,
-        lengths=pick(None, tuple(rng.integers(1, steps + 1, batch).tolist())),
-        given_state=pick(True, True, False),
-        training=pick(True, True, False),
-        regime=regime,
-        seed=seed,
+        lengths=tuple(of_problem.integers(1, steps + 1, batch).tolist()) if ragged else None,
+        given_state=pick(of_problem, True, True, False),
+        training=training,
+        regime=pick(of_problem, *regimes),
+        seed=PROBLEMS * seed + number,
     )
 
 
 def drawn(count: int, cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[Variant]:
-    """``count`` variants in every dtype, the cells in turn; they differ from dtype to dtype."""
+    """``count`` variants in every dtype, ``PROBLEMS`` a model; the cells in turn, other models in every dtype."""
     found = []
-    for number, dtype in enumerate(dtypes):
+    models = -(-count // PROBLEMS)
+    for place, dtype in enumerate(dtypes):
         for index in range(count):
-            found.append(draw(cells[index % len(cells)], dtype, seed + number * count + index))
+            model, number = divmod(index, PROBLEMS)
+            found.append(draw(cells[model % len(cells)], dtype, seed + place * models + model, number))
     return found
 
 
@@ -194,6 +203,8 @@ def simplifications(variant: Variant) -> Iterator[Variant]:
     for name, simple in (("regime", "plain"), ("lengths", None), ("given_state", False), ("training", True)):
         if getattr(variant, name) != simple:
             yield replace(variant, **{name: simple})
+    if variant.lengths and max(variant.lengths) > 1:
+        yield replace(variant, lengths=(1,) * variant.batch)
     for name, value in (
         ("num_layers", spec.num_layers),
         ("hidden_size", spec.hidden_size),

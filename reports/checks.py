@@ -6,14 +6,27 @@ from itertools import product
 
 from common.equivalence import CHECKS
 from common.registry import BUILTIN
-from common.reproduce import row_command
+from common.spec import DTYPES
 
 from . import plots
-from .commands import check_command, seed_of
+from .commands import again, check_commands, seed_of
 from .model import Key, Panel, Plot, Section, Table
 from .numbers import count, error, fraction
 from .svg import HEAT_COLOURS
-from .verdict import ONE_BIAS, ORACLE, Record, between_backends, failed, implementations, names, of_kind, used, worst
+from .verdict import (
+    ONE_BIAS,
+    ORACLE,
+    Record,
+    between_backends,
+    failed,
+    implementations,
+    names,
+    of_kind,
+    options_of,
+    split,
+    used,
+    worst,
+)
 
 SHOWN_FAILURES = 200
 
@@ -24,7 +37,7 @@ def verdict_section(records: Sequence[Record]) -> Section:
     tables = [summary(rows)] if rows else []
     if bad := [row for row in rows if failed(row)]:
         tables.append(failures(bad, seed))
-    commands = (check_command(rows, seed),) if rows else ("rosetta check",)
+    commands = check_commands(rows, records) if rows else ("rosetta check",)
     return Section("summary", "Summary", (), (), tuple(tables), commands)
 
 
@@ -58,14 +71,17 @@ def failures(bad: Sequence[Record], seed: int) -> Table:
             error(row["error"]),
             error(row["tolerance"]),
             fraction(used(row)) if row["count"] else "nothing compared",
-            row_command(row, seed),
+            again(row, seed),
         )
         for row in ranked
     )
     columns = ("Variant", "Dtype", "Quantity", "Pair", "Error", "Tolerance", "Error / tolerance", "Reproduce")
     more = len(bad) - len(ranked)
-    note = f"The worst {count(len(ranked))}; {count(more)} more failed." if more else ""
-    return Table(f"Comparisons that failed: {count(len(bad))}", columns, lines, note, numbers=range(4, 7), code=(7,))
+    notes = [f"The worst {count(len(ranked))}; {count(more)} more failed."] if more else []
+    if any("smallest" in row for row in ranked):
+        notes.append("A variant drawn at random is shrunk: the command runs the smallest one found that still fails.")
+    title = f"Comparisons that failed: {count(len(bad))}"
+    return Table(title, columns, lines, " ".join(notes), numbers=range(4, 7), code=(7,))
 
 
 def pair(row: Record) -> str:
@@ -82,11 +98,17 @@ def reading_section(records: Sequence[Record]) -> Section | None:
     paragraphs = (
         "Each implementation gets the same weights and the same data, and every pair of them is compared. An oracle is "
         "a library's own layer: nobody here wrote it.",
-        "Error is the largest |a - b| over all elements. Tolerance is atol + rtol × the largest |a| or |b|; a loss "
-        "curve is held to it step by step. A comparison passes while error / tolerance is at most 1; 0.001 means that "
-        "the two differ by a thousandth of what they may.",
+        "Error is the largest |a - b| over all elements. Tolerance is a share of the largest |a| or |b|, and an "
+        "absolute term on top; a loss curve is held to it step by step. A comparison passes while error / tolerance is "
+        "at most 1; 0.001 means that the two differ by a thousandth of what they may.",
         "A variant is a cell with its options. It is given an initial state, or starts from zero.",
     )
+    if drawn := split(rows)[1]:
+        paragraphs += (
+            f"{count(len({row['arguments'] for row in drawn}))} of the variants were drawn at random from the product "
+            "of all options. Of such a variant every check gives one comparison a pair, that of the tensor that "
+            "agrees worst.",
+        )
     return Section("reading", "How to read this", paragraphs, (), (_ladder(rows), backends), ("rosetta ls",))
 
 
@@ -111,20 +133,30 @@ def group_of(row: Record) -> str:
 
 
 def heat_section(records: Sequence[Record]) -> Section | None:
-    """One heat map for every cell and dtype, over all pairs of implementations."""
-    rows = between_backends(of_kind(records, "check"))
+    """One heat map for every cell and dtype, over all pairs of implementations; not of variants drawn at random."""
+    by_tensor, drawn = split(of_kind(records, "check"))
+    rows = between_backends(by_tensor)
     if not rows:
         return None
     found = names(rows, "cell")
     maps = tuple(_heat_plot([row for row in rows if row["cell"] == cell], cell, i) for i, cell in enumerate(found))
     paragraphs = (
-        "Each square is the worst error / tolerance over all variants of a cell: tanh and relu, with and without "
-        "bias, with and without an initial state. 1 is the limit. Both colour and number tell it; the colour changes "
-        "with every power of ten, and a failed square is framed and marked ✗. – means that the run was not made.",
+        f"Each square is the worst error / tolerance over all variants of a cell: {_extent(rows)}. 1 is the limit. "
+        "Both colour and number tell it; the colour changes with every power of ten, and a failed square is framed and "
+        "marked ✗. – means that the run was not made.",
     )
+    if drawn:
+        text = "Variants drawn at random have no place here, as of their tensors only the worst is told: see Coverage."
+        paragraphs += (text,)
     if any(ONE_BIAS in (row["a"], row["b"]) for row in of_kind(records, "check")):
         paragraphs += ("The one-bias cell is apart, in its own section below.",)
-    return Section("heat", "Error over tolerance", paragraphs, maps, (), (check_command(rows, seed_of(records)),))
+    return Section("heat", "Error over tolerance", paragraphs, maps, (), check_commands(rows, records))
+
+
+def _extent(rows: Sequence[Record]) -> str:
+    """Which variants there are: the usual ones, where the records do not tell."""
+    found = [option for option in options_of(rows) if option != "plain"]
+    return ", ".join(found) or "tanh and relu, with and without bias, with and without an initial state"
 
 
 def _heat_plot(rows: Sequence[Record], cell: str, number: int) -> Plot:
@@ -144,8 +176,7 @@ def _heat_plot(rows: Sequence[Record], cell: str, number: int) -> Plot:
         svg = plots.heat(f"heat{number}-{len(panels)}", f"{cell}, {dtype}", alt, pairs, columns, cells)
         panels.append(Panel(svg, alt))
         for name in pairs:
-            shown = (cells.get((name, column)) for column in columns)
-            lines.append((dtype, name, *("–" if c is None else _cell_text(c) for c in shown)))
+            lines.append((dtype, name, *(cell_text(cells.get((name, column))) for column in columns)))
     table = Table(
         f"{cell}: worst error / tolerance",
         ("Dtype", "Pair", *columns),
@@ -160,8 +191,12 @@ def _rung(row: Record) -> int:
     return order.index(row["check"]) if row["check"] in order else len(order)
 
 
-def _cell_text(cell: plots.Cell) -> str:
-    return fraction(cell.ratio) + (" FAILED" if cell.failed else "")
+def cell_text(cell: plots.Cell | None) -> str:
+    """As a table tells a square."""
+    if cell is None:
+        return "–"
+    words = [fraction(cell.ratio)] + [cell.note] * bool(cell.note) + ["FAILED"] * cell.failed
+    return " ".join(words)
 
 
 def heat_cells(rows: Sequence[Record]) -> dict[tuple[str, str], plots.Cell]:
@@ -180,8 +215,8 @@ def heat_legend() -> tuple[Key, ...]:
 
 
 def gradient_section(records: Sequence[Record]) -> Section | None:
-    """How far gradients differ, relative to the largest reference value."""
-    rows = of_kind(records, "check")
+    """How far gradients differ, relative to the largest reference value; not of variants drawn at random."""
+    rows, drawn = split(of_kind(records, "check"))
     pairs = [row for row in between_backends(rows) if row["check"] == "gradient"]
     hand = [row for row in rows if row["check"] == "complex step"]
     if not pairs and not hand:
@@ -210,13 +245,25 @@ def gradient_section(records: Sequence[Record]) -> Section | None:
         numbers=range(2, len(columns)),
     )
     paragraphs = (
-        "Neighbouring float64 numbers lie about 2e-16 of their size apart, float32 numbers about 1e-7. Sums of many "
-        "terms, taken in another order, differ by a few such steps.",
+        f"Neighbouring {_spacing(dtypes)}. Sums of many terms, taken in another order, differ by a few such steps.",
         "The complex step needs no subtraction, so it has no rounding error to speak of: f'(x) = Im f(x + ih) / h "
         "with a tiny h. It is a reference that shares no code with any backward pass.",
     )
-    rerun = check_command(pairs or hand, seed_of(records))
-    return Section("gradients", "Gradients", paragraphs, (), (table,), (rerun,))
+    if drawn:
+        paragraphs += ("Variants drawn at random are not here: see Coverage.",)
+    return Section("gradients", "Gradients", paragraphs, (), (table,), check_commands(pairs or hand, records))
+
+
+def _spacing(dtypes: Sequence[str]) -> str:
+    """How far the numbers of each dtype lie apart: float64 and float32 always, 16 bits where they were compared."""
+    steps = {"float64": "2e-16", "float32": "1e-7", "float16": "1e-3", "bfloat16": "8e-3"}
+    shown = [name for name in steps if name in DTYPES or name in dtypes]
+    return ", ".join(
+        f"{name} numbers lie about {steps[name]} of their size apart"
+        if name == shown[0]
+        else f"{name} numbers about {steps[name]}"
+        for name in shown
+    )
 
 
 def _relative(rows: Sequence[Record], dtype: str) -> str:

@@ -2,14 +2,16 @@
 
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Sequence
 
 from common.datasets import TASKS
 from common.registry import DEFAULT
+from common.reproduce import row_command
 from common.spec import CELLS, DTYPES
 from common.study import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
 
-from .verdict import ONE_BIAS, Record, implementations, names, of_kind
+from .verdict import ONE_BIAS, Record, implementations, names, of_kind, split
 
 TRAINED_WITH = ("task", "reading", "optimizer", "lr", "hidden_size", "seed")
 
@@ -22,16 +24,47 @@ def seed_of(records: Sequence[Record]) -> int:
     return next((record["seed"] for record in records if "seed" in record), 0)
 
 
-def check_command(rows: Sequence[Record], seed: int) -> str:
-    """The run that makes some check records, naming cells, dtypes and backends where they are not the usual ones."""
-    verb = "study" if any(row["check"] in TASKS for row in rows) else "check"
-    words = ["rosetta", verb]
+def check_commands(rows: Sequence[Record], records: Sequence[Record]) -> tuple[str, ...]:
+    """The runs that make some of the check records: that of the records, if it made nothing else, or others.
+
+    The study makes everything; a check either the fixed variants or those drawn at random.
+    """
+    own = [header.get("command", "").split(" ") for header in of_kind(records, "header")]
+    if own and own[0][:2] == ["rosetta", "check"]:
+        return (" ".join(word for word in own[0] if word != "--json"),)
+    seed = seed_of(records)
+    if any(row["check"] in TASKS for row in rows):
+        return (_check_command("study", rows, seed),)
+    fixed, drawn = split(rows)
+    count = ("--configs", str(_configurations(drawn)))
+    return (*[_check_command("check", fixed, seed)] * bool(fixed),) + (
+        *[_check_command("check", drawn, seed, count)] * bool(drawn),
+    )
+
+
+def _configurations(drawn: Sequence[Record]) -> int:
+    """How many variants were drawn in each dtype."""
+    found = defaultdict(set)
+    for row in drawn:
+        found[row["dtype"]].add(row["arguments"])
+    return max(map(len, found.values()), default=0)
+
+
+def _check_command(verb: str, rows: Sequence[Record], seed: int, options: Sequence[str] = ()) -> str:
+    """Names cells, dtypes and backends where they are not the usual ones."""
+    words = ["rosetta", verb, *options]
     backends = [name for name in implementations(rows) if name != ONE_BIAS]
     chosen = (names(rows, "cell"), names(rows, "dtype"), backends)
     for flag, found, usual in zip(("--cell", "--dtype", "--backend"), chosen, (CELLS, DTYPES, DEFAULT), strict=True):
         if set(found) != set(usual):
             words += [word for name in found for word in (flag, name)]
     return shlex.join([*words, "--seed", str(seed)])
+
+
+def again(row: Record, seed: int) -> str:
+    """The shortest run that shows a comparison; records of before they told it name the cell and dtype alone."""
+    told = {"arguments": shlex.join(["--cell", row["cell"], "--dtype", row["dtype"], "--seed", str(seed)])}
+    return row_command(told | row, seed)
 
 
 def train_commands(found: Sequence[Record]) -> tuple[str, ...]:

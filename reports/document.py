@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from .checks import gradient_section, heat_section, reading_section, verdict_section
 from .commands import seed_of
+from .coverage import coverage_section
 from .curves import sine_section, training_section
 from .model import Report, Section
 from .one_bias import one_bias_section
@@ -13,8 +14,9 @@ from .verdict import Record, of_kind, verdict
 # Section, what it is called where it is missing, and what would supply it.
 PARTS: tuple[tuple[Callable[[Sequence[Record]], Section | None], str, str], ...] = (
     (reading_section, "", ""),
-    (heat_section, "comparisons of implementations", "rosetta check"),
-    (gradient_section, "gradients", "rosetta check"),
+    (heat_section, "comparisons of implementations, tensor by tensor", "rosetta check"),
+    (coverage_section, "coverage of the options", "rosetta check --configs 200"),
+    (gradient_section, "gradients, tensor by tensor", "rosetta check"),
     (sine_section, "the sine wave", "rosetta study"),
     (training_section, "training", "rosetta study"),
     (one_bias_section, "one bias against two", "rosetta study"),

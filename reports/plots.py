@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,10 +21,11 @@ MARKERS = {"●": "o", "■": "s", "▲": "^", "◆": "D", "▼": "v", "✚": "P
 
 
 class Cell(NamedTuple):
-    """Error over tolerance, and whether a comparison behind it failed."""
+    """Error over tolerance, whether a comparison behind it failed, and what stands small beside the number."""
 
     ratio: float
     failed: bool
+    note: str = ""
 
 
 class Curve(NamedTuple):
@@ -50,9 +51,13 @@ def heat(
     cells: Mapping[tuple[str, str], Cell],
 ) -> str:
     """Colour and number for every (row, column); a failed cell is framed and marked."""
-    left, top, side = 12 + 6 * max(map(len, rows)), 92, 23
+    left, side = 12 + 6 * max(map(len, rows)), 23
     wide = min(38.0, max(28.0, (HEAT_WIDTH - left - 30) / len(columns)))
-    width = round(left + wide * len(columns) + 30)
+    if notes := max((len(cell.note) for cell in cells.values()), default=0):
+        wide = max(50.0, 32 + 4.6 * notes)
+    level = 6 * max(map(len, columns)) < wide
+    top, right = (50, 8) if level else (92, 30)
+    width = round(left + wide * len(columns) + right)
     height = round(top + side * len(rows) + 8)
 
     def paint(figure: Figure) -> None:
@@ -63,7 +68,8 @@ def heat(
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         axes.xaxis.tick_top()
-        axes.set_xticks([i + 0.35 for i in range(len(columns))], columns, rotation=50, ha="left")
+        place, style = (0.5, {}) if level else (0.35, {"rotation": 50, "ha": "left"})
+        axes.set_xticks([i + place for i in range(len(columns))], columns, **style)
         axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
         figure.text(8 / width, 1 - 18 / height, title, fontweight="bold", fontsize=12)
         for i, row in enumerate(rows):
@@ -85,7 +91,11 @@ def _heat_cell(axes: Axes, x: int, y: int, cell: Cell | None) -> None:
             Rectangle((x + 0.06, y + 0.1), 0.88, 0.8, fill=False, edgecolor=ON_FAIL, linewidth=1.4, clip_on=False)
         )
     weight, size = ("bold", 8.5) if cell.failed else ("normal", 9.5)
-    axes.text(x + 0.5, y + 0.53, _short(cell), ha="center", va="center", color=text, fontsize=size, fontweight=weight)
+    style: dict[str, Any] = {"va": "center", "color": text}
+    place, side = (0.57, "right") if cell.note else (0.5, "center")
+    axes.text(x + place, y + 0.53, _short(cell), ha=side, fontsize=size, fontweight=weight, **style)
+    if cell.note:
+        axes.text(x + 0.61, y + 0.53, cell.note, ha="left", fontsize=7.5, **style)
 
 
 def _short(cell: Cell) -> str:

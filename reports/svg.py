@@ -24,7 +24,7 @@ SERIES = tuple(STAND_INS[name] for name in BACKEND_COLOURS)
 HEAT = tuple(STAND_INS[name] for name in HEAT_COLOURS)
 
 # Pictures of at most this width shrink with a narrow screen; wider ones scroll, as their text would be too small.
-NARROW = 360
+NARROW = 380
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from common.spec import CELLS, DTYPES
+from common.spec import CELLS, DTYPES, HALF_DTYPES
+from common.variants import OPTIONS
 
 from .numbers import count, fraction, percent
 
@@ -12,7 +13,7 @@ Record = dict[str, Any]
 ORACLE = "complex step"
 # The same function with another training: it has a section of its own and is no implementation to count.
 ONE_BIAS = "one-bias"
-USUAL = {"cell": CELLS, "dtype": DTYPES}
+USUAL = {"cell": CELLS, "dtype": (*DTYPES, *HALF_DTYPES)}
 
 
 class Verdict(NamedTuple):
@@ -82,6 +83,16 @@ def names(rows: Sequence[Record], key: str) -> list[str]:
     found = list(dict.fromkeys(row[key] for row in rows))
     usual = USUAL.get(key, ())
     return sorted(found, key=lambda name: usual.index(name) if name in usual else len(usual))
+
+
+def options_of(rows: Sequence[Record]) -> list[str]:
+    """The options that the rows tell of, in their usual order; records of before they were told have none."""
+    return sorted({option for row in rows for option in row.get("options", ())}, key=OPTIONS.index)
+
+
+def split(rows: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """The rows that tell of one tensor each, and those of variants drawn at random, which tell of a rung's worst."""
+    return [row for row in rows if not row.get("drawn")], [row for row in rows if row.get("drawn")]
 
 
 def between_backends(rows: Sequence[Record]) -> list[Record]:

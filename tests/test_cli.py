@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from common import bench, commands, equivalence, records, study
+from common import bench, commands, records, study, variants
 from common.cli import main
+from common.spec import DTYPES
 
 ROOT = Path(__file__).parent.parent
 BROKEN = "raise OSError('libcudart.so.13: cannot open shared object file')"
@@ -114,7 +115,7 @@ def test_a_backend_that_lacks_a_cell_exits_with_2(capsys: pytest.CaptureFixture[
 
 
 def test_nothing_compared_exits_with_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(equivalence, "variants", lambda cells, dtypes: [])
+    monkeypatch.setattr(variants, "variants", lambda *_: [])
     assert main(["check", "--backend", "numpy", "--jobs", "1"]) == 1
     assert "Nothing was compared" in capsys.readouterr().out
 
@@ -236,6 +237,7 @@ CHECKED = {
 @pytest.fixture
 def small_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "EPOCHS", 3)
+    monkeypatch.setattr(study, "DRAWN", 8)
     monkeypatch.setattr(study, "BENCH_SIZES", ("one",))
     monkeypatch.setattr(bench, "ROUND_SECONDS", 1e-4)
 
@@ -249,8 +251,11 @@ def test_study_writes_records_and_reports(tmp_path: Path, capsys: pytest.Capture
     found = records.read(tmp_path / "new" / "records.jsonl")
     assert {record["kind"] for record in found} == set(records.KINDS)
     rows = [row for row in found if row["kind"] == "check" and row["b"] != "one-bias"]
+    random = [row for row in rows if row.get("drawn")]
+    rows = [row for row in rows if not row.get("drawn")]
+    assert {row["arguments"] for row in random} == {v.arguments for v in variants.drawn(8, ["RNN"], DTYPES, 0)}
     ladder = [row for row in rows if row["check"] != "sine"]
-    labels = {(variant.label, variant.spec.dtype) for variant in equivalence.variants(["RNN"])}
+    labels = {(variant.label, variant.spec.dtype) for variant in variants.variants(["RNN"])}
     assert {(row["variant"], row["dtype"]) for row in ladder} == labels
     for check, count in CHECKED.items():
         assert sum(row["check"] == check for row in rows) == count, check

@@ -2,25 +2,27 @@
 
 import copy
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from common import equivalence, parallel, registry, study
-from common.equivalence import TOLERANCES, Row, Variant, all_passed, compare, compare_all, variants
+from common.equivalence import TOLERANCES, Row, all_passed, compare, compare_all
 from common.errors import BackendBroken, InvalidInput
-from common.spec import CELLS, DTYPES, ModelSpec
+from common.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
+from common.variants import B, H, I, T, Variant, problem, variants
 
 GROUPS = study.check_groups(variants())
 PAIRS = set(combinations(registry.DEFAULT, 2))
-VARIANT = Variant(ModelSpec(cell="RNN", input_size=3, hidden_size=7), True)
+VARIANT = Variant(spec=ModelSpec(cell="RNN", input_size=I, hidden_size=H))
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: f"{group[0].spec.dtype} {group[0].spec.label}")
 def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
     spec = group[0].spec
-    rows = list(equivalence.check({name: registry.load(name) for name in registry.DEFAULT}, group, seed=0))
+    rows = list(equivalence.check({name: registry.load(name) for name in registry.DEFAULT}, group))
     failed = [row for row in rows if not row.passed]
     assert not failed, failed[:3]
     assert all_passed(row.record() for row in rows)
@@ -58,13 +60,13 @@ def test_variants_cover_the_product() -> None:
 
 
 def test_sizes_are_distinct_and_states_nonzero() -> None:
-    sizes = [equivalence.T, equivalence.B, equivalence.I, equivalence.H, equivalence.O]
+    sizes = [T, B, I, H, equivalence.O]
     assert len(set(sizes)) == len(sizes)
     assert min(sizes) > 1
-    problem = equivalence.problem(VARIANT, seed=0)
-    for array in (problem.x, problem.dy, *(problem.state0 or ()), *problem.dstate):
+    args = problem(VARIANT)
+    for array in (args.x, args.dy, *(args.state0 or ()), *args.dstate):
         assert (array != 0).all()
-    assert equivalence.problem(VARIANT._replace(given_state=False), seed=0).state0 is None
+    assert problem(replace(VARIANT, given_state=False)).state0 is None
 
 
 @pytest.mark.parametrize("cell", ["RNN", "RNNCell", "LSTM"])
@@ -83,23 +85,25 @@ def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) ->
     assert all(row["passed"] for row in rows)
 
 
-def row(a: object, b: object, *, dtype: str = "float64", curve: bool = False) -> Row:
-    variant = Variant(VARIANT.spec.with_dtype(dtype), True)
-    if dtype == "float32":  # lists have no dtype, and keep differences that float32 would round
+def row(a: object, b: object, *, dtype: str = "float64", curve: bool = False, size: float = 1.0) -> Row:
+    variant = replace(VARIANT, spec=VARIANT.spec.with_dtype(dtype))
+    if dtype != "float64":  # lists have no dtype, and keep differences that float32 would round
         a, b = (np.asarray(value).tolist() for value in (a, b))
-    return compare("training" if curve else "forward", variant, "y", ("left", "right"), a, b, curve=curve)
+    return compare("training" if curve else "forward", variant, "y", ("left", "right"), a, b, curve=curve, size=size)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_tolerance_is_relative_to_the_largest_value(dtype: str) -> None:
+@pytest.mark.parametrize("size", [1.0, 7e3])
+@pytest.mark.parametrize("dtype", [*DTYPES, *HALF_DTYPES])
+def test_tolerance_is_relative_to_the_largest_value_and_the_size_of_the_summands(dtype: str, size: float) -> None:
     rtol, atol, _ = TOLERANCES["forward", dtype]
     reference = np.array([1000.0, -3.0])
-    within, beyond = (reference + [0, sign * (atol + rtol * 1000)] for sign in (0.99, -1.01))
-    assert row(reference, within, dtype=dtype).passed
-    assert not row(reference, beyond, dtype=dtype).passed
-    assert row(reference, beyond, dtype=dtype).ratio == pytest.approx(1.01, rel=1e-3)
-    assert row(beyond, reference, dtype=dtype).ratio == pytest.approx(1.01, rel=1e-3)
-    assert row(reference, beyond, dtype=dtype).scale == 1000
+    within, beyond = (reference + [0, sign * (atol * size + rtol * 1000)] for sign in (0.99, -1.01))
+    assert row(reference, within, dtype=dtype, size=size).passed
+    for pair in ((reference, beyond), (beyond, reference)):
+        found = row(*pair, dtype=dtype, size=size)
+        assert not found.passed
+        assert found.ratio == pytest.approx(1.01, rel=1e-3)
+        assert found.scale == 1000
 
 
 def test_a_curve_is_held_to_its_bound_step_by_step() -> None:
@@ -144,16 +148,21 @@ def test_shapes_and_quantities_must_match() -> None:
 
 
 def test_the_tolerances_are_those_that_the_documents_state() -> None:
-    for (check, dtype), tolerance in TOLERANCES.items():
-        rtol, growth = {"float64": (1e-11, 0.1), "float32": (1e-5, 0.5)}[dtype]
-        assert tolerance == (rtol, rtol / 1000, growth if check in ("training", "sine") else 0.0)
+    single = {"float64": (1e-11, 1e-14), "float32": (1e-5, 5e-7), "float16": (5e-3, 2e-3), "bfloat16": (4e-2, 1.6e-2)}
+    for check in ("complex step", "forward", "gradient"):
+        for dtype, (rtol, atol) in single.items():
+            assert TOLERANCES[check, dtype] == (rtol, atol, 0.0)
+    for check in ("loss", "training", "sine"):
+        for dtype, rtol, growth in (("float64", 1e-11, 0.1), ("float32", 1e-5, 0.5)):
+            assert TOLERANCES[check, dtype] == (rtol, rtol / 1000, 0.0 if check == "loss" else growth)
     assert {check for check, _ in TOLERANCES} == set(equivalence.CHECKS)
+    assert len(TOLERANCES) == 3 * 4 + 3 * 2
 
 
 def test_the_seed_decides_every_array() -> None:
     def arrays(seed: int) -> list[np.ndarray]:
-        problem = equivalence.problem(VARIANT, seed)
-        return [*problem.params.values(), problem.x, problem.dy, *(problem.state0 or ()), *problem.dstate]
+        args = problem(replace(VARIANT, seed=seed))
+        return [*args.params.values(), args.x, args.dy, *(args.state0 or ()), *args.dstate]
 
     assert all((a == b).all() for a, b in zip(arrays(3), arrays(3), strict=True))
     assert not any((a == b).any() for a, b in zip(arrays(3), arrays(4), strict=True))
@@ -173,20 +182,20 @@ def test_a_backend_that_raises_is_named() -> None:
     broken = copy.copy(registry.load("numpy"))
     setattr(broken, "forward", forward)  # noqa: B010 - no method of the protocol can be assigned to
     with pytest.raises(BackendBroken, match="backend mine fails while it computes: RuntimeError: boom"):
-        list(equivalence.check({"mine": broken}, [VARIANT], 0))
+        list(equivalence.check({"mine": broken}, [VARIANT]))
 
 
 def test_a_backend_that_lacks_a_cell_is_refused_and_not_left_out() -> None:
     backends = {name: registry.load(name) for name in ("numpy", "one-bias")}
-    lstm = Variant(ModelSpec(cell="LSTM", input_size=3, hidden_size=7), True)
+    lstm = Variant(spec=ModelSpec(cell="LSTM", input_size=3, hidden_size=7))
     with pytest.raises(InvalidInput, match="cell for backend one-bias: expected one of RNN, RNNCell, got 'LSTM'"):
-        list(equivalence.check(backends, [lstm], 0))
+        list(equivalence.check(backends, [lstm]))
 
 
 def test_names_are_those_that_the_caller_gave() -> None:
     """Two backends that call themselves the same are still compared."""
     twins = {"first": registry.load("numpy"), "second": registry.load("numpy")}
-    rows = [row for row in equivalence.check(twins, [VARIANT], 0) if row.check == "forward"]
+    rows = [row for row in equivalence.check(twins, [VARIANT]) if row.check == "forward"]
     assert {(row.a, row.b) for row in rows} == {("first", "second")}
 
 

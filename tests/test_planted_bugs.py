@@ -1,7 +1,8 @@
 """The harness must be able to fail: bugs planted one at a time in a copy of an implementation, each to be caught.
 
 A bug is a piece of source text and what replaces it. The copy is imported under a name of its own and compared with the
-real NumPy backend. Each bug states the exact set of checks that find it, so that a check that goes blind is noticed.
+real NumPy backend, on a cell alone or on a stack with every option. Each bug states the exact set of checks that find
+it, so that a check that goes blind is noticed.
 """
 
 import importlib
@@ -16,7 +17,8 @@ import pytest
 
 from common import equivalence, registry
 from common.contract import Backend
-from common.spec import ModelSpec
+from common.spec import CELLS, OPTIONS, ModelSpec
+from common.variants import H, I, Variant, shrink
 
 ROOT = Path(__file__).parent.parent
 TRAINED = {"loss", "training"}
@@ -27,12 +29,21 @@ STATE = {"complex step", "gradient"}
 ALL = {"complex step", "forward", "gradient", *TRAINED}
 # JAX and PyTorch compute in no complex dtype here.
 NO_STEP = ALL - {"complex step"}
+# On the stack, where nothing is trained; a wrong way back leaves the outputs right.
+RUNGS = {"complex step", "forward", "gradient"}
+BACK = {"complex step", "gradient"}
+# Every option at once. Layers 1 and 2 have weights of one shape, so that one can be mistaken for the other.
+SIZES = {"input_size": 3, "hidden_size": 5, "num_layers": 3, "proj_size": 4}
+STACK = Variant(
+    spec=ModelSpec(cell="LSTM", bidirectional=True, dropout=0.4, **SIZES), steps=7, batch=6, lengths=(4, 7, 1, 5, 7, 2)
+)
+RAGGED_CELL = Variant(spec=ModelSpec(cell="LSTMCell", input_size=3, hidden_size=5), steps=4, batch=3, lengths=(2, 4, 1))
 counter = itertools.count()
 
 
 class Bug(NamedTuple):
     name: str
-    cell: str
+    on: str
     file: str
     old: str
     new: str
@@ -43,15 +54,15 @@ BUGS = [
     Bug("W_hh transposed", "RNN", "numpy_impl/elman", "h_prev[t] @ w.weight_hh.T", "h_prev[t] @ w.weight_hh", ALL),
     Bug("one bias forgotten", "RNN", "numpy_impl/elman", "a_x += w.bias_ih + w.bias_hh", "a_x += w.bias_ih", ALL),
     Bug("initial state ignored", "RNN", "numpy_impl/elman", "(h_prev[0],) = state0", "h_prev[0] = 0", ALL - TRAINED),
-    Bug("final state is the first", "RNN", "numpy_impl/elman", "(h[-1],)", "(h[0],)", {"forward", "complex step"}),
+    Bug("final state is the first", "RNN", "numpy_impl/stack", "Steps(None, -1, None)", "Steps(None, 0, None)", {"forward", "complex step"}),
     Bug("float32 inside", "RNN", "numpy_impl/elman", "x.dtype)", "'f4' if x.dtype == 'f8' else x.dtype)", ALL),
     Bug("gates i, f swapped", "LSTM", "numpy_impl/lstm", "i, f, g, o = split(gates)\n    for", "f, i, g, o = split(gates)\n    for", ALL),
     Bug("sigmoid(2x)", "LSTMCell", "numpy_impl/lstm_cell", "np.tanh(0.5 * a)", "np.tanh(a)", ALL),
     Bug("dh_next dropped", "RNN", "numpy_impl/elman", "dy[t] + dh_next", "dy[t]", BPTT),
     Bug("dh_next dropped", "LSTM", "numpy_impl/lstm", "dy[t] + dh_next", "dy[t]", BPTT),
-    Bug("dc_next dropped", "LSTM", "numpy_impl/lstm", "dc = dc_next + dh", "dc = dh", BPTT),
+    Bug("dc_next dropped", "LSTM", "numpy_impl/lstm", "dc_next + dm * o[t]", "dm * o[t]", BPTT),
     Bug("dc_next not forgotten", "LSTM", "numpy_impl/lstm", "dc_next = dc * f[t]", "dc_next = dc", BPTT),
-    Bug("dh_n ignored", "RNN", "numpy_impl/elman", "(dh_next,) = dstate", "dh_next = 0 * dstate[0]", STATE),
+    Bug("dh_n ignored", "RNN", "numpy_impl/elman", "(dy,), (dh_next,) = dstates, dlast", "(dy,), dh_next = dstates, 0 * dlast[0]", STATE),
     Bug("W_hh transposed in BPTT", "RNN", "numpy_impl/elman", "da[t] @ w.weight_hh", "da[t] @ w.weight_hh.T", BPTT),
     Bug("dy reversed in time", "RNN", "numpy_impl/elman", "dh = dy[t]", "dh = dy[T - 1 - t]", BPTT),
     Bug("batch permuted", "RNN", "numpy_impl/elman", "dh = dy[t]", "dh = dy[t][::-1]", BPTT),
@@ -70,9 +81,35 @@ BUGS = [
     Bug("Adam without correction", "RNN", "numpy_impl/optim", "1 - beta2**step", "1", {"training"}),
     Bug("Adam's epsilon misplaced", "RNN", "numpy_impl/optim", "/ unbias2) + eps", "/ unbias2 + eps)", {"training"}),
     Bug("gates i, f swapped", "LSTM", "jax_impl/lstm", "a_i, a_f, a_g, a_o = jnp", "a_f, a_i, a_g, a_o = jnp", NO_STEP),
-    Bug("h_n, c_n swapped", "LSTM", "jax_impl/lstm", "return y, state", "return y, state[::-1]", NO_STEP - TRAINED),
+    Bug("h_n, c_n swapped", "LSTM", "jax_impl/stack", "for parts in zip(*finals, strict=True)", "for parts in tuple(zip(*finals, strict=True))[::-1]", NO_STEP - TRAINED),
     Bug("one bias forgotten", "LSTM", "torch_impl/lstm", "(w.bias_ih + w.bias_hh)", "(w.bias_ih + 0 * w.bias_hh)", NO_STEP),
     Bug("half of dh_next lost", "RNN", "torch_impl/elman", "addmm(a_t, h,", "addmm(a_t, (h + h.detach()) / 2,", NO_STEP - {"forward"}),
+    Bug("directions swapped", "stack", "numpy_impl/stack", "concatenate(outputs,", "concatenate(outputs[::-1],", RUNGS),
+    Bug("layers in another order", "stack", "numpy_impl/stack", "states, tape = run(layer_weights(params, suffixes[row])", "states, tape = run(layer_weights(params, suffixes[{2: 4, 4: 2}.get(row, row)])", RUNGS),
+    Bug("initial state of the other direction", "stack", "numpy_impl/stack", "x_in, tuple(part[row] for part in state0)", "x_in, tuple(part[row ^ 1] for part in state0)", RUNGS),
+    Bug("mask applied to the last layer", "stack", "numpy_impl/stack", "level < spec.num_layers - 1:\n            y = y * masks[level]", "True:\n            y = y * masks[min(level, 1)]", {"forward", "complex step"}),
+    Bug("one mask for all layers", "stack", "numpy_impl/stack", "y = y * masks[level]", "y = y * masks[0]", RUNGS),
+    Bug("mask not applied on the way back", "stack", "numpy_impl/stack", "dy = dy * masks[level]", "dy = dy * 1", BACK),
+    Bug("lengths ignored in the reverse direction", "stack", "numpy_impl/stack", "else array[self.turned]", "else array[::-1]", RUNGS),
+    Bug("final state at the last step of the batch", "stack", "numpy_impl/stack", "(lengths - 1, batch)", "(0 * lengths - 1, batch)", {"forward", "gradient"}),
+    Bug("one step too long", "stack", "numpy_impl/stack", "valid = t < lengths", "valid = t <= lengths", {"forward", "gradient"}),
+    Bug("outputs in the padding", "stack", "numpy_impl/stack", "h = steps.trim(states[0])", "h = states[0]", {"forward", "complex step"}),
+    Bug("gradients from the padding", "stack", "numpy_impl/stack", "dh = steps.trim(dh)", "dh = dh.copy()", BACK),
+    Bug("final gradients dropped", "stack", "numpy_impl/stack", "dpart[steps.last] += last", "dpart[steps.last] += 0 * last", BACK),
+    Bug("dc_n dropped", "stack", "numpy_impl/lstm", "dc = dc_used[t] + dc_next", "dc = dc_next", BACK),
+    Bug("dx of the reverse direction not turned", "stack", "numpy_impl/stack", "(steps.turn(dx_in) if direction else dx_in)", "dx_in", BACK),
+    Bug("dx of one direction lost", "stack", "numpy_impl/stack", "dx = dx + (", "dx = 0 * dx + (", BACK),
+    Bug("dh_0 in another order", "stack", "numpy_impl/stack", "np.stack(parts[::-1])", "np.stack(parts)", BACK),
+    Bug("projection's gradient dropped", "stack", "numpy_impl/lstm", "dweight_hr = dh", "dweight_hr = 0 * dh", BACK),
+    Bug("projection of a gate", "stack", "numpy_impl/lstm", "h[t] = m[t] @", "h[t] = o[t] @", RUNGS),
+    Bug("dm without its slope", "stack", "numpy_impl/lstm", "dc_next + dm * o[t]", "dc_next + dm", BACK),
+    Bug("a ragged cell's final gradient dropped", "ragged cell", "numpy_impl/unroll", "later + own[t]", "later", BACK),
+    Bug("directions swapped", "stack", "jax_impl/stack", "concatenate(outputs,", "concatenate(outputs[::-1],", {"forward", "gradient"}),
+    Bug("lengths ignored in the reverse direction", "stack", "jax_impl/stack", "else array[self.turned]", "else array[::-1]", {"forward", "gradient"}),
+    Bug("projection's gradient dropped", "stack", "jax_impl/lstm", "h @ w.weight_hr.T", "h @ jax.lax.stop_gradient(w.weight_hr).T", {"gradient"}),
+    Bug("mask applied to the last layer", "stack", "torch_impl/stack", "level < spec.num_layers - 1:\n            y = y * masks[level]", "True:\n            y = y * masks[min(level, 1)]", {"forward", "gradient"}),
+    Bug("final state at the last step of the batch", "stack", "torch_impl/stack", "(lengths - 1, batch)", "(0 * lengths - 1, batch)", {"forward", "gradient"}),
+    Bug("lower layers cut off", "stack", "torch_impl/stack", "y = y * masks[level]", "y = y.detach() * masks[level]", {"gradient"}),
 ]  # fmt: skip
 
 
@@ -98,22 +135,24 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         del sys.modules[name]
 
 
-def found_by(mutant: Backend, cell: str, dtype: str = "float64") -> set[str]:
-    """The checks in which the mutant fails, over a given and a zero initial state."""
-    spec = ModelSpec(cell=cell, input_size=equivalence.I, hidden_size=equivalence.H, dtype=dtype)
-    variants = [equivalence.Variant(spec, given_state) for given_state in (True, False)]
-    rows = [
-        row
-        for row in equivalence.check({"numpy": registry.load("numpy"), "mutant": mutant}, variants, 0)
-        if "mutant" in (row.a, row.b)
-    ]
-    assert {row.check for row in rows} >= ALL - {"complex step"}
+def found_by(mutant: Backend, on: str, dtype: str = "float64") -> set[str]:
+    """The checks in which the mutant fails: a cell over a given and a zero initial state, or the stack."""
+    pair = {"numpy": registry.load("numpy"), "mutant": mutant}
+    if on in CELLS:
+        spec = ModelSpec(cell=on, input_size=I, hidden_size=H, dtype=dtype)
+        chosen = [Variant(spec=spec, given_state=given_state) for given_state in (True, False)]
+        rows = list(equivalence.check(pair, chosen))
+        checks = ALL
+    else:
+        rows, checks = equivalence.check_drawn(pair, STACK if on == "stack" else RAGGED_CELL), RUNGS
+    rows = [row for row in rows if "mutant" in (row.a, row.b)]
+    assert {row.check for row in rows} >= checks - {"complex step"}
     return {row.check for row in rows if not row.passed}
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.file}: {bug.name}")
 def test_bug_is_caught(bug: Bug, plant: Callable[[str, str, str], Backend]) -> None:
-    assert found_by(plant(bug.file, bug.old, bug.new), bug.cell) == bug.caught_by
+    assert found_by(plant(bug.file, bug.old, bug.new), bug.on) == bug.caught_by
 
 
 def test_a_gradient_wrong_by_a_thousandth_is_caught_in_float32_too(plant: Callable[[str, str, str], Backend]) -> None:
@@ -122,8 +161,33 @@ def test_a_gradient_wrong_by_a_thousandth_is_caught_in_float32_too(plant: Callab
 
 
 @pytest.mark.parametrize(
-    "bug", {(bug.file, bug.cell): bug for bug in BUGS}.values(), ids=lambda bug: f"{bug.file} {bug.cell}"
+    "bug", {(bug.file, bug.on): bug for bug in BUGS}.values(), ids=lambda bug: f"{bug.file} {bug.on}"
 )
 def test_copy_without_a_bug_passes(bug: Bug, plant: Callable[[str, str, str], Backend]) -> None:
     """The control: the copy alone is not what the harness objects to."""
-    assert found_by(plant(bug.file, bug.old, bug.old), bug.cell) == set()
+    assert found_by(plant(bug.file, bug.old, bug.old), bug.on) == set()
+
+
+def test_the_stack_has_every_option() -> None:
+    assert {*STACK.spec.options, "lengths"} == set(OPTIONS)
+    assert STACK.lengths
+    assert min(STACK.lengths) == 1
+    assert max(STACK.lengths) == STACK.steps
+
+
+def test_a_failure_is_shrunk_to_the_options_and_sizes_that_it_needs(plant: Callable[[str, str, str], Backend]) -> None:
+    """Turning the batch's rows instead of each sequence's own needs two directions, lengths, and two steps."""
+    pair = {
+        "numpy": registry.load("numpy"),
+        "mutant": plant("numpy_impl/stack", "else array[self.turned]", "else array[::-1]"),
+    }
+
+    def fails(variant: Variant) -> bool:
+        return any(not row.passed for row in equivalence.check_drawn(pair, variant))
+
+    assert fails(STACK)
+    small = shrink(STACK, fails)
+    assert fails(small)
+    wanted = ModelSpec(cell="LSTM", input_size=1, hidden_size=1, bidirectional=True)
+    assert small.spec == wanted
+    assert (small.steps, small.batch, small.lengths, small.given_state) == (2, 1, (1,), False)

@@ -17,11 +17,11 @@ import torch
 
 from common import registry
 from common.contract import Backend, Batch
-from common.equivalence import random_problem
 from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType
 from common.layout import initial_network
 from common.registry import BUILTIN, FRAMEWORKS, Entry
 from common.spec import ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.variants import random_problem
 from jax_impl import stack as jax_stack
 from jax_impl.backend import JaxBackend
 from torch_impl import stack as torch_stack
@@ -45,7 +45,7 @@ class HALF:
 BACKEND = Box.backend
 name, oracle, cells, dtypes = BACKEND.name, BACKEND.oracle, BACKEND.cells, BACKEND.dtypes
 forward, vjp, trainer = BACKEND.forward, BACKEND.vjp, BACKEND.trainer
-timed, environment = BACKEND.timed, BACKEND.environment
+timed, environment, options = BACKEND.timed, BACKEND.environment, BACKEND.options
 """
 
 
@@ -213,17 +213,17 @@ SWITCHES = [(*JAX, (False, "bfloat16")), (*JAX, (True, None)), (*TORCH, ("medium
 def test_switches_hold_within_a_call_only(kind, core, switches, set_to, within, before, fails) -> None:
     seen = set()
 
-    def spy(*arguments: Any) -> Any:
+    def spy(*arguments: Any, **keywords: Any) -> Any:
         seen.add(switches())
         if fails:
             raise OverflowError
-        return core(*arguments)
+        return core(*arguments, **keywords)
 
     with set_to(*before):
         backend, problem = kind("spy", spy, oracle=False), random_problem(SPEC, 4, 5, 0)
         network, batch = NetworkSpec(model=SPEC, readout_size=7), Batch(problem.x, problem.dy[0])
         trainer = backend.trainer(RunSpec(network=network, optimizer=OptimizerSpec()), initial_network(network, 0))
-        calls = [lambda: backend.forward(SPEC, *problem[:3]), lambda: backend.vjp(SPEC, *problem), trainer.params]
+        calls = [lambda: backend.forward(SPEC, *problem[:3]), lambda: backend.vjp(SPEC, *problem[:5]), trainer.params]
         calls += [lambda: trainer.step(batch), lambda: trainer.gradients(batch), lambda: trainer.evaluate(batch)]
         calls += [trainer.wait, backend.environment, lambda: backend.timed(SPEC, problem, backward=True)()]
         for call in calls:

@@ -1,0 +1,140 @@
+"""Which options were compared in which implementation, how well they agreed, and what the tolerance is."""
+
+from collections.abc import Sequence
+
+from common.equivalence import CHECKS, TOLERANCES, Tolerance
+from common.spec import HALF_DTYPES
+from common.summaries import coverage
+from common.variants import OPTIONS, REGIMES
+
+from . import plots
+from .checks import cell_text, heat_legend, pair
+from .commands import check_commands
+from .model import Panel, Plot, Section, Table
+from .numbers import count, fraction
+from .verdict import (
+    ONE_BIAS,
+    Record,
+    failed,
+    implementations,
+    names,
+    of_kind,
+    options_of,
+    used,
+    worst,
+)
+
+ALL = "all"
+# (implementation, option or dtype) -> why it does not compute that.
+REASONS = {("flax", "proj_size"): "Flax has no projection", ("numpy", "bfloat16"): "NumPy has no bfloat16 of its own"}
+LAW = (
+    "A comparison passes while |a - b| <= rtol × max|reference| + atol × (size of the summands). The first term is a "
+    "share of the result: it allows for two right programs that round in different places. The second is there "
+    "because a result can be far smaller than what was added up in it, where the summands cancel or a gate is shut: "
+    "what remains is the rounding of the summands, so it is their size that counts. That size is computed from the "
+    "weights, the inputs and the cotangents alone; for losses and training it is taken as 1."
+)
+RELU = (
+    "relu in 16 bits is compared in its outputs only: two backends round an input near the kink to different sides of "
+    "it, and their gradients then differ by a whole slope."
+)
+
+
+def coverage_section(records: Sequence[Record]) -> Section | None:
+    """Options by implementations, a heat map for every dtype; None where the records do not tell options."""
+    told = [row for row in of_kind(records, "check") if "options" in row]
+    rows = [row for row in told if ONE_BIAS not in (row["a"], row["b"])] or told
+    if not rows:
+        return None
+    options, backends = options_of(rows), implementations(rows)
+    paragraphs = [
+        "Every variant has options: of its cell, of its batch and initial state, of its sizes, and the regime of its "
+        "numbers; tanh and relu are those of RNN and RNNCell. Each square is the worst error / tolerance of an "
+        "implementation in all comparisons of the variants with an option, and in brackets how many variants these "
+        "are. A pair that disagrees marks the squares of both.",
+        _gaps(rows, options, backends),
+        LAW,
+        *([RELU] if set(HALF_DTYPES) & set(names(rows, "dtype")) else []),
+    ]
+    tables = (_tolerances(rows), _regimes(options))
+    commands = check_commands(rows, records)
+    return Section("coverage", "Coverage", tuple(paragraphs), (_plot(rows, options, backends),), tables, commands)
+
+
+def squares(rows: Sequence[Record]) -> dict[tuple[str, str], plots.Cell]:
+    """(option, implementation) -> the worst, with the number of variants as its note."""
+    bad = coverage(row for row in rows if failed(row))
+    return {key: plots.Cell(found.worst, key in bad, f"({found.variants})") for key, found in coverage(rows).items()}
+
+
+def _plot(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str]) -> Plot:
+    shown = [ALL, *options]
+    panels, lines = [], []
+    for dtype in names(rows, "dtype"):
+        members = [row for row in rows if row["dtype"] == dtype]
+        cells, alt = squares(members), _alt(members, dtype)
+        panels.append(Panel(plots.heat(f"cover{len(panels)}", dtype, alt, shown, backends, cells), alt))
+        for option in shown:
+            lines.append((dtype, option, *(cell_text(cells.get((option, name))) for name in backends)))
+    columns = ("Dtype", "Option", *backends)
+    title = "Worst error / tolerance, and in brackets the number of variants"
+    table = Table(title, columns, tuple(lines), numbers=range(2, len(columns)))
+    return Plot(f"{title}: options by implementations", tuple(panels), heat_legend(), table)
+
+
+def _alt(rows: Sequence[Record], dtype: str) -> str:
+    top, bad = worst(rows), sum(failed(row) for row in rows)
+    variants = len({row["arguments"] for row in rows})
+    return (
+        f"Coverage in {dtype}: {count(variants)} variants, {len(options_of(rows))} options by "
+        f"{len(implementations(rows))} implementations. The worst error is {fraction(used(top))} of its tolerance: "
+        f"{top['variant']}, {pair(top)}. " + (f"{count(bad)} comparisons failed." if bad else "None failed.")
+    )
+
+
+def _gaps(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str]) -> str:
+    """Why there are dashes, and which options no variant had."""
+    found, dtypes = coverage(rows), names(rows, "dtype")
+    computed = {(name, row["dtype"]) for row in rows for name in (row["a"], row["b"])}
+    sentences = ["– means that the implementation got no variant with the option in that dtype."]
+    sentences.append("A variant goes to the implementations that compute all of its options, and to no other.")
+    for name in backends:
+        without = [option for option in options if (option, name) not in found]
+        if without:
+            sentences.append(f"{name} got none with {_reasoned(name, without)}: its column counts fewer variants.")
+        if unseen := [dtype for dtype in dtypes if (name, dtype) not in computed]:
+            sentences.append(f"{name} got none in {_reasoned(name, unseen)}.")
+    if absent := [option for option in OPTIONS if option not in options]:
+        sentences.append(f"No variant here had {', '.join(absent)}.")
+    return " ".join(sentences)
+
+
+def _reasoned(name: str, lacking: Sequence[str]) -> str:
+    """What an implementation lacks, and why, where that is known."""
+    why = [REASONS[name, what] for what in lacking if (name, what) in REASONS]
+    return ", ".join(lacking) + (f" ({', '.join(why)})" if why else "")
+
+
+def _tolerances(rows: Sequence[Record]) -> Table:
+    """rtol and atol by dtype, one line for the checks that share them."""
+    checks, groups = set(names(rows, "check")), {}
+    for dtype in names(rows, "dtype"):
+        for check in (name for name in CHECKS if name in checks and (name, dtype) in TOLERANCES):
+            groups.setdefault((dtype, TOLERANCES[check, dtype]), []).append(check)
+    curves = any(tolerance.growth for _, tolerance in groups)
+    lines = [
+        (dtype, ", ".join(members), *_written(tolerance, curves)) for (dtype, tolerance), members in groups.items()
+    ]
+    columns = ("Dtype", "Checks", "rtol", "atol", *["Growth of rtol, a step"] * curves)
+    note = "A loss curve is held to its own value at every step, and its rtol grows." if curves else ""
+    return Table("The tolerance", columns, tuple(lines), note, numbers=range(2, len(columns)))
+
+
+def _written(tolerance: Tolerance, curves: bool) -> tuple[str, ...]:
+    growth = [f"{tolerance.growth:g} × rtol" if tolerance.growth else "–"] * curves
+    return (*(f"{value:g}".replace("e-0", "e-") for value in (tolerance.rtol, tolerance.atol)), *growth)
+
+
+def _regimes(options: Sequence[str]) -> Table:
+    lines = tuple((name, text) for name, text in REGIMES.items() if name in options)
+    return Table("The regimes", ("Regime", "The numbers of the problem"), lines)
