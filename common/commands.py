@@ -5,23 +5,20 @@ import importlib.util
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from common import arguments, console, datasets, equivalence, parallel, records, registry, summaries, variants
 from common import bench as benchmark
-from common import console, datasets, equivalence, parallel, records, registry, summaries, variants
-from common import describe as descriptions
 from common import study as studies
 from common.contract import unsupported
 from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCut, mismatch
+from common.information import describe, doctor, ls
 from common.records import Record
-from common.spec import CELLS, ModelSpec, RunSpec, check_positive_int, check_seed
+from common.spec import RunSpec, check_seed
 
-# The command line's options of a model, and of the problem on which it is compared; without a default.
-MODEL = ("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "dropout", "bidirectional", "proj_size")
-ONE = ("steps", "batch", "lengths", "given_state", "training", "regime")
+__all__ = ["bench", "check", "describe", "doctor", "ls", "report", "study", "train"]
 
 
 def _names(options: Namespace) -> list[str]:
@@ -72,11 +69,11 @@ def _collect(options: Namespace, stream: Iterable[Record]) -> list[Record]:
 def check(options: Namespace) -> int:
     check_seed(options.seed)
     names, cells, dtypes = _names(options), _cells(options), _dtypes(options)
-    one = _given(options, (*MODEL, *ONE))
+    one = arguments.given(options, (*arguments.MODEL, *arguments.ONE))
     if options.configs is None:
         run, chosen = studies.check, variants.variants(cells, dtypes, options.seed)
         if one:
-            chosen = [_variant(cell, dtype, options.seed, one) for dtype in dtypes for cell in cells]
+            chosen = [arguments.variant(cell, dtype, options.seed, one) for dtype in dtypes for cell in cells]
             names = names if options.backend else _able(names, chosen)
     else:
         if one:
@@ -91,21 +88,6 @@ def check(options: Namespace) -> int:
         if options.configs is not None:
             summaries.print_coverage(found, len(chosen))
     return 0 if equivalence.all_passed(found) and _all_compared(names, found) else 1
-
-
-def _given(options: Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """The options that were given, of those that have no default."""
-    return {name: getattr(options, name) for name in names if hasattr(options, name)}
-
-
-def _variant(cell: str, dtype: str, seed: int, given: dict[str, Any]) -> variants.Variant:
-    """The one model that the options describe, and its problem."""
-    of_model: dict[str, Any] = {"input_size": variants.I, "hidden_size": variants.H}
-    of_model |= {name: value for name, value in given.items() if name in MODEL}
-    of_problem = {name: value for name, value in given.items() if name in ONE}
-    for name in ("steps", "batch"):
-        check_positive_int(name, of_problem.get(name, 1))
-    return variants.Variant(spec=ModelSpec(cell=cell, dtype=dtype, **of_model), seed=seed, **of_problem)
 
 
 def _able(names: list[str], chosen: Sequence[variants.Variant]) -> list[str]:
@@ -134,7 +116,7 @@ def train(options: Namespace) -> int:
     check_seed(options.seed)
     names = _names(options)
     optimizer = studies.optimizer(options.optimizer, options.lr)
-    extra = _given(options, MODEL) | {"forget_bias": options.forget_bias}
+    extra = arguments.given(options, arguments.MODEL) | {"forget_bias": options.forget_bias}
     extra.pop("hidden_size", None)
     runs: list[tuple[str, str, RunSpec]] = []
     for dtype, cell in product(_dtypes(options), _cells(options)):
@@ -180,8 +162,8 @@ def study(options: Namespace) -> int:
     found: list[Record] = []
     try:
         with stream, console.Stages() as stages, records.writing(stream, options.command) as writer:
-            arguments = (names, _cells(options), _dtypes(options), options.seed, _jobs(options), options.rounds)
-            for record in studies.study(*arguments, stages.stage):
+            wanted = (names, _cells(options), _dtypes(options), options.seed, _jobs(options), options.rounds)
+            for record in studies.study(*wanted, stages.stage):
                 writer.write(record)
                 found.append(record)
     except BaseException:
@@ -228,88 +210,3 @@ def report(options: Namespace) -> int:
         print(verdict.sentence)
         print(f"Report: {page}")
     return 0 if verdict.passed else 1
-
-
-def ls(options: Namespace) -> int:
-    """What there is; imports no framework."""
-    lists: dict[str, list[dict[str, Any]]] = {
-        "backends": [
-            {"name": name, "summary": entry.summary, "installed": _installed(entry)}
-            for name, entry in registry.available().items()
-        ],
-        "cells": [{"name": cell, "summary": f"as torch.nn.{cell}"} for cell in CELLS],
-        "tasks": [
-            {"name": name, "summary": task.summary, "readings": task.readings} for name, task in datasets.TASKS.items()
-        ],
-        "checks": [{"name": name, "summary": text} for name, text in equivalence.CHECKS.items()],
-    }
-    if options.json:
-        for what, items in lists.items():
-            for item in items:
-                print(records.dumps({"list": what, **item}))
-        return 0
-    for what, items in lists.items():
-        lines = []
-        for item in items:
-            state = {True: "", False: " (not installed)", None: ""}[item.get("installed")]
-            lines.append((item["name"], item["summary"] + state))
-            lines += [(f"  {name}", text) for name, text in item.get("readings", {}).items()]
-        console.table(what, ("name", "what it is"), lines)
-    return 0
-
-
-def _installed(entry: registry.Entry) -> bool:
-    needed = registry.FRAMEWORKS.get(entry.extra or "", ())
-    return all(importlib.util.find_spec(name) is not None for name in needed)
-
-
-def doctor(options: Namespace) -> int:
-    """What each backend runs on. With --backend, one that does not load is an error; without, it is reported."""
-    found: list[Record] = list(studies.environment([]))
-    problems: list[tuple[str, str]] = []
-    for name in dict.fromkeys(options.backend or options.default_backends):
-        try:
-            found += list(studies.environment([name]))[1:]
-        except (BackendMissing, BackendBroken) as error:
-            if options.backend:
-                raise
-            problems.append((name, str(error)))
-    if options.json:
-        for record in found:
-            print(records.dumps(record))
-        for name, problem in problems:
-            print(records.dumps({"kind": "environment", "of": name, "problem": problem}))
-        return 0
-    for record in found:
-        facts = {key: value for key, value in record.items() if key not in ("kind", "of")}
-        console.table(record["of"], ("what", "value"), [(key, records.plain(value)) for key, value in facts.items()])
-    for name, problem in problems:
-        console.message(f"{name}: {problem}")
-    return 0
-
-
-def describe(options: Namespace) -> int:
-    """A model's parameters, equations and shapes; imports no framework."""
-    given = _given(options, MODEL)
-    for name in ("input_size", "hidden_size"):
-        if name not in given:
-            option, wanted = f"--{name.replace('_', '-')}", f"a size, as torch.nn.{options.cell} needs it"
-            raise InvalidInput(mismatch(option, wanted, "none"))
-    spec = ModelSpec(cell=options.cell, **given)
-    axes = {"steps": options.seq_len, "batch": options.batch, "batch_first": options.batch_first}
-    found = descriptions.describe(spec, **axes, batched=not options.unbatched)
-    if options.json:
-        print(records.dumps(asdict(found)))
-        return 0
-    shape = descriptions.shape_text
-    rows = [(row.name, shape(row.shape), str(row.count), row.role) for row in found.parameters]
-    columns = ("name", "shape", "count", "place in the equations")
-    print(found.constructor)
-    console.table("parameters", columns, [*rows, ("total", "", str(found.total), "")], numeric=("count",))
-    print("equations", *(f"  {line}" for line in found.equations), sep="\n")
-    console.table("shapes", ("name", "shape"), [(name, shape(axes)) for name, axes in found.shapes.items()])
-    if found.relations:
-        equal = [(f"{relation.left} == {relation.right}", relation.text) for relation in found.relations]
-        console.table("what output and h_n share", ("equal", "what it is"), equal)
-    print("notes", *(f"  {note}" for note in found.notes), sep="\n")
-    return 0

@@ -183,7 +183,7 @@ def _shared(spec: ModelSpec, steps: int | None, batch_first: bool, batched: bool
 def _notes(spec: ModelSpec, shapes: dict[str, Axes], batch_first: bool, batched: bool) -> list[str]:
     size, one = spec.hidden_size, spec.num_layers == 1
     gates = f"The {4 * size} rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, {size} each."
-    narrow = f"The projection makes h {spec.proj_size} wide, and output with it; c keeps {size}."
+    narrow = f"The projection makes h and each direction of output {spec.proj_size} wide; c keeps {size}."
     notes = {
         f"There is no output: {spec.cell} returns the new state, and the caller loops over the steps.": spec.is_cell,
         "T is the number of steps.": "T" in shapes["input"],

@@ -25,11 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.complex_step import complex_step, directions, inner
-from common.contract import Backend, Batch, Grads, Problem, State, check_supported, unsupported
+from common.contract import Backend, Batch, Grads, State, check_supported, unsupported
 from common.errors import BackendBroken, InvalidInput, InvalidType
-from common.layout import initial_network, layer_suffixes, numpy_dtype
+from common.layout import initial_network, numpy_dtype
 from common.records import Record
 from common.spec import COMPLEX, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.summands import gradient_name, summands
 from common.training import fit
 from common.variants import Variant, problem
 
@@ -42,7 +43,6 @@ CHECKS = {
     "sine": "the sine wave over 100 epochs: every loss, and the prediction at the end",
 }
 O = 2  # the size of the readout
-KINDS = ("weight_ih", "weight_hh")
 # Readout -> the optimiser and the number of steps that it is trained with.
 TRAINING = {
     "last_step": (OptimizerSpec(name="sgd", lr=0.05), 100),
@@ -87,8 +87,8 @@ TOLERANCES = {
 class Row:
     """One comparison. ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element.
 
-    ``arguments`` are those of ``rosetta check`` for this variant alone. ``drawn`` marks the worst quantity of a rung and
-    pair, on a variant drawn at random.
+    ``arguments`` are those of ``rosetta check`` for this variant alone. ``drawn`` marks a variant drawn at random, and
+    the worst quantity of the rung and pair.
     """
 
     check: str
@@ -191,10 +191,6 @@ def named_grads(spec: ModelSpec, grads: Grads) -> dict[str, np.ndarray]:
     return {gradient_name(name): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
 
 
-def gradient_name(parameter: str) -> str:
-    return "d" + parameter.removesuffix("_l0")
-
-
 def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) -> dict[str, Any]:
     """``function`` of every backend, by name; a backend that raises is named in the error."""
     results = {}
@@ -207,37 +203,6 @@ def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) ->
             text = f"backend {name} fails while it computes: {type(error).__name__}: {error}"
             raise BackendBroken(text) from error
     return results
-
-
-def summands(spec: ModelSpec, args: Problem) -> dict[str, float]:
-    """Quantity -> the size of what is added up in it, from the numbers of the problem alone.
-
-    Outputs: the largest pre-activation there can be, as a rounding error in it reaches an activated value, whose slope
-    is at most 1. Gradients: that times the largest cotangent, as the slope, which is written in activated values,
-    carries the same error; times the weights on the way down to a layer; and times x for the weights that meet it.
-    """
-    D, suffixes, params = spec.num_directions, layer_suffixes(spec), args.params
-    x, state, kept = _largest([args.x]), max(1.0, _largest(args.state0 or ())), max(1.0, _largest([args.masks]))
-    levels = [suffixes[row : row + D] for row in range(0, len(suffixes), D)]
-    values, preactivation = x, 1.0
-    for names in levels:
-        into, back = (max(abs(params[kind + name]).sum(axis=1).max() for name in names) for kind in KINDS)
-        biases = _largest(params.get(bias + name) for name in names for bias in ("bias_ih", "bias_hh"))
-        preactivation = max(preactivation, float(into) * values + float(back) * state + 2 * biases)
-        values = kept * (preactivation if spec.nonlinearity == "relu" else 1.0)
-    sizes = dict.fromkeys(("y", *(f"{name}_n" for name in spec.state_names)), preactivation)
-    gradient = preactivation * _largest((args.dy, *args.dstate))
-    for level, names in reversed(list(enumerate(levels))):
-        for name in (name for name in params if name.endswith(names)):
-            meets_x = level == 0 and name.startswith("weight_ih")
-            sizes[gradient_name(name)] = gradient * (max(1.0, x) if meets_x else 1.0)
-        sizes |= {f"d{name}_0": gradient for name in spec.state_names}
-        gradient *= max(1.0, *(float(abs(params["weight_ih" + name]).sum(axis=0).max()) for name in names))
-    return sizes | {"dx": gradient}
-
-
-def _largest(arrays: Iterable[np.ndarray | None]) -> float:
-    return max((float(abs(array.astype("f8")).max()) for array in arrays if array is not None), default=0.0)
 
 
 def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:

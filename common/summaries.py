@@ -33,7 +33,8 @@ def print_checks(found: list[Record], seed: int) -> None:
     for row in failures[:SHOWN_FAILURES]:
         error, allowed = (("not finite" if row[k] is None else f"{row[k]:.2g}") for k in ("error", "tolerance"))
         print(f"FAILED {row['variant']} {row['dtype']}: {row['check']} {row['quantity']}, {row['a']} - {row['b']}")
-        print(f"       expected an error of at most {allowed}, got {error}; {row_command(row, seed)}")
+        which = "the smallest that fails: " if "smallest" in row else ""
+        print(f"       expected an error of at most {allowed}, got {error}; {which}{row_command(row, seed)}")
     if len(failures) > SHOWN_FAILURES:
         print(f"... and {len(failures) - SHOWN_FAILURES} more; --json lists all")
     if not rows:

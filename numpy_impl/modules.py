@@ -69,7 +69,11 @@ class _Module(SpecAttributes):
 
         Arrays of NumPy and tensors of torch on a CPU will do.
         """
-        own = {name: np.array(value) for name, value in params.items()} if isinstance(params, Mapping) else params
+        own = (
+            {name: np.asarray(value).copy() for name, value in params.items()}
+            if isinstance(params, Mapping)
+            else params
+        )
         check_parameters(self.spec, own)
         self.params = own
 

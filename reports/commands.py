@@ -36,10 +36,8 @@ def check_commands(rows: Sequence[Record], records: Sequence[Record]) -> tuple[s
     if any(row["check"] in TASKS for row in rows):
         return (_check_command("study", rows, seed),)
     fixed, drawn = split(rows)
-    count = ("--configs", str(_configurations(drawn)))
-    return (*[_check_command("check", fixed, seed)] * bool(fixed),) + (
-        *[_check_command("check", drawn, seed, count)] * bool(drawn),
-    )
+    groups = ((fixed, ()), (drawn, ("--configs", str(_configurations(drawn)))))
+    return tuple(_check_command("check", members, seed, options) for members, options in groups if members)
 
 
 def _configurations(drawn: Sequence[Record]) -> int:

@@ -29,7 +29,7 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("verb", ["study", "check", "train", "bench", "report", "ls", "doctor"])
+@pytest.mark.parametrize("verb", ["study", "check", "train", "bench", "report", "describe", "ls", "doctor"])
 def test_every_verb_has_help_and_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])

@@ -12,10 +12,10 @@ import torch
 
 from common import registry
 from common.contract import Batch, Problem
-from common.equivalence import random_problem
 from common.errors import InvalidInput, InvalidType
 from common.layout import Parameters, initial_network
-from common.spec import CELLS, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.spec import CELLS, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.variants import random_problem
 
 T, B, I, H, O = 4, 5, 3, 7, 2
 VARIANTS = [(name, cell) for name in registry.BUILTIN for cell in CELLS if cell in registry.load(name).cells]
@@ -23,8 +23,8 @@ every_variant = pytest.mark.parametrize(("name", "cell"), VARIANTS)
 two_cells = pytest.mark.parametrize(("name", "cell"), [v for v in VARIANTS if v[1] in ("RNN", "LSTMCell")])
 
 
-def model(cell: str = "RNN", dtype: str = "float64") -> ModelSpec:
-    return ModelSpec(cell=cell, input_size=I, hidden_size=H, dtype=dtype)
+def model(cell: str = "RNN", dtype: str = "float64", **options: Any) -> ModelSpec:
+    return ModelSpec(cell=cell, input_size=I, hidden_size=H, dtype=dtype, **options)
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
@@ -82,10 +82,30 @@ WRONG_X = [
 ]
 WRONG_CALLS = [
     *WRONG_X,
-    Wrong("lengths", lambda _: np.full(B, T), InvalidInput, "lengths: expected None, got ndarray; not implemented yet"),
-    Wrong("masks", lambda _: (), InvalidInput, "masks: expected None, got tuple; not implemented yet"),
     Wrong("params", list, InvalidType, MAPPING),
 ]
+# Of a backend that has them, and of two layers: good are the lengths [1, 2, 3, 4, 4] and masks of ones.
+LENGTHS, FIVE, ABOVE = "lengths: expected", "(5,), one for each sequence, got", "1 to 4 steps, got"
+MASKS = "masks: expected (1, 4, 5, 7) for RNN 2 layers, (L-1, T, B, D*H), got"
+WRONG_OPTIONS = [
+    Wrong("lengths", list, InvalidType, f"{LENGTHS} a numpy.ndarray, got list"),
+    Wrong("lengths", torch.tensor, InvalidType, f"{LENGTHS} a numpy.ndarray, got Tensor"),
+    Wrong("lengths", np.float64, InvalidType, f"{LENGTHS} integers, got float64"),
+    Wrong("lengths", lambda n: n > 2, InvalidType, f"{LENGTHS} integers, got bool"),
+    Wrong("lengths", lambda n: n[1:], InvalidInput, f"{LENGTHS} {FIVE} (4,)"),
+    Wrong("lengths", lambda n: n[:, None], InvalidInput, f"{LENGTHS} {FIVE} (5, 1)"),
+    Wrong("lengths", lambda n: n - 1, InvalidInput, f"{LENGTHS} {ABOVE} 0 at index 0"),
+    Wrong("lengths", lambda n: n - 3, InvalidInput, f"{LENGTHS} {ABOVE} -2 at index 0"),
+    Wrong("lengths", lambda n: n + 1, InvalidInput, f"{LENGTHS} {ABOVE} 5 at index 3"),
+    Wrong("masks", lambda m: (m,), InvalidType, "masks: expected a numpy.ndarray, got tuple"),
+    Wrong("masks", lambda m: m[0], InvalidInput, f"{MASKS} (4, 5, 7); an axis too many or too few?"),
+    Wrong("masks", lambda m: m[:, 1:], InvalidInput, f"{MASKS} (1, 3, 5, 7)"),
+    Wrong("masks", lambda m: m[..., 1:], InvalidInput, f"{MASKS} (1, 4, 5, 6)"),
+    Wrong("masks", lambda m: np.concatenate([m, m]), InvalidInput, f"{MASKS} (2, 4, 5, 7)"),
+    Wrong("masks", np.float32, InvalidType, "masks: expected float64 for RNN 2 layers, (L-1, T, B, D*H), got float32"),
+    Wrong("masks", lambda m: nan_at_1(m), InvalidInput, "masks: expected finite values, got nan at index (0, 0, 0, 1)"),
+]
+NO_MASKS = "masks: expected None with num_layers=1, as the last layer has no dropout, got masks"
 OUT = "readout.weight: expected (2, 7) for RNN(hidden_size=7), got (7, 2); transposed?"
 WRONG_RUNS = [
     Wrong("run", lambda run: run.network, InvalidType, "run: expected a RunSpec, got NetworkSpec"),
@@ -162,6 +182,51 @@ def test_forward_and_vjp_refuse(name: str, wrong: Wrong) -> None:
         refuses(wrong, backend.forward, good)
 
 
+@pytest.mark.parametrize("wrong", WRONG_OPTIONS, ids=lambda wrong: wrong.message)
+@pytest.mark.parametrize("name", [name for name in registry.BUILTIN if name != "one-bias"])
+def test_wrong_lengths_and_masks_are_refused(name: str, wrong: Wrong) -> None:
+    backend, spec = registry.load(name), model(num_layers=2)
+    problem = random_problem(spec, T, B, 0)._replace(lengths=np.array([1, 2, 3, 4, 4]), masks=np.ones((1, T, B, H)))
+    good = {"spec": spec} | problem._asdict()
+    backend.vjp(**good)
+    refuses(wrong, backend.vjp, good)
+    changed = problem._replace(**{wrong.argument: wrong.change(getattr(problem, wrong.argument))})
+    with pytest.raises(wrong.error) as caught:
+        backend.timed(spec, changed, backward=False)
+    assert str(caught.value) == wrong.message
+    refuses(wrong, backend.forward, {key: good[key] for key in ("spec", "params", "x", "state0", "lengths", "masks")})
+
+
+@every_variant
+def test_one_layer_has_no_masks(name: str, cell: str) -> None:
+    backend, spec = registry.load(name), model(cell)
+    problem, (run, params, batch) = random_problem(spec, T, B, 0), training(spec)
+    masks = np.ones((1, T, B, H))
+    trainer = backend.trainer(run, params)
+    calls = [
+        lambda: backend.forward(spec, *problem[:3], masks=masks),
+        lambda: trainer.step(batch._replace(masks=masks)),
+    ]
+    calls += [lambda: backend.vjp(spec, *problem[:5], masks=masks)]
+    calls += [lambda: backend.timed(spec, problem._replace(masks=masks), backward=True)]
+    for call in calls:
+        with pytest.raises(InvalidInput) as caught:
+            call()
+        assert str(caught.value) == NO_MASKS
+
+
+@pytest.mark.parametrize("name", [name for name in registry.BUILTIN if name != "one-bias"])
+def test_a_trainer_refuses_wrong_masks(name: str) -> None:
+    run, params, batch = training(model(num_layers=2))
+    trainer = registry.load(name).trainer(run, params)
+    for method in (trainer.step, trainer.gradients, trainer.evaluate):
+        for wrong in WRONG_OPTIONS:
+            if wrong.argument == "masks":
+                with pytest.raises(wrong.error) as caught:
+                    method(batch._replace(masks=wrong.change(np.ones((1, T, B, H)))))
+                assert str(caught.value) == wrong.message
+
+
 @over(WRONG_RUNS)
 def test_trainer_refuses(name: str, wrong: Wrong) -> None:
     run, params, _ = training(model())
@@ -173,7 +238,7 @@ def test_a_trainer_refuses_a_batch_and_stays_as_it_was(name: str, wrong: Wrong) 
     run, params, batch = training(model())
     trainer = registry.load(name).trainer(run, params)
     for method in (trainer.step, trainer.gradients, trainer.evaluate):
-        refuses(wrong, lambda x, target, call=method: call(Batch(x, target)), batch._asdict())
+        refuses(wrong, lambda call=method, **fields: call(Batch(**fields)), batch._asdict())
     assert_equal(trainer.params(), registry.load(name).trainer(run, params).params())
 
 
@@ -184,7 +249,7 @@ UNABLE += [("one-bias", model(cell), "cell") for cell in ("LSTM", "LSTMCell")]
 @pytest.mark.parametrize(("name", "spec", "kind"), UNABLE)
 def test_what_a_backend_cannot_do_is_refused(name: str, spec: ModelSpec, kind: str) -> None:
     backend, problem, (run, params, _) = registry.load(name), random_problem(spec, T, B, 0), training(spec)
-    calls = [lambda: backend.forward(spec, *problem[:3]), lambda: backend.vjp(spec, *problem)]
+    calls = [lambda: backend.forward(spec, *problem[:3]), lambda: backend.vjp(spec, *problem[:5])]
     calls += [lambda: backend.trainer(run, params), lambda: backend.timed(spec, problem, backward=True)]
     message = f"^{kind} for backend {name}: expected one of .*, got '{getattr(spec, kind)}'$"
     for call in calls:
@@ -192,9 +257,48 @@ def test_what_a_backend_cannot_do_is_refused(name: str, spec: ModelSpec, kind: s
             call()
 
 
+LACKING = [("flax", "LSTM", {"proj_size": 2}), ("one-bias", "RNN", {"num_layers": 2})]
+LACKING += [("one-bias", "RNN", {"bidirectional": True}), ("one-bias", "RNN", {"lengths": np.full(B, T)})]
+LACKING += [("one-bias", "RNNCell", {"lengths": np.full(B, T)}), ("one-bias", "RNN", {"dropout": 0.5})]
+
+
+@pytest.mark.parametrize(("name", "cell", "option"), LACKING, ids=str)
+def test_an_option_that_a_backend_lacks_is_refused(name: str, cell: str, option: dict[str, Any]) -> None:
+    (kind,) = option
+    spec = model(cell, **({} if kind == "lengths" else option))
+    backend, problem = registry.load(name), random_problem(spec, T, B, 0)
+    problem = problem._replace(lengths=option.get("lengths"))
+    assert kind not in backend.options
+    calls = [
+        lambda: backend.forward(spec, *problem[:3], **problem.keywords),
+        lambda: backend.vjp(spec, *problem[:5], **problem.keywords),
+    ]
+    calls += [lambda b=b: backend.timed(spec, problem, backward=b) for b in (True, False)]
+    if kind != "lengths":
+        calls += [lambda: backend.trainer(*training(spec)[:2])]
+    for call in calls:
+        with pytest.raises(InvalidInput, match=f"^options for backend {name}: expected none but .*, got '{kind}'$"):
+            call()
+
+
+HALF = [(name, dtype) for name in registry.BUILTIN for dtype in HALF_DTYPES if dtype in registry.load(name).dtypes]
+
+
+@pytest.mark.parametrize(("name", "dtype"), HALF)
+def test_sixteen_bits_compute_and_do_not_train(name: str, dtype: str) -> None:
+    spec, backend = model(dtype=dtype), registry.load(name)
+    y, _ = backend.forward(spec, *random_problem(spec, T, B, 0)[:3])
+    assert y.dtype.name == dtype
+    network = NetworkSpec(model=spec, readout_size=O)
+    run = RunSpec(network=network, optimizer=OptimizerSpec())
+    message = rf"^dtype of a training run: expected one of float64, float32, got '{dtype}'$"
+    with pytest.raises(InvalidType, match=message):
+        backend.trainer(run, initial_network(network, 0))
+
+
 def everything(name: str, problem: Problem, spec: ModelSpec) -> tuple[Any, ...]:
     backend = registry.load(name)
-    return *backend.forward(spec, *problem[:3]), *backend.vjp(spec, *problem)
+    return *backend.forward(spec, *problem[:3]), *backend.vjp(spec, *problem[:5])
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -242,7 +346,7 @@ def test_a_trainer_shares_nothing_with_its_caller(name: str, cell: str) -> None:
     trainer = registry.load(name).trainer(run, params)
     spoil(params)
     for _ in range(3):
-        given = Batch(*map(aligned, batch))
+        given = Batch(*map(aligned, batch[:2]))
         (loss, grads), (evaluated, prediction) = trainer.gradients(given), trainer.evaluate(given)
         arrays = [*grads.values(), prediction, *trainer.params().values()]
         assert {leaf.dtype.name for leaf in arrays} == {"float32"}

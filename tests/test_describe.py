@@ -380,7 +380,7 @@ def test_notes_name_what_is_particular() -> None:
     assert "The 20 rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, 5 each." in notes("LSTM")
     assert "biases" not in notes("LSTM", bias=False)
     assert "gates" not in notes("RNN")
-    assert "makes h 3 wide, and output with it; c keeps 5" in notes("LSTM", proj_size=P)
+    assert "makes h and each direction of output 3 wide; c keeps 5" in notes("LSTM", proj_size=P)
     assert "projection" not in notes("LSTM")
     assert "There is no output: RNNCell returns the new state" in notes("RNNCell")
     assert "There is no output" not in notes("RNN")

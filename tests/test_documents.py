@@ -37,7 +37,8 @@ def test_there_is_something_to_test() -> None:
 @pytest.mark.parametrize(
     ("path", "code"), PYTHON, ids=lambda value: value.parent.name if isinstance(value, Path) else ""
 )
-def test_python_runs(path: Path, code: str) -> None:
+def test_python_runs(path: Path, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, str(path), "exec"), {"__name__": "readme"})
 
 

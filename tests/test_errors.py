@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -119,8 +120,8 @@ ROWS = [
     of_x("x of another size, 2", LAYERS, lambda x: x[..., 1:], shape(B, T, I), shape(B, T, I - 1), batch_first=True),
     of_x("unbatched x of another size", LAYERS, lambda x: x[..., 1:], shape(T, I), shape(T, I - 1), **FLAT),
     of_x("unbatched x of another size", STEPS, lambda x: x[..., 1:], shape(I), shape(I - 1), **FLAT),
-    of_x("x of 0 axes", LAYERS, lambda x: x[0, 0, 0].reshape(()), LAYER_RANK, "0 of .*"),
-    of_x("x of 0 axes", STEPS, lambda x: x[0, 0].reshape(()), CELL_RANK, "0 of .*"),
+    of_x("x of 0 axes", LAYERS, lambda x: np.zeros((), "float32"), LAYER_RANK, "0 of .*"),
+    of_x("x of 0 axes", STEPS, lambda x: np.zeros((), "float32"), CELL_RANK, "0 of .*"),
     of_x("x of 1 axis", LAYERS, lambda x: x[0, 0], LAYER_RANK, "1 of .*"),
     of_x("x of 3 axes", STEPS, lambda x: x[None], CELL_RANK, "3 of .*"),
     of_x("x of 4 axes", LAYERS, lambda x: x[None], LAYER_RANK, "4 of .*"),
@@ -150,7 +151,8 @@ ROWS = [
     of_hx("hx in float16", CELLS, lambda h: h.astype("float16"), FLOAT32, ".*float16"),
     of_hx("hx of Python's numbers", CELLS, lambda h: 0.5, ARRAY, "float", traced=False),
     Row("c alone of another batch", ("LSTM",), calls(wrong_c), r"hx\[1\]", shape(1, B, H), shape(1, B - 1, H)),
-    Row("c alone in float16", LONG, calls(half_c), r"hx\[1\]", FLOAT32, ".*float16"),
+    Row("c alone in float16", ("LSTM",), calls(half_c), r"hx\[1\]", FLOAT32, ".*float16"),
+    Row("c alone in float16", ("LSTMCell",), calls(half_c), r"hx\[1\]", FLOAT32, ".*float16", "promotes it"),
     Row("h and c swapped", ("LSTM",), calls(swapped, proj_size=P), r"hx\[0\]", shape(1, B, P), shape(1, B, H)),
     of_pair("a tensor for (h, c)", lambda hx: hx[0], "a .*; an RNN takes one array, an LSTM two"),
     of_pair("(h,) for (h, c)", lambda hx: hx[:1], "a tuple of 1"),
@@ -235,3 +237,22 @@ def test_torch_refuses_another_device() -> None:
     for name, arguments in (("x", (x.to("meta"),)), ("hx", (x, (h, c.to("meta"))))):
         with pytest.raises(InvalidInput, match=rf"^{name}: expected the parameters' device cpu, got meta$"):
             module(*arguments)
+
+
+def test_numpy_refuses_what_it_cannot_do():
+    for options, error, message in (
+        ({"device": "cuda"}, InvalidInput, r"^device: expected None or 'cpu' for NumPy, got 'cuda'$"),
+        ({"dtype": "bfloat16"}, InvalidType, r"^dtype for backend numpy: expected one of .*, got 'bfloat16'$"),
+        ({"dtype": torch.float32}, InvalidType, r"^dtype: expected a dtype of NumPy or its name, got torch.float32$"),
+    ):
+        with pytest.raises(error, match=message):
+            build("numpy", "LSTM", **options)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_jax_refuses_float64_without_x64(cell):
+    with jax.enable_x64(True):
+        module = build("jax", cell, dtype=jnp.float64)
+    for refused in (lambda: build("jax", cell, dtype="float64"), lambda: module(problem(cell, "float64")[0][0])):
+        with pytest.raises(InvalidInput, match=r"^dtype: expected float32, .+, got float64; run jax\.config\.update"):
+            refused()

@@ -29,6 +29,7 @@ from test_faces import (
 )
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from common.errors import InvalidInput, InvalidType
 from common.layout import dropout_masks, parameter_shapes
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -227,3 +228,19 @@ def test_dropout_without_a_layer_to_act_on_warns_where_the_module_is_built(house
         assert (str(caught[0].message), caught[0].filename, caught[0].lineno) == (message, __file__, line)
     x = native(house, problem(cell)[0][0])
     assert_close(*(named(map(detached, call(module, x))) for _ in range(2)), tolerance=0)
+
+
+@every_package
+def test_wrong_masks_are_refused_by_name(package):
+    x, good = np.zeros((T, B, I), "float32"), np.ones((1, T, B, H), "float32")
+    for masks, num_layers, message in (
+        (good, 1, "^masks: expected None with num_layers=1, as the last layer has no dropout, got masks"),
+        (good[0], 2, r"^masks: expected \(1, 9, 5, 7\).*, got \(9, 5, 7\)"),
+        (good[:, 1:], 2, r"^masks: expected \(1, 9, 5, 7\).*, got \(1, 8, 5, 7\)"),
+        (good, 3, r"^masks: expected \(2, 9, 5, 7\).*, got \(1, 9, 5, 7\)"),
+        (good.astype("float16"), 2, "^masks: expected .*float32.*, got .*float16"),
+        ([good], 2, "^masks: expected .*, got list"),
+    ):
+        module = build(package, "RNN", num_layers=num_layers)
+        with pytest.raises((InvalidInput, InvalidType), match=message):
+            module(native(package, x), masks=native(package, masks))

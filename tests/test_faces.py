@@ -10,6 +10,7 @@ import io
 import pickle
 import typing
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import jax_impl
 import numpy_impl
 import torch_impl
-from common.errors import InvalidInput, InvalidType
+from common.errors import InvalidInput
 from common.layout import initial_parameters
 from common.spec import CELLS, ModelSpec
 
@@ -95,7 +96,7 @@ def weights(cell, dtype="float32", seed=2, **options):
     return initial_parameters(specify(cell, dtype, **options), seed)
 
 
-def build(house, cell, input_size=I, hidden_size=H, dtype="float32", **options):
+def build(house, cell, input_size: Any = I, hidden_size: Any = H, dtype: Any = "float32", **options):
     options["dtype"] = getattr(torch, dtype) if "torch" in house and isinstance(dtype, str) else dtype
     options = ({"rngs": nnx.Rngs(0)} if house == "jax" else {}) | options
     return getattr(HOUSES[house], cell)(input_size, hidden_size, **options)
@@ -210,16 +211,6 @@ def test_the_dtype_is_float32_unless_given(package):
     assert build(package, "LSTM", device=given).hidden_size == H
 
 
-def test_numpy_refuses_what_it_cannot_do():
-    for options, error, message in (
-        ({"device": "cuda"}, InvalidInput, r"^device: expected None or 'cpu' for NumPy, got 'cuda'$"),
-        ({"dtype": "bfloat16"}, InvalidType, r"^dtype for backend numpy: expected one of .*, got 'bfloat16'$"),
-        ({"dtype": torch.float32}, InvalidType, r"^dtype: expected a dtype of NumPy or its name, got torch.float32$"),
-    ):
-        with pytest.raises(error, match=message):
-            build("numpy", "LSTM", **options)
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("cell", "sizes"), [("LSTM", {"num_layers": 2, "bidirectional": True}), ("LSTMCell", {})])
 @every_package
@@ -263,7 +254,6 @@ def test_torch_attributes_and_repr_are_those_of_torch_nn(cell, options):
     assert shown in repr(ours)
     names = ["input_size", "hidden_size", "num_layers", "bias", "dropout", "bidirectional", "proj_size", "batch_first"]
     for name in filter(lambda name: hasattr(theirs, name), names):
-        assert getattr(ours, name) == getattr(theirs, name), name
         for module in (ours, *(build(package, cell, **options) for package in ("numpy", "jax"))):
             assert getattr(module, name) == getattr(theirs, name), name
             if name != "batch_first":
@@ -380,15 +370,6 @@ def test_jax_weights_follow_the_rngs(transform):
     key = np.asarray(jax.random.key_data(nnx.Rngs(5).params()), "<u4")
     module = transform(lambda: jax_impl.LSTM(I, H, rngs=nnx.Rngs(5)))()
     assert_close(module.state_dict(), weights("LSTM", seed=int.from_bytes(key.tobytes(), "little")), 0)
-
-
-@every_cell
-def test_jax_refuses_float64_without_x64(cell):
-    with jax.enable_x64(True):
-        module = build("jax", cell, dtype=jnp.float64)
-    for refused in (lambda: build("jax", cell, dtype="float64"), lambda: module(problem(cell, "float64")[0][0])):
-        with pytest.raises(InvalidInput, match=r"^dtype: expected float32, .+, got float64; run jax\.config\.update"):
-            refused()
 
 
 @pytest.mark.parametrize("package", ["numpy", "jax"])

@@ -9,6 +9,7 @@ import matplotlib
 import pytest
 
 import reports
+from common.equivalence import RTOL_ATOL
 from common.errors import InvalidInput
 from reports.document import build
 from reports.numbers import digits, error, fraction, percent
@@ -23,6 +24,12 @@ def check(quantity="y", ratio: float | None = 0.25, *, a="numpy", b="jax", rung=
     row |= {"a": a, "b": b, "count": 315, "ratio": ratio, "passed": ratio is not None and ratio <= 1}
     known = (None, None, None) if ratio is None else (ratio * 1e-11, 0.5, 1e-11)
     return row | dict(zip(("error", "scale", "tolerance"), known, strict=True)) | options
+
+
+def drawn(ratio, options, arguments, *, b="jax", **more):
+    """A rung and pair on a variant drawn at random, and what it compares worst."""
+    more |= {"options": [*options.split("|"), "plain"], "arguments": arguments, "drawn": True}
+    return check("dweight_ih_l1_reverse", ratio, b=b, **({"rung": "gradient"} | more))
 
 
 def training(backend="numpy", gap=0.0, **options):
@@ -47,12 +54,23 @@ TASK |= {"batch": 35, "series": SERIES, "position": POSITION}
 ONE_BIAS = {"kind": "one-bias", "optimizer": "adam", "lr": 0.01, "seed": 3}
 ONE_BIAS |= {"two_biases": [0.5, 0.4, 0.2], "one_bias": [0.5, 0.3, 0.19]}
 STUDY = [HEADER, TASK, ONE_BIAS, {"kind": "environment", "of": "machine", "system": "Linux"}]
-STUDY += [{"kind": "environment", "of": "numpy", **ENVIRONMENT}, check("y", 0.25), check("y", 0.75, a="jax", b="torch")]
+STUDY += [
+    {"kind": "environment", "of": "numpy", **ENVIRONMENT},
+    check("y", 0.25, options=["tanh"], arguments="--seed 3"),
+]
+STUDY += [check("y", 0.75, a="jax", b="torch")]
 STUDY += [check("dx", 0.0042, rung="gradient", variant="RNN relu"), check("dx", 0.0011, rung="gradient")]
 STUDY += [check("dx", 0.5, rung="complex step", b="complex step"), check("dx", 0.1, b="one-bias", rung="gradient")]
 STUDY += [training(), training("jax", 4e-14), training(dtype="float32"), training("jax", 3e-6, dtype="float32")]
 STUDY += [training("torch", 1e-15), bench(), bench("numpy", 0.5), bench("jax", 3.0), bench("flax", 2.0)]
 STUDY += [bench("torch.nn (A/A)", 1.5, backend="torch.nn")]
+RNN, LSTM, SHORT = "--cell RNN --seed 4", "--cell LSTM --proj-size 2 --seed 9", "--cell RNN --steps 1 --seed 6"
+DRAWN = [drawn(0.25, "T=1|tanh", SHORT), drawn(0.5, "T=1|tanh", SHORT, b="flax"), drawn(0.125, "tanh|lengths", RNN)]
+DRAWN += [drawn(0.0625, "tanh|lengths", RNN, b="flax"), drawn(0.03125, "tanh|lengths", RNN, rung="forward")]
+DRAWN += [drawn(0.75, "tanh|lengths", RNN, b="complex step", rung="complex step")]
+DRAWN += [drawn(0.875, "proj_size|given state", LSTM, cell="LSTM"), drawn(0.0, "relu", RNN, a="flax", dtype="float32")]
+DRAWN += [drawn(0.375, "relu|H=1", RNN, a="jax", b="torch", dtype="bfloat16", rung="forward")]
+DRAWN += [drawn(0.5, "relu|no bias", RNN, b="one-bias")]
 
 
 def html(records):
@@ -104,9 +122,9 @@ def test_the_page_is_self_contained_and_accessible() -> None:
     figures = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
     assert all({"figcaption", "details", "table", "svg"} <= tags(figure) for figure in figures)
     assert (
-        text.count("<svg") == len(re.findall(r'<svg role="img" aria-label="[^"]*\d[^"]*"', text)) == len(figures) == 5
+        text.count("<svg") == len(re.findall(r'<svg role="img" aria-label="[^"]*\d[^"]*"', text)) == len(figures) == 6
     )
-    assert text.count("Reproduce:") == len(report.sections) == 9
+    assert text.count("Reproduce:") == len(report.sections) == 10
     assert all(command.startswith("rosetta ") for part in report.sections for command in part.commands)
     (command,) = section([HEADER, check(b="mine")], "heat").commands
     assert command == "rosetta check --cell RNN --dtype float64 --backend numpy --backend mine --seed 3"
@@ -137,7 +155,7 @@ def test_failures_are_listed_with_their_commands() -> None:
     records = [*STUDY, check("windows adam curve", 1.5, rung="sine"), bad]
     first, second = rows(section(records, "summary").tables[1])
     assert (first["Variant"], first["Error"], first["Tolerance"]) == ("LSTM no bias", "2.5e-11", "1.0e-11")
-    assert first["Reproduce"] == "rosetta check --cell LSTM --dtype float32 --backend numpy --backend jax --seed 3"
+    assert first["Reproduce"] == "rosetta check --cell LSTM --dtype float32 --seed 3 --backend numpy --backend jax"
     assert second["Reproduce"].startswith("rosetta train sine --reading windows --optimizer adam --cell RNN ")
     assert first["Reproduce"] in html(records)
     assert "✗2.5</text>" in html(records)
@@ -156,6 +174,107 @@ def test_the_heat_map_and_the_gradients_show_the_worst() -> None:
     assert (line["All pairs, float64"], line["By hand, float64"]) == ("8.4e-14 (numpy – jax)", "1.0e-11")
     (total,) = rows(section(STUDY, "summary").tables[0])
     assert (total["Comparisons"], total["Error / tolerance"], total["Pair"]) == ("6", "0.75", "jax – torch")
+
+
+def coverage_by_hand(records, dtype, option, name):
+    """A cell of the table, straight from its records."""
+    found = [r for r in records if r["dtype"] == dtype and (option == "all" or option in r["options"])]
+    found = [r for r in found if name in (r["a"], r["b"]) and "one-bias" not in (r["a"], r["b"])]
+    models = len({r["arguments"] for r in found})
+    return f"{fraction(max(r['ratio'] for r in found))} ({models})" if found else "–"
+
+
+def test_coverage_tells_the_worst_and_the_number_of_variants() -> None:
+    part = section(DRAWN, "coverage")
+    (plot,) = part.plots
+    assert plot.data.columns[2:] == ("numpy", "jax", "flax", "torch")
+    lines = rows(plot.data)
+    options = ["all", "tanh", "relu", "proj_size", "lengths", "given state", "T=1", "H=1", "plain"]
+    assert [(line["Dtype"], line["Option"]) for line in lines] == [
+        (dtype, option) for dtype in ("float64", "float32", "bfloat16") for option in options
+    ]
+    for line in lines:
+        for name in plot.data.columns[2:]:
+            assert line[name] == coverage_by_hand(DRAWN, line["Dtype"], line["Option"], name), (line, name)
+    tanh = lines[1]
+    assert (tanh["numpy"], tanh["jax"], tanh["flax"], tanh["torch"]) == ("0.75 (2)", "0.25 (2)", "0.50 (2)", "–")
+    assert [panel.alt.count("None failed.") for panel in plot.panels] == [1, 1, 1]
+    assert (
+        "Coverage in float64: 3 variants, 6 options by 3 implementations. The worst error is 0.88" in plot.panels[0].alt
+    )
+    squares = [line[name] for line in lines if line["Dtype"] == "float64" for name in ("numpy", "jax", "flax")]
+    for text in ("(1)", "(2)", "(3)"):
+        assert plot.panels[0].svg.count(f">{text}</text>") == sum(square.endswith(text) for square in squares) > 0
+    (tolerance, _) = part.tables
+    told = {line["Dtype"]: (float(line["rtol"]), float(line["atol"])) for line in rows(tolerance)}
+    assert told == {name: RTOL_ATOL[name] for name in ("float64", "float32", "bfloat16")}
+
+
+def test_coverage_says_why_a_square_is_empty() -> None:
+    text = " ".join(section(DRAWN, "coverage").paragraphs)
+    assert "flax got none with proj_size, given state, H=1 (Flax has no projection)" in text
+    assert "numpy got none in float32, bfloat16 (NumPy has no bfloat16 of its own)." in text
+    assert (
+        "No variant here had num_layers, bidirectional, dropout, no bias, no state, B=1, saturated, zero, huge." in text
+    )
+    assert "relu in 16 bits is compared in its outputs only" in text
+    double = " ".join(section([row for row in DRAWN if row["dtype"] == "float64"], "coverage").paragraphs)
+    assert "in 16 bits" not in double
+    assert "numpy got none" not in double
+
+
+def test_what_was_drawn_stays_out_of_the_tables_by_tensor() -> None:
+    fixed = [check("y", 0.25), check("dx", 0.0042, rung="gradient")]
+    fixed = [row | {"options": ["tanh", "no state", "plain"], "arguments": "--seed 1"} for row in fixed]
+    heat, gradients = (section([*DRAWN, *fixed], anchor) for anchor in ("heat", "gradients"))
+    assert heat.plots[0].data.columns == ("Dtype", "Pair", "y", "dx")
+    assert "over all variants of a cell: tanh, no state. 1 is the limit." in heat.paragraphs[0]
+    assert [row["Gradient"] for row in rows(gradients.tables[0])] == ["dx"]
+    for part in (heat, gradients):
+        assert "Variants drawn at random" in " ".join(part.paragraphs)
+    both = section([*DRAWN, *fixed], "summary")
+    assert sum(int(row["Comparisons"]) for row in rows(both.tables[0])) == len(DRAWN) + 2
+    assert "3 of the variants were drawn at random" in " ".join(section([*DRAWN, *fixed], "reading").paragraphs)
+    report = build(DRAWN)
+    assert [part.anchor for part in report.sections] == ["summary", "reading", "coverage"]
+    assert report.missing[0] == ("comparisons of implementations, tensor by tensor", "rosetta check --seed 0")
+
+
+def test_a_failure_of_a_drawn_variant_marks_its_squares_and_tells_the_smallest() -> None:
+    bad = drawn(3.5, "tanh|lengths", RNN, a="flax", b="numpy", smallest="--cell RNN --hidden-size 1 --seed 4")
+    records = [*DRAWN, bad, drawn(None, "relu|no state", SHORT), drawn(0.5, "B=1", SHORT, count=0)]
+    (plot,) = section(records, "coverage").plots
+    lines = {line["Option"]: line for line in rows(plot.data) if line["Dtype"] == "float64"}
+    failed = {(option, name) for option, line in lines.items() for name in line if line[name].endswith("FAILED")}
+    assert failed == {(option, name) for option in ("all", "plain") for name in ("numpy", "jax", "flax")} | {
+        *((option, name) for option in ("tanh", "lengths") for name in ("numpy", "flax")),
+        *((option, name) for option in ("relu", "no state", "B=1") for name in ("numpy", "jax")),
+    }
+    assert lines["lengths"]["flax"] == "3.5 (1) FAILED"
+    assert lines["no state"]["jax"] == "not finite (1) FAILED"
+    assert [text in plot.panels[0].svg for text in ("✗3.5</text>", "✗nan</text>")] == [True, True]
+    assert plot.panels[0].alt.endswith("3 comparisons failed.")
+    table = section(records, "summary").tables[1]
+    (line,) = [row for row in rows(table) if row["Pair"] == "flax – numpy"]
+    assert line["Reproduce"] == "rosetta check --cell RNN --hidden-size 1 --seed 4 --backend flax --backend numpy"
+    assert "the smallest one found that still fails" in table.note
+
+
+def test_commands_that_draw_again() -> None:
+    drew = HEADER | {"command": "rosetta check --configs 12 --dtype float64 --json"}
+    assert section([drew, *DRAWN], "coverage").commands == ("rosetta check --configs 12 --dtype float64",)
+    fixed, more = section([check(), *DRAWN[:2], drawn(0, "relu", RNN)], "summary").commands
+    assert fixed == "rosetta check --cell RNN --dtype float64 --backend numpy --backend jax --seed 0"
+    assert more.startswith("rosetta check --configs 2 --cell RNN --dtype float64 --backend numpy --backend jax ")
+    (study,) = section([HEADER, *DRAWN, check("windows sgd curve", rung="sine")], "summary").commands
+    assert study.startswith("rosetta study ")
+
+
+def test_dtypes_come_in_their_usual_order() -> None:
+    order = ["float64", "float32", "float16", "bfloat16"]
+    found = [drawn(0.5, "tanh", RNN, dtype=dtype) for dtype in ("bfloat16", "float32", "float16", "float64")]
+    assert [row["Dtype"] for row in rows(section(found, "summary").tables[0])] == order
+    assert [row["Dtype"] for row in rows(section(found, "coverage").tables[0])] == order
 
 
 def test_predictions_losses_and_their_gaps() -> None:
@@ -192,8 +311,17 @@ def test_ratios_throughput_and_noise() -> None:
 def test_what_is_missing_is_named_and_left_out() -> None:
     report = build([check(), check("dx", rung="gradient")])
     assert [part.anchor for part in report.sections] == ["summary", "reading", "heat", "gradients"]
-    missing = ["the sine wave", "training", "one bias against two", "timings", "the environment"]
+    missing = [
+        "coverage of the options",
+        "the sine wave",
+        "training",
+        "one bias against two",
+        "timings",
+        "the environment",
+    ]
     assert [name for name, _ in report.missing] == missing
+    assert report.missing[0][1] == "rosetta check --configs 200 --seed 0"
+    assert "rosetta check --configs 200 --seed 0" in page(report)
     assert "The records do not hold" in page(report)
     assert build(STUDY).missing == ()
     assert [part.anchor for part in build([bench()]).sections] == ["summary", "speed"]

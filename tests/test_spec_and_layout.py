@@ -10,7 +10,7 @@ import torch
 from common import layout
 from common.errors import InvalidInput, InvalidType
 from common.layout import GATES, RECURRENT, Parameters, initial_network, initial_parameters, parameter_shapes
-from common.spec import CELLS, DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.spec import CELLS, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
 
 I, H, O = 3, 7, 2
 SPEC = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
@@ -24,6 +24,7 @@ every_cell = pytest.mark.parametrize("cell", CELLS)
 every_layer = pytest.mark.parametrize("spec", [SPEC, ModelSpec(cell="LSTM", input_size=I, hidden_size=H, bias=False)])
 
 NAN, INF = float("nan"), float("inf")
+DTYPE_NAMES = "float64, float32, float16, bfloat16, complex128"
 CELL_NAMES, NUMBER, INTERVAL = (
     "RNN, RNNCell, LSTM, LSTMCell",
     "a finite number above 0",
@@ -38,13 +39,16 @@ REFUSALS = [
     (ModelSpec, "hidden_size", [7.0, True, "7", None], InvalidType, "an int"),
     (ModelSpec, "nonlinearity", ["sigmoid", "Tanh", None], InvalidInput, "one of tanh, relu"),
     (ModelSpec, "bias", [0, 1, None, "no"], InvalidType, "a bool"),
-    (ModelSpec, "dtype", ["float16", "double", None], InvalidInput, "one of float64, float32, complex128"),
-    (ModelSpec, "num_layers", [0], InvalidInput, "at least 1"),
-    (ModelSpec, "num_layers", [2], InvalidInput, "1"),
-    (ModelSpec, "dropout", [0.5, -1.0], InvalidInput, "0.0"),
-    (ModelSpec, "bidirectional", [True], InvalidInput, "False"),
-    (ModelSpec, "bidirectional", [None], InvalidType, "a bool"),
-    (ModelSpec, "proj_size", [4, None], InvalidInput, "0"),
+    (ModelSpec, "dtype", ["float8", "double", None], InvalidInput, f"one of {DTYPE_NAMES}"),
+    (ModelSpec, "num_layers", [0, -1], InvalidInput, "at least 1"),
+    (ModelSpec, "num_layers", [2.0, True, None], InvalidType, "an int"),
+    (ModelSpec, "dropout", [-0.1, 1.1, NAN, INF], InvalidInput, "a probability in [0, 1]"),
+    (ModelSpec, "dropout", [True, "0.5", None], InvalidType, "a number"),
+    (ModelSpec, "bidirectional", [None, 0, 1], InvalidType, "a bool"),
+    (ModelSpec, "proj_size", [4, -1], InvalidInput, "0 for RNN, as only LSTM has a projection"),
+    (ModelSpec, "proj_size", [None, 2.0, True], InvalidType, "an int"),
+    (ModelSpec, "forget_bias", [1.0], InvalidInput, "None for RNN"),
+    (ModelSpec, "forget_bias", [True, "1"], InvalidType, "a number"),
     (OptimizerSpec, "name", ["rmsprop", "SGD", None], InvalidInput, "one of sgd, adam"),
     (OptimizerSpec, "lr", [0, 0.0, -0.1, NAN, INF], InvalidInput, NUMBER),
     (OptimizerSpec, "lr", [True, "0.1", None], InvalidType, "a number"),
@@ -90,6 +94,26 @@ def test_an_lstm_has_no_relu(cell: str) -> None:
         ModelSpec(cell=cell, input_size=I, hidden_size=H, nonlinearity="relu")
 
 
+# The cell, its options, the argument that is named, and what the message says was expected.
+COMBINATIONS = [
+    (cell, {name: value}, name, f"{only} for {cell}, which is one step of one layer")
+    for cell in ("RNNCell", "LSTMCell")
+    for name, value, only in (("num_layers", 2, "1"), ("dropout", 0.5, "0"), ("bidirectional", True, "False"))
+]
+COMBINATIONS += [(cell, {"proj_size": 2}, "proj_size", f"0 for {cell}, .*") for cell in ("RNN", "RNNCell", "LSTMCell")]
+COMBINATIONS += [("LSTM", {"proj_size": n}, "proj_size", r"0 \(no projection\) to 6, .*") for n in (-1, H, H + 1)]
+COMBINATIONS += [(cell, {"forget_bias": 1.0}, "forget_bias", f"None for {cell}") for cell in ("RNN", "RNNCell")]
+BIASED = "a finite number, for an LSTM with bias"
+COMBINATIONS += [("LSTMCell", {"bias": False, "forget_bias": 1.0}, "forget_bias", BIASED)]
+COMBINATIONS += [("LSTM", {"forget_bias": value}, "forget_bias", BIASED) for value in (NAN, INF)]
+
+
+@pytest.mark.parametrize(("cell", "options", "name", "expected"), COMBINATIONS)
+def test_options_that_a_cell_cannot_have_are_refused(cell: str, options: dict[str, Any], name: str, expected) -> None:
+    with pytest.raises(InvalidInput, match=f"^{name}: expected {expected}, got {options[name]}$"):
+        ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
+
+
 @pytest.mark.parametrize("kind", VALID)
 def test_specifications_are_values(kind: type) -> None:
     spec = kind(**VALID[kind])
@@ -100,11 +124,15 @@ def test_specifications_are_values(kind: type) -> None:
     assert ModelSpec(**options).with_dtype("float32") == ModelSpec(**options, dtype="float32")
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@every_cell
-def test_names_shapes_and_their_order_are_torchs(cell: str, bias: bool) -> None:
-    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, bias=bias)
-    state = getattr(torch.nn, cell)(I, H, bias=bias).state_dict()
+SHAPED = [(cell, {"bias": bias}) for cell in CELLS for bias in (True, False)]
+SHAPED += [(cell, {"num_layers": 3, "bidirectional": True}) for cell in ("RNN", "LSTM")]
+SHAPED += [("LSTM", {"num_layers": 2, "bidirectional": two, "proj_size": 4, "bias": not two}) for two in (True, False)]
+
+
+@pytest.mark.parametrize(("cell", "options"), SHAPED, ids=str)
+def test_names_shapes_and_their_order_are_torchs(cell: str, options: dict[str, Any]) -> None:
+    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
+    state = getattr(torch.nn, cell)(I, H, **options).state_dict()
     expected = [(name, tuple(value.shape)) for name, value in state.items()]
     assert list(parameter_shapes(spec).items()) == expected
     assert [(name, value.shape) for name, value in initial_parameters(spec, 0).items()] == expected
@@ -158,13 +186,14 @@ def test_the_seed_decides_every_value(cell: str) -> None:
     assert len(np.unique(drawn)) == drawn.size, "the same numbers for two parameters"
 
 
+@pytest.mark.parametrize("dtype", ["float32", *HALF_DTYPES])
 @every_cell
-def test_float32_is_float64_rounded(cell: str) -> None:
+def test_narrow_dtypes_are_float64_rounded(cell: str, dtype: str) -> None:
     spec = ModelSpec(cell=cell, input_size=I, hidden_size=H)
-    wide, narrow = (initial_parameters(spec.with_dtype(dtype), 3) for dtype in DTYPES)
+    wide, narrow = (initial_parameters(spec.with_dtype(kind), 3) for kind in ("float64", dtype))
     for name, value in wide.items():
-        assert narrow[name].dtype == "float32"
-        assert np.array_equal(value.astype("float32"), narrow[name]), name
+        assert narrow[name].dtype == layout.numpy_dtype(dtype)
+        assert np.array_equal(value.astype(narrow[name].dtype), narrow[name]), name
 
 
 @pytest.mark.parametrize("cell", ["RNN", "LSTM"])

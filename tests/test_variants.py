@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common import cli, commands, equivalence, registry, study
+from common import arguments, cli, equivalence, registry, study
 from common.contract import unsupported
 from common.errors import InvalidInput
 from common.layout import layer_suffixes, parameter_shapes
@@ -77,8 +77,8 @@ def test_the_seed_decides_a_variant_and_its_problem() -> None:
 @pytest.mark.parametrize("variant", [v for dtype in COUNTS for v in chosen(dtype)[::3][:8]], ids=lambda v: v.arguments)
 def test_the_arguments_of_a_variant_describe_it_whole(variant: Variant) -> None:
     options = cli.parser().parse_args(["check", *shlex.split(variant.arguments)])
-    one = commands._given(options, (*commands.MODEL, *commands.ONE))
-    assert commands._variant(options.cell[0], options.dtype[0], options.seed, one) == variant
+    one = arguments.given(options, (*arguments.MODEL, *arguments.ONE))
+    assert arguments.variant(options.cell[0], options.dtype[0], options.seed, one) == variant
 
 
 def test_a_problem_is_as_its_variant_says() -> None:

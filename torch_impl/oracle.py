@@ -5,6 +5,7 @@ through ``pack_padded_sequence``. torch.nn draws its own dropout masks, so given
 one layer each.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -37,7 +38,9 @@ def module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
 
 def call(spec: ModelSpec, params: Mapping[str, Tensor], x: Any, state: State) -> Any:
     """One call of torch's module; a state of one array goes in and out as a tuple."""
-    y_state = functional_call(module(spec, state[0].device), dict(params), (x, state if spec.is_lstm else state[0]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is slower: we know
+        y_state = functional_call(module(spec, state[0].device), dict(params), (x, state if spec.is_lstm else state[0]))
     if spec.is_lstm:
         return y_state
     return (y_state,) if spec.is_cell else (y_state[0], (y_state[1],))

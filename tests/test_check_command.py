@@ -1,0 +1,142 @@
+"""`rosetta check` on drawn configurations and on one model: what it compares, prints, refuses, reproduces."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from common.cli import main
+from common.variants import Variant, drawn, problem
+
+PAIR = ["--backend", "numpy", "--backend", "torch"]
+MODEL = shlex.split(
+    "--cell LSTM --dtype float64 --input-size 2 --hidden-size 5 --num-layers 2 --bidirectional --proj-size 3"
+)
+WRONG_TURN = """
+from dataclasses import replace
+from numpy_impl import stack
+from numpy_impl.backend import NumpyBackend
+
+class Wrong(NumpyBackend):
+    name = "wrong"
+
+    @staticmethod
+    def _forward(spec, params, x, state0, lengths=None, masks=None):
+        y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
+        return (y, state, tape) if lengths is None or not spec.bidirectional else (y * 1.001, state, tape)
+
+BACKEND = Wrong()
+"""
+
+
+def checks(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[dict]:
+    assert main(["check", *arguments, "--jobs", "1", "--json"]) == code
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [record for record in found if record["kind"] == "check"]
+
+
+def test_configs_are_those_that_the_seed_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = checks(capsys, *PAIR, "--configs", "6", "--cell", "RNN", "--cell", "LSTM", "--seed", "3")
+    expected = drawn(6, ["RNN", "LSTM"], ["float64", "float32"], 3)
+    assert list(dict.fromkeys(row["arguments"] for row in rows)) == [v.arguments for v in expected]
+    assert all(row["drawn"] for row in rows)
+    assert {row["check"] for row in rows} == {"complex step", "forward", "gradient"}
+    of_one = {row["arguments"]: row["options"] for row in rows}
+    assert [tuple(options) for options in of_one.values()] == [v.options for v in expected]
+
+
+def test_the_tables_tell_how_much_was_covered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *PAIR, "--configs", "8", "--dtype", "float64", "--jobs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "Coverage of 8 configurations" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("│ all")]
+    assert line.count("8: ") == 2
+
+
+def test_one_model_is_checked_alone_with_all_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*PAIR, *MODEL, "--steps", "4", "--batch", "3", "--lengths", "4,1,2", "--dropout", "0.5"]
+    rows = checks(capsys, *arguments, "--regime", "huge", "--seed", "9")
+    assert {row["variant"] for row in rows} == {"LSTM 2 layers bidirectional proj_size 3 dropout 0.5 lengths huge"}
+    assert not any(row["drawn"] for row in rows)
+    assert {"dweight_hr_l1_reverse", "dx", "dc_0"} <= {row["quantity"] for row in rows}
+    (again,) = {row["arguments"] for row in rows}
+    assert checks(capsys, *PAIR, *shlex.split(again)) == rows
+
+
+@pytest.mark.parametrize("extra", [["--no-state"], ["--eval", "--dropout", "0.5"], ["--no-bias"], ["--regime", "zero"]])
+def test_every_option_reaches_the_problem(extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    plain, other = (checks(capsys, *PAIR, *MODEL, *more) for more in ([], extra))
+    labels = [{row["variant"] for row in rows} for rows in (plain, other)]
+    assert labels[0] != labels[1]
+
+
+def test_backends_that_cannot_are_named_and_left_out_unless_they_were_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["check", *MODEL, "--steps", "2", "--batch", "2", "--jobs", "1"]
+    assert main([*arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "flax is left out: it does not support proj_size" in captured.err
+    rows = [json.loads(line) for line in captured.out.splitlines()]
+    assert {row["a"] for row in rows if row["kind"] == "check"} == {"numpy", "jax", "torch"}
+    assert main([*arguments, "--backend", "numpy", "--backend", "flax"]) == 2
+    assert "options for backend flax: expected none but" in capsys.readouterr().err
+
+
+def test_a_backend_in_no_comparison_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["check", *PAIR, "--backend", "one-bias", "--configs", "4", "--cell", "LSTM", "--dtype", "float64"]
+    assert main([*arguments, "--jobs", "1"]) == 1
+    assert "one-bias took part in no comparison: that is a failure." in capsys.readouterr().err
+
+
+def test_a_failure_is_printed_as_the_smallest_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrong_turn.py").write_text(WRONG_TURN)
+    pair = ["--backend", "numpy", "--backend", "wrong_turn:BACKEND"]
+    arguments = ["check", *pair, "--configs", "40", "--cell", "LSTM", "--dtype", "float64", "--jobs", "1"]
+    assert main(arguments) == 1
+    out = capsys.readouterr().out
+    command = next(
+        line.partition("smallest that fails: rosetta ")[2] for line in out.splitlines() if "smallest" in line
+    )
+    words = shlex.split(command)
+    assert "--bidirectional" in words
+    sizes = {words[i + 1] for i, word in enumerate(words) if word in ("--steps", "--batch", "--lengths")}
+    assert sizes == {"1"}
+    assert not {"--num-layers", "--proj-size", "--dropout", "--regime"} & set(words)
+    assert main([*words, "--jobs", "1"]) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+WRONG = [
+    (["--configs", "0"], "--configs: expected at least 1, got 0"),
+    (["--configs", "3", "--bidirectional"], "--configs: expected no option of one model beside it, got bidirectional"),
+    (["--lengths", "1,x"], "expected integers with commas between them, got '1,x'"),
+    (["--batch", "2", "--lengths", "1,2,3"], "lengths: expected 2, one for each sequence, got 3"),
+    (["--batch", "2", "--steps", "3", "--lengths", "1,4"], "lengths: expected 1 to 3 steps, got 4 at index 1"),
+    (["--steps", "0"], "steps: expected at least 1, got 0"),
+    (["--cell", "RNN", "--proj-size", "2"], "proj_size: expected 0 for RNN, as only LSTM has a projection, got 2"),
+    (["--dropout", "2"], "dropout: expected a probability in [0, 1], got 2.0"),
+    (["--dtype", "bfloat16"], "dtype for backend numpy: expected one of"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_options_exit_with_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = main(["check", *PAIR, *arguments, "--jobs", "1"])
+    except SystemExit as left:
+        code = left.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_float16_is_compared_and_relu_in_its_outputs_only(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = checks(capsys, *PAIR, "--cell", "RNN", "--nonlinearity", "relu", "--dtype", "float16")
+    assert {row["check"] for row in rows} == {"forward"}
+    rows = checks(capsys, *PAIR, "--cell", "LSTM", "--steps", "5", "--dtype", "float16")
+    assert {row["check"] for row in rows} == {"complex step", "forward", "gradient"}
+    assert problem(Variant(spec=drawn(1, ["LSTM"], ["float16"], 0)[0].spec)).x.dtype == "float16"
