@@ -29,7 +29,7 @@ from common.contract import Backend, Batch, Grads, State, check_supported, unsup
 from common.errors import BackendBroken, InvalidInput, InvalidType
 from common.layout import initial_network, numpy_dtype
 from common.records import Record
-from common.spec import COMPLEX, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
 from common.summands import gradient_name, summands
 from common.training import fit
 from common.variants import Variant, problem
@@ -269,7 +269,7 @@ def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterato
     check_all_supported(backends, chosen)
     for variant in chosen:
         yield from check_model(backends, variant)
-        if variant.spec.bias and not variant.given_state:
+        if variant.spec.bias and not variant.given_state and variant.spec.dtype in DTYPES:
             yield from check_training(backends, variant)
 
 

@@ -51,9 +51,14 @@ def run(
     if jobs == 1:
         yield from (function(*arguments) for arguments in work)
         return
+    if pieces_a_process:  # a pool for each part: the executor's own max_tasks_per_child can wait forever
+        part = pieces_a_process * jobs
+        for start in range(0, len(work), part):
+            yield from run(function, work[start : start + part], jobs)
+        return
     context = multiprocessing.get_context("spawn")
     size = min(jobs, len(work)) or 1
-    pool = ProcessPoolExecutor(size, context, _ignore_interrupt, max_tasks_per_child=pieces_a_process)
+    pool = ProcessPoolExecutor(size, context, _ignore_interrupt)
     try:
         with _environment(ONE_THREAD):
             futures = [pool.submit(function, *arguments) for arguments in work]

@@ -1,9 +1,16 @@
 """The command that makes one comparison again."""
 
+import re
 import shlex
 
 from common.datasets import TASKS
 from common.records import Record
+
+
+def _model(arguments: str) -> list[str]:
+    """The options of the model, without the size of x, which a task decides."""
+    of_model = re.split(r" --(?:steps|seed)\b", arguments)[0]
+    return shlex.split(re.sub(r" --input-size \d+", "", of_model))
 
 
 def row_command(row: Record, seed: int) -> str:
@@ -11,7 +18,7 @@ def row_command(row: Record, seed: int) -> str:
     if row["check"] in TASKS:
         reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
         words = ["rosetta", "train", row["check"], "--reading", reading, "--optimizer", optimizer]
-        words += ["--cell", row["cell"], "--dtype", row["dtype"], "--seed", str(seed)]
+        words += [*_model(row["arguments"]), "--seed", str(seed)]
     else:
         words = ["rosetta", "check", *shlex.split(row.get("smallest", row["arguments"]))]
     return shlex.join(

@@ -76,7 +76,8 @@ class Variant:
         """The arguments with which ``rosetta check`` compares on this variant alone."""
         spec, default = self.spec, ModelSpec(cell=self.spec.cell, input_size=I, hidden_size=H)
         words = ["--cell", spec.cell, "--dtype", spec.dtype]
-        for name in ("input_size", "hidden_size", "num_layers", "nonlinearity", "proj_size", "dropout"):
+        words += ["--input-size", str(spec.input_size), "--hidden-size", str(spec.hidden_size)]
+        for name in ("num_layers", "nonlinearity", "proj_size", "dropout"):
             if getattr(spec, name) != getattr(default, name):
                 words += ["--" + name.replace("_", "-"), f"{getattr(spec, name)}"]
         words += ["--bidirectional"] * spec.bidirectional + ["--no-bias"] * (not spec.bias)

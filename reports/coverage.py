@@ -111,8 +111,7 @@ def _gaps(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str
 
 def _reasoned(name: str, lacking: Sequence[str]) -> str:
     """What an implementation lacks, and why, where that is known."""
-    why = [REASONS[name, what] for what in lacking if (name, what) in REASONS]
-    return ", ".join(lacking) + (f" ({', '.join(why)})" if why else "")
+    return ", ".join(f"{what} ({REASONS[name, what]})" if (name, what) in REASONS else what for what in lacking)
 
 
 def _tolerances(rows: Sequence[Record]) -> Table:

@@ -150,7 +150,8 @@ def test_train_study_and_report_exit_with_1_for_a_wrong_backend(
     ("arguments", "expected"),
     [
         (["check", "--cell", "GRU"], "expected one of RNN, RNNCell, LSTM, LSTMCell, got 'GRU'"),
-        (["check", "--dtype", "float16"], "expected one of float64, float32, got 'float16'"),
+        (["check", "--dtype", "complex128"], "expected one of float64, float32, float16, bfloat16, got 'complex128'"),
+        (["train", "--dtype", "float16"], "dtype: expected one of float64, float32, got 'float16'"),
         (["check", "--backend", "tensorflow"], "backend: expected one of numpy, jax"),
         (["check", "--seed", "-1"], "seed: expected at least 0, got -1"),
         (["check", "--jobs", "-2"], "--jobs: expected at least 1, got -2"),

@@ -187,7 +187,7 @@ def test_forward_and_vjp_refuse(name: str, wrong: Wrong) -> None:
 def test_wrong_lengths_and_masks_are_refused(name: str, wrong: Wrong) -> None:
     backend, spec = registry.load(name), model(num_layers=2)
     problem = random_problem(spec, T, B, 0)._replace(lengths=np.array([1, 2, 3, 4, 4]), masks=np.ones((1, T, B, H)))
-    good = {"spec": spec} | problem._asdict()
+    good: dict[str, Any] = {"spec": spec} | problem._asdict()
     backend.vjp(**good)
     refuses(wrong, backend.vjp, good)
     changed = problem._replace(**{wrong.argument: wrong.change(getattr(problem, wrong.argument))})

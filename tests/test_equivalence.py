@@ -1,6 +1,7 @@
 """The ladder of checks over every variant and every pair of backends, and the harness's own refusal to be fooled."""
 
 import copy
+import os
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
@@ -202,3 +203,10 @@ def test_names_are_those_that_the_caller_gave() -> None:
 def test_processes_give_the_same_rows_in_the_same_order() -> None:
     work = [(value,) for value in range(7)]
     assert list(parallel.run(abs, work, 3)) == list(parallel.run(abs, work, 1)) == list(range(7))
+
+
+def test_processes_are_renewed() -> None:
+    ids = list(parallel.run(os.getpid, [()] * 5, 2, pieces_a_process=1))
+    assert len(ids) == 5
+    assert len({*ids[:2], *ids[2:4], ids[4]}) >= 3
+    assert not {*ids[:2]} & {*ids[2:4]}

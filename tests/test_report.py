@@ -158,6 +158,8 @@ def test_failures_are_listed_with_their_commands() -> None:
     assert first["Reproduce"] == "rosetta check --cell LSTM --dtype float32 --seed 3 --backend numpy --backend jax"
     assert second["Reproduce"].startswith("rosetta train sine --reading windows --optimizer adam --cell RNN ")
     assert first["Reproduce"] in html(records)
+    told = section([check(ratio=2, arguments="--cell RNN --no-bias --seed 9")], "summary").tables[1]
+    assert rows(told)[0]["Reproduce"] == "rosetta check --cell RNN --no-bias --seed 9 --backend numpy --backend jax"
     assert "✗2.5</text>" in html(records)
     assert [row["Passed"] for row in rows(section(records, "summary").tables[0])] == ["NO, 1 failed"] * 2
     table = section([check(ratio=2 + i) for i in range(230)], "summary").tables[1]
@@ -212,7 +214,7 @@ def test_coverage_tells_the_worst_and_the_number_of_variants() -> None:
 
 def test_coverage_says_why_a_square_is_empty() -> None:
     text = " ".join(section(DRAWN, "coverage").paragraphs)
-    assert "flax got none with proj_size, given state, H=1 (Flax has no projection)" in text
+    assert "flax got none with proj_size (Flax has no projection), given state, H=1: its column" in text
     assert "numpy got none in float32, bfloat16 (NumPy has no bfloat16 of its own)." in text
     assert (
         "No variant here had num_layers, bidirectional, dropout, no bias, no state, B=1, saturated, zero, huge." in text
