@@ -111,19 +111,19 @@ def backward(
     for level in reversed(range(spec.num_layers)):
         if masks is not None and level < spec.num_layers - 1:
             dy = dy * masks[level]  # (S6)
-        dx: Any = 0
+        dinputs = []
         for direction, dh in reversed(list(enumerate(np.split(dy, D, axis=2)))):  # (S7)
             row = level * D + direction
             dh = steps.trim(dh)  # (S8)
             dh = steps.turn(dh) if direction else dh
             dstates, dlast = final_gradients(steps, dh, tuple(part[row] for part in dstate))
             dw, dx_in, dinitial = back(layer_weights(params, suffixes[row]), tape.rows[row], dstates, dlast)
-            dx = dx + (steps.turn(dx_in) if direction else dx_in)  # (S9)
+            dinputs.append(steps.turn(dx_in) if direction else dx_in)
             if dw.bias_hh is not None:  # the two biases have one gradient; each gets its own array, to be changed
                 dw = dw._replace(bias_hh=dw.bias_hh.copy())
             grads |= named_weights(dw, suffixes[row])
             initials.append(dinitial)
-        dy = dx
+        dy = sum(dinputs[1:], start=dinputs[0])  # (S9)
     return grads, steps.trim(dy), tuple(np.stack(parts[::-1]) for parts in zip(*initials, strict=True))
 
 

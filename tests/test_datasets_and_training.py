@@ -250,3 +250,39 @@ def test_one_bias_trains_differently() -> None:
     assert len(difference) == 100
     assert difference[0] < 1e-14
     assert difference.max() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["jax", "torch", "torch.nn", "flax"])
+def test_a_stack_with_dropout_trains_alike_everywhere(name: str) -> None:
+    """Every backend gets the same masks, others at each step; evaluation has none."""
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dropout": 0.5, "forget_bias": 1.0}
+    spec = ModelSpec(cell="LSTM", input_size=I, hidden_size=4, **options)
+    network = NetworkSpec(model=spec, readout_size=8)
+    run = RunSpec(network=network, optimizer=RULES[2], epochs=6, seed=2)
+    problem = random_problem(spec, 4, 5, 0)
+    batch = Batch(problem.x, problem.dy[-1])
+    found, expected = (train(registry.load(b), run, batch) for b in (name, "numpy"))
+    assert_close(found._asdict(), expected._asdict(), 1e-11)
+    plain = replace(run, network=replace(network, model=replace(spec, dropout=0.0)))
+    without = train(registry.load("numpy"), plain, batch)
+    assert abs(np.array(without.losses) - expected.losses).min() > 1e-3
+    trainer = registry.load(name).trainer(run, expected.params)
+    assert_close(trainer.evaluate(batch), registry.load("numpy").trainer(plain, expected.params).evaluate(batch), 1e-11)
+
+
+def test_masks_are_drawn_anew_at_every_step_and_follow_the_seed() -> None:
+    spec = ModelSpec(cell="RNN", input_size=I, hidden_size=4, num_layers=3, dropout=0.5)
+    run = RunSpec(network=NetworkSpec(model=spec, readout_size=2), optimizer=RULES[0], epochs=3, seed=8)
+    batch = Batch(np.zeros((4, 5, I)), np.zeros((5, 2)))
+
+    def masks(seed: int) -> list[np.ndarray]:
+        trainer = Mock(step=Mock(return_value=1.0), evaluate=Mock(return_value=(1.0, None)))
+        train(Mock(trainer=Mock(return_value=trainer)), replace(run, seed=seed), batch)
+        assert trainer.evaluate.call_args.args == (batch,)
+        return [call.args[0].masks for call in trainer.step.call_args_list]
+
+    first, again, other = masks(8), masks(8), masks(9)
+    assert {mask.shape for mask in first} == {(2, 4, 5, 4)}
+    assert_close(first, again)
+    flat = [mask.tobytes() for mask in (*first, *other)]
+    assert len(set(flat)) == 6

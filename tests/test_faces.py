@@ -1,7 +1,6 @@
 """The idiomatic faces: each gives torch.nn's numbers and behaves as its framework expects.
 
-Dropout is tested in test_face_dropout.py, packed and padded sequences in test_face_ragged.py, wrong calls in
-test_errors.py; all of them use the helpers here.
+Dropout, packed and padded sequences, and wrong calls have files of their own, which use the helpers here.
 """
 
 import copy
