@@ -5,6 +5,7 @@ as a user of that framework expects them, around the same core as the contract. 
 shapes and dtypes, never values: they serve every framework, wait for no device, and pass traced arrays.
 """
 
+import sys
 import warnings
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from common.errors import InvalidInput, InvalidType, mismatch
 from common.spec import ModelSpec
 
 State = tuple[Any, ...]
+# The packages whose frames stand between the constructor's call and ``layer_spec``.
+CONSTRUCTING = ("common", "numpy_impl", "jax_impl", "torch_impl", "flax")
 
 
 def layer_spec(cell: str, input_size: int, hidden_size: int, batch_first: bool = False, **options: Any) -> ModelSpec:
@@ -28,8 +31,16 @@ def layer_spec(cell: str, input_size: int, hidden_size: int, batch_first: bool =
     spec = ModelSpec(cell=cell, input_size=input_size, hidden_size=hidden_size, **options)
     if spec.dropout > 0 and spec.num_layers == 1:
         text = mismatch("dropout", "0 with num_layers=1", spec.dropout, "it acts between layers, so here on nothing")
-        warnings.warn(text, stacklevel=4)  # the line that constructs the module
+        warnings.warn(text, stacklevel=_callers_level())
     return spec
+
+
+def _callers_level() -> int:
+    """The stacklevel of the line that constructs a module: the first one that is neither ours nor Flax's."""
+    frame, level = sys._getframe(1), 1
+    while frame and frame.f_globals["__name__"].partition(".")[0] in CONSTRUCTING:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class SpecAttributes:

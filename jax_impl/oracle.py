@@ -51,6 +51,7 @@ def direction(
         return states[0], tuple(part[last] for part in states)
     recurrent: Any = nn.RNN(cell, time_major=True, return_carry=True, reverse=reverse, keep_order=True)
     carry = state0[::-1] if spec.is_lstm else state0[0]
+    lengths = None if lengths is None else lengths.astype("int32")
     carry, y = recurrent.apply({"params": {"cell": tree}}, x, initial_carry=carry, seq_lengths=lengths)
     return y, carry[::-1] if spec.is_lstm else (carry,)
 

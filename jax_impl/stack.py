@@ -43,7 +43,7 @@ def steps_of(lengths: jax.Array | None, T: int, B: int) -> Steps:
     """The valid steps for lengths (B,); all of them for None."""
     if lengths is None:
         return Steps(None, -1, None)
-    t, batch = jnp.arange(T)[:, None], jnp.arange(B)
+    t, batch, lengths = jnp.arange(T)[:, None], jnp.arange(B), lengths.astype("int32")
     valid = t < lengths
     return Steps(valid[:, :, None], (lengths - 1, batch), (jnp.where(valid, lengths - 1 - t, t), batch))
 

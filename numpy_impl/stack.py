@@ -49,7 +49,7 @@ def steps_of(lengths: np.ndarray | None, T: int, B: int) -> Steps:
     """The valid steps for lengths (B,); all of them for None."""
     if lengths is None:
         return Steps(None, -1, None)
-    t, batch = np.arange(T)[:, None], np.arange(B)
+    t, batch, lengths = np.arange(T)[:, None], np.arange(B), lengths.astype("int64")
     valid = t < lengths
     return Steps(valid[:, :, None], (lengths - 1, batch), (np.where(valid, lengths - 1 - t, t), batch))
 

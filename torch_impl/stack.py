@@ -43,7 +43,7 @@ def steps_of(lengths: Tensor | None, T: int, B: int) -> Steps:
     if lengths is None:
         return Steps(None, -1, None)
     t, batch = (torch.arange(size, device=lengths.device) for size in (T, B))
-    t = t[:, None]
+    t, lengths = t[:, None], lengths.long()
     valid = t < lengths
     return Steps(valid[:, :, None], (lengths - 1, batch), (torch.where(valid, lengths - 1 - t, t), batch))
 
