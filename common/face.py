@@ -8,7 +8,7 @@ shapes and dtypes, never values: they serve every framework, wait for no device,
 import sys
 import warnings
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -197,7 +197,7 @@ def _owner(spec: ModelSpec) -> str:
 
 def _check_kind(name: str, array: Any, kind: Any) -> None:
     if not isinstance(array, kind):
-        wanted = getattr(kind, "__name__", kind)
+        wanted = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
         raise InvalidType(mismatch(name, f"an array of type {wanted}", type(array).__name__))
 
 
