@@ -73,6 +73,7 @@ def check(options: Namespace) -> int:
     if options.configs is None:
         run, chosen = studies.check, variants.variants(cells, dtypes, options.seed)
         if one:
+            cells = cells if options.cell else _fitting(cells, one)
             chosen = [arguments.variant(cell, dtype, options.seed, one) for dtype in dtypes for cell in cells]
             names = names if options.backend else _able(names, chosen)
     else:
@@ -88,6 +89,22 @@ def check(options: Namespace) -> int:
         if options.configs is not None:
             summaries.print_coverage(found, len(chosen))
     return 0 if equivalence.all_passed(found) and _all_compared(names, found) else 1
+
+
+def _fitting(cells: Sequence[str], one: dict[str, Any]) -> list[str]:
+    """The cells that have the options; the others are named on stderr, with the reason."""
+    fitting, problems = [], []
+    for cell in cells:
+        try:
+            arguments.variant(cell, "float64", 0, one)
+            fitting.append(cell)
+        except InvalidInput as error:
+            problems.append((cell, error))
+    if not fitting:
+        raise problems[0][1]
+    for cell, error in problems:
+        console.message(f"{cell} is left out: {error}")
+    return fitting
 
 
 def _able(names: list[str], chosen: Sequence[variants.Variant]) -> list[str]:

@@ -158,8 +158,9 @@ def check_supported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> 
         raise InvalidType(choice(f"dtype for backend {backend.name}", sorted(backend.dtypes), spec.dtype))
     for name in _options(spec, ragged):
         if name not in backend.options:
-            able = [option for option in OPTIONS if option in backend.options]
-            raise InvalidInput(mismatch(f"options for backend {backend.name}", f"none but {able}", repr(name)))
+            able = ", ".join(option for option in OPTIONS if option in backend.options)
+            wanted = f"none but {able}" if able else "none"
+            raise InvalidInput(mismatch(f"options for backend {backend.name}", wanted, repr(name)))
 
 
 def zero_state(spec: ModelSpec, batch: int) -> State:

@@ -17,17 +17,20 @@ The first three rungs are climbed by variants drawn from the product of all opti
 pair.
 """
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import combinations, product
-from typing import Any, NamedTuple
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from common.comparison import Row, badness, compare_all
 from common.complex_step import complex_step, directions, inner
-from common.contract import Backend, Batch, Grads, State, check_supported, unsupported
-from common.errors import BackendBroken, InvalidInput, InvalidType
-from common.layout import initial_network, numpy_dtype
+from common.contract import Backend, Batch, Grads, check_supported, unsupported
+from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
+from common.layout import initial_network, parameter_shapes
 from common.records import Record
 from common.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
 from common.summands import gradient_name, summands
@@ -50,143 +53,11 @@ TRAINING = {
 }
 
 
-class Tolerance(NamedTuple):
-    """|a - b| <= atol * size + rtol * max|reference|, for a curve atol + rtol * (1 + growth * step) * |reference|.
-
-    ``size`` is that of the summands (``summands``): where they cancel, or a gate is shut and the result all but
-    vanishes, what remains is their rounding.
-    """
-
-    rtol: float
-    atol: float
-    growth: float = 0.0
-
-    def bound(self, scale: np.ndarray, size: float) -> np.ndarray:
-        steps = np.arange(scale.size).reshape(scale.shape)
-        return self.atol * size + self.rtol * (1 + self.growth * steps) * scale
-
-
-# The growth of a curve's bound comes from the sine wave over 12 seeds and 100 epochs: the worst run used 1/8 of it in
-# float32 (RNN, Adam) and 1/1000 in float64.
-RTOL_ATOL = {"float64": (1e-11, 1e-14), "float32": (1e-5, 5e-7), "float16": (5e-3, 2e-3), "bfloat16": (4e-2, 1.6e-2)}
-TOLERANCES = {
-    (check, dtype): Tolerance(*numbers)
-    for check in ("complex step", "forward", "gradient")
-    for dtype, numbers in RTOL_ATOL.items()
-} | {
-    ("loss", "float64"): Tolerance(1e-11, 1e-14),
-    ("loss", "float32"): Tolerance(1e-5, 1e-8),
-    ("training", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
-    ("training", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
-    ("sine", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
-    ("sine", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One comparison. ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element.
-
-    ``arguments`` are those of ``rosetta check`` for this variant alone. ``drawn`` marks a variant drawn at random, and
-    the worst quantity of the rung and pair.
-    """
-
-    check: str
-    cell: str
-    variant: str
-    dtype: str
-    quantity: str
-    a: str
-    b: str
-    count: int
-    error: float
-    scale: float
-    tolerance: float
-    ratio: float
-    passed: bool
-    options: tuple[str, ...]
-    arguments: str
-    drawn: bool = False
-
-    def record(self) -> Record:
-        return {"kind": "check", **asdict(self)}
-
-
-def compare(
-    check: str,
-    variant: Variant,
-    quantity: str,
-    names: tuple[str, str],
-    a: Any,
-    b: Any,
-    *,
-    curve: bool = False,
-    size: float = 1.0,
-) -> Row:
-    """One row. A curve is held to its bound step by step; anything else to the largest reference value.
-
-    What is empty, not finite or not in the variant's dtype has failed, without a number.
-    """
-    dtype = variant.spec.dtype
-    right_dtype = all(
-        name == "complex step" or not isinstance(value, np.ndarray) or value.dtype == numpy_dtype(dtype)
-        for name, value in zip(names, (a, b), strict=True)
-    )
-    a, b = (np.asarray(np.real(value), dtype="float64") for value in (a, b))
-    if a.shape != b.shape:
-        raise ValueError(f"{quantity}: {names[0]} gives shape {a.shape}, {names[1]} gives {b.shape}")
-    tolerance = TOLERANCES[check, dtype]
-    finite = right_dtype and a.size > 0 and bool(np.isfinite(a).all() and np.isfinite(b).all())
-    error, scale, allowed = float("nan"), float("nan"), float("nan")
-    if finite:
-        scales = np.maximum(abs(a), abs(b))
-        if not curve:
-            scales = np.full((), scales.max())
-        errors = abs(a - b) if curve else abs(a - b).max()
-        bounds = tolerance.bound(scales, size)
-        worst = int(np.argmax(errors / bounds))
-        error, scale, allowed = (float(np.ravel(v)[worst]) for v in (errors, scales, bounds))
-    return Row(
-        check=check,
-        cell=variant.spec.cell,
-        variant=variant.label,
-        dtype=dtype,
-        quantity=quantity,
-        a=names[0],
-        b=names[1],
-        count=a.size,
-        error=error,
-        scale=scale,
-        tolerance=allowed,
-        ratio=error / allowed,
-        passed=finite and error <= allowed,
-        options=variant.options,
-        arguments=variant.arguments,
-    )
-
-
-def compare_all(
-    check: str,
-    variant: Variant,
-    results: Mapping[str, Mapping[str, Any]],
-    *,
-    curve: bool = False,
-    sizes: Mapping[str, float] | None = None,
-) -> Iterator[Row]:
-    """A row for every quantity and every pair of backends; each backend must give the same quantities."""
-    for (a, left), (b, right) in combinations(results.items(), 2):
-        if left.keys() != right.keys():
-            raise ValueError(f"{check}: {a} gives {sorted(left)}, {b} gives {sorted(right)}")
-        for quantity in left:
-            values, size = (left[quantity], right[quantity]), (sizes or {}).get(quantity, 1.0)
-            yield compare(check, variant, quantity, (a, b), *values, curve=curve, size=size)
-
-
-def named_outputs(spec: ModelSpec, y: np.ndarray, state: State) -> dict[str, np.ndarray]:
+def named_outputs(spec: ModelSpec, y: Any, state: Any) -> dict[str, Any]:
     return {"y": y} | {f"{name}_n": part for name, part in zip(spec.state_names, state, strict=True)}
 
 
-def named_grads(spec: ModelSpec, grads: Grads) -> dict[str, np.ndarray]:
+def named_grads(spec: ModelSpec, grads: Any) -> dict[str, Any]:
     states = {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
     return {gradient_name(name): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
 
@@ -200,9 +71,19 @@ def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) ->
         except (InvalidInput, InvalidType):
             raise
         except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"backend {name} fails while it computes: {type(error).__name__}: {error}"
+            text += f" ({Path(where.filename).name}, line {where.lineno})"
             raise BackendBroken(text) from error
     return results
+
+
+def _check_shapes(backend: str, results: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise, naming the backend, unless every result has its shape."""
+    for quantity, shape in wanted.items():
+        got = getattr(results[quantity], "shape", None)
+        if got != shape:
+            raise BackendBroken(mismatch(f"{quantity} of backend {backend}", shape, got))
 
 
 def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:
@@ -215,11 +96,19 @@ def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwis
     sizes = summands(spec, args)
     inputs = args.params, args.x, args.state0
     outputs = each(backends, lambda backend: named_outputs(spec, *backend.forward(spec, *inputs, **args.keywords)))
+    states = spec.state_shapes(variant.batch)
+    y = (variant.steps, variant.batch, spec.output_size)
+    for name, own in outputs.items():
+        _check_shapes(name, own, named_outputs(spec, y, states))
     if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
         yield from compare_all("forward", variant, outputs, sizes=sizes)
         return
     found = each(backends, lambda backend: backend.vjp(spec, *args[:5], **args.keywords))
     grads = {name: named_grads(spec, own) for name, own in found.items()}
+    of_params: Any = parameter_shapes(spec)
+    of_x: Any = args.x.shape
+    for name, own in grads.items():
+        _check_shapes(name, own, named_grads(spec, Grads(of_params, of_x, states)))
     for name, backend in backends.items():
         if COMPLEX not in backend.dtypes:
             continue
@@ -285,11 +174,6 @@ def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
     return [
         replace(max(rows, key=badness), count=sum(row.count for row in rows), drawn=True) for rows in groups.values()
     ]
-
-
-def badness(row: Row) -> float:
-    """Error over tolerance, infinite for a row that failed without a number."""
-    return row.ratio if row.passed or row.ratio > 1 else float("inf")
 
 
 def all_passed(records: Iterable[Record]) -> bool:

@@ -7,6 +7,7 @@ shapes and dtypes, never values: they serve every framework, wait for no device,
 
 import sys
 import warnings
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple, get_args
 
@@ -14,9 +15,15 @@ import numpy as np
 
 from common.contract import check_lengths
 from common.errors import InvalidInput, InvalidType, mismatch
+from common.layout import numpy_dtype
 from common.spec import ModelSpec
 
 State = tuple[Any, ...]
+# What turns an argument of another framework into an array.
+CONVERSIONS = {
+    "PackedSequence": "pad_packed_sequence gives x and its lengths, for lengths=",
+    "Tensor": "tensor.numpy() is an array",
+}
 # The packages whose frames stand between the constructor's call and ``layer_spec``.
 CONSTRUCTING = ("common", "numpy_impl", "jax_impl", "torch_impl", "flax")
 
@@ -35,6 +42,29 @@ def layer_spec(cell: str, input_size: int, hidden_size: int, batch_first: bool =
     return spec
 
 
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype given as a name, a NumPy dtype or a scalar type; None is float32, torch's default."""
+    if dtype is None:
+        return "float32"
+    try:
+        return dtype if dtype == "bfloat16" else np.dtype(dtype).name
+    except TypeError as error:
+        raise InvalidType(mismatch("dtype", "a dtype of NumPy or its name", repr(dtype))) from error
+
+
+def to_arrays(params: Any) -> Any:
+    """Parameters of any framework as NumPy arrays; what is no mapping stays as it is, to be refused."""
+    return {name: _to_array(value) for name, value in params.items()} if isinstance(params, Mapping) else params
+
+
+def _to_array(value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):  # a tensor of torch, which gives NumPy neither gradients' leaves nor bfloat16
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            return value.float().numpy().astype(numpy_dtype("bfloat16"))
+    return np.asarray(value)
+
+
 def _callers_level() -> int:
     """The stacklevel of the line that constructs a module: the first one that is neither ours nor Flax's."""
     frame, level = sys._getframe(1), 1
@@ -47,6 +77,7 @@ class SpecAttributes:
     """The constructor arguments of a face as read-only attributes; ``batch_first`` is an attribute of its own."""
 
     spec: ModelSpec
+    batch_first: bool
     input_size, hidden_size, num_layers, nonlinearity, bias, dropout, bidirectional, proj_size = (
         property(attrgetter(f"spec.{name}"))
         for name in (
@@ -60,6 +91,15 @@ class SpecAttributes:
             "proj_size",
         )
     )
+
+
+def constructor_text(face: SpecAttributes) -> str:
+    """The sizes, and the options that are not torch's defaults, as torch's modules show them."""
+    usual = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0}
+    usual |= {"bidirectional": False, "nonlinearity": "tanh"}
+    given = {name: getattr(face, name) for name in usual}
+    options = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
+    return ", ".join([str(face.spec.input_size), str(face.spec.hidden_size), *options])
 
 
 class Arrangement(NamedTuple):
@@ -119,10 +159,17 @@ class Arrangement(NamedTuple):
             size = "P" if position == 0 and self.spec.proj_size else "H"
             shape = (*whole[: not self.spec.is_cell], *whole[1 : 1 + self.batched], whole[2])
             _check_kind(label, part, self.kind)
-            _check_array(label, part, self.dtype, shape, f"({', '.join([*axes, size])}) for {_owner(self.spec)}{where}")
+            meaning = f"({', '.join([*axes, size])}) for {_owner(self.spec)}{where}"
+            _check_array(label, part, self.dtype, shape, meaning, self._exchanged(tuple(part.shape), shape))
             part = part if self.batched else part[..., None, :]
             entered.append(part[None] if self.spec.is_cell else part)
         return tuple(entered)
+
+    def _exchanged(self, got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+        """The likely cause where a state fits the other axis of x."""
+        if self.spec.is_cell or not self.batched or got != (wanted[0], self.steps, *wanted[2:]):
+            return ""
+        return f"is x ({'T, B' if self.batch_first else 'B, T'}, I)? then batch_first={not self.batch_first}"
 
     def leave_state(self, state: State) -> Any:
         """The inverse of ``enter_state``: the core's tuple in the form in which torch gives a state."""
@@ -198,11 +245,12 @@ def _owner(spec: ModelSpec) -> str:
 def _check_kind(name: str, array: Any, kind: Any) -> None:
     if not isinstance(array, kind):
         wanted = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
-        raise InvalidType(mismatch(name, f"an array of type {wanted}", type(array).__name__))
+        got = type(array).__name__
+        raise InvalidType(mismatch(name, f"an array of type {wanted}", got, CONVERSIONS.get(got, "")))
 
 
-def _check_array(name: str, array: Any, dtype: Any, shape: tuple[int, ...], meaning: str) -> None:
+def _check_array(name: str, array: Any, dtype: Any, shape: tuple[int, ...], meaning: str, cause: str = "") -> None:
     if tuple(array.shape) != shape:
-        raise InvalidInput(mismatch(name, f"{shape}, {meaning}", tuple(array.shape)))
+        raise InvalidInput(mismatch(name, f"{shape}, {meaning}", tuple(array.shape), cause))
     if array.dtype != dtype:
         raise InvalidType(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))

@@ -8,6 +8,7 @@ stacked in the order i, f, g, o. An LSTM's projection is ``weight_hr`` (P, H), a
 keeps both biases: one bias computes the same function and trains differently.
 """
 
+import re
 from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
@@ -148,9 +149,25 @@ def _check(params: Mapping[str, Any], shapes: Mapping[str, Shape], spec: ModelSp
     missing, extra = sorted(shapes.keys() - params.keys()), sorted(params.keys() - shapes.keys())
     if missing or extra:
         found = [f"missing {', '.join(missing)}"] * bool(missing) + [f"extra {', '.join(extra)}"] * bool(extra)
-        raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), "; ".join(found)))
+        cause = _likely_cause(spec, list(params), shapes)
+        raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), "; ".join(found), cause))
     for name, shape in shapes.items():
         check_array(name, params[name], shape, spec.dtype, owner=f"{spec.cell}(hidden_size={spec.hidden_size})")
+
+
+def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]) -> str:
+    """What the names of the parameters tell about the model that they belong to."""
+    prefix = names[0][: names[0].rfind(".") + 1] if names else ""
+    if prefix and {name.removeprefix(prefix) for name in names} == set(shapes):
+        return f"every name begins with {prefix!r}: take it off"
+    layers = {int(found[1]) for name in names if (found := re.search(r"_l(\d+)", name))}
+    if not layers:
+        return ""
+    reverse, bias, projected = (any(part in name for name in names) for part in ("_reverse", "bias_", "weight_hr"))
+    differ = [f"num_layers={max(layers) + 1}"] * (max(layers) + 1 != spec.num_layers)
+    differ += [f"bidirectional={reverse}"] * (reverse != spec.bidirectional) + [f"bias={bias}"] * (bias != spec.bias)
+    differ += ["a proj_size" if projected else "no proj_size"] * (projected != bool(spec.proj_size))
+    return f"a model with {', '.join(differ)}?" if differ else ""
 
 
 def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "") -> None:
@@ -160,6 +177,7 @@ def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = ""
     where = f" for {owner}" if owner else ""
     if array.shape != shape:
         cause = "transposed?" if array.ndim == 2 and array.shape == shape[::-1] else ""
+        cause = "a GRU?" if name.startswith("weight_") and 4 * array.shape[0] == 3 * shape[0] else cause
         if not cause and array.size == prod(shape):
             cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
         raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))

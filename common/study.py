@@ -5,19 +5,20 @@ alone.
 """
 
 import platform
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
 
-from common import bench, datasets, equivalence, parallel, registry
+from common import bench, comparison, datasets, equivalence, parallel, registry
 from common.contract import Backend
 from common.errors import BackendBroken, InvalidInput
 from common.records import Record
 from common.spec import ModelSpec, OptimizerSpec, RunSpec
 from common.training import Result, train
-from common.variants import PROBLEMS, H, I, Variant, drawn, shrink, variants
+from common.variants import PROBLEMS, H, I, Variant, drawn, option_words, shrink, variants
 
 OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
 EPOCHS, HIDDEN_SIZE = 100, 32
@@ -92,7 +93,8 @@ def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Recor
         try:
             rows = equivalence.check_drawn(load_all(names), variant)
         except BackendBroken as error:
-            raise BackendBroken(f"{error}; rosetta check {variant.arguments}") from error
+            chosen = " ".join(f"--backend {name}" for name in names)
+            raise BackendBroken(f"{error}; rosetta check {variant.arguments} {chosen}") from error
         failed = next((row for row in rows if not row.passed), None)
         smallest = {} if failed is None else {"smallest": shrink(variant, partial(fails, failed)).arguments}
         records += [row.record() | ({} if row.passed else smallest) for row in rows]
@@ -104,7 +106,7 @@ def pieces(chosen: Sequence[Variant]) -> list[Sequence[Variant]]:
     return [chosen[start : start + DRAWN_PIECE] for start in range(0, len(chosen), DRAWN_PIECE)]
 
 
-def fails(row: equivalence.Row, variant: Variant) -> bool:
+def fails(row: comparison.Row, variant: Variant) -> bool:
     """Whether the comparison of ``row`` fails on another variant too."""
     pair = load_all([name for name in (row.a, row.b) if name != "complex step"])
     try:
@@ -117,10 +119,11 @@ def fails(row: equivalence.Row, variant: Variant) -> bool:
 def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
     """Variants drawn at random, over processes, which are renewed as JAX keeps all that it compiled."""
     work = [(names, piece) for piece in pieces(chosen)]
-    done = progress("configurations", len(work))
-    for records in parallel.run(drawn_records, work, jobs, pieces_a_process=20):
+    done = progress("configurations", len(chosen))
+    for (_, piece), records in zip(work, parallel.run(drawn_records, work, jobs, pieces_a_process=20), strict=True):
         yield from records
-        done()
+        for _ in piece:
+            done()
 
 
 def train_everywhere(
@@ -142,8 +145,8 @@ def train_everywhere(
         ends[name] = {f"{reading} {run.optimizer.name} prediction": result.prediction}
     variant = Variant(spec=model, given_state=False, seed=run.seed)
     rows = [
-        *equivalence.compare_all(task, variant, curves, curve=True),
-        *equivalence.compare_all(task, variant, ends),
+        *comparison.compare_all(task, variant, curves, curve=True),
+        *comparison.compare_all(task, variant, ends),
     ]
     return records + [row.record() for row in rows]
 
@@ -165,6 +168,7 @@ def training_record(backend: str, task: str, reading: str, run: RunSpec, result:
         "optimizer": run.optimizer.name,
         "lr": run.optimizer.lr,
         "hidden_size": model.hidden_size,
+        "model": shlex.join(option_words(model)),
         "seed": run.seed,
         "losses": result.losses,
         "final_loss": result.final_loss,

@@ -1,5 +1,6 @@
 """The tables that the commands print: what was compared, and what it took."""
 
+import re
 from collections.abc import Iterable
 from itertools import product
 from typing import NamedTuple
@@ -29,14 +30,20 @@ def print_checks(found: list[Record], seed: int) -> None:
         )
     columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "where", "verdict")
     console.table("Equivalence", columns, lines, numeric=columns[2:4])
-    failures = [row for row in rows if not row["passed"]]
-    for row in failures[:SHOWN_FAILURES]:
-        error, allowed = (("not finite" if row[k] is None else f"{row[k]:.2g}") for k in ("error", "tolerance"))
+    groups: dict[str, list[Record]] = {}
+    for row in (row for row in rows if not row["passed"]):
+        command = row_command(row, seed)
+        alike = re.sub(r" --(seed|backend) \S+", "", command) if "smallest" in row else f"{len(groups)}"
+        groups.setdefault(alike, []).append(row | {"command": command})
+    for row, *others in list(groups.values())[:SHOWN_FAILURES]:
         print(f"FAILED {row['variant']} {row['dtype']}: {row['check']} {row['quantity']}, {row['a']} - {row['b']}")
         which = "the smallest that fails: " if "smallest" in row else ""
-        print(f"       expected an error of at most {allowed}, got {error}; {which}{row_command(row, seed)}")
-    if len(failures) > SHOWN_FAILURES:
-        print(f"... and {len(failures) - SHOWN_FAILURES} more; --json lists all")
+        what = row.get("reason") or f"expected an error of at most {row['tolerance']:.2g}, got {row['error']:.2g}"
+        print(f"       {what}; {which}{row['command']}")
+        if others:
+            print(f"       and {len(others)} more comparisons that shrink to the same model")
+    if len(groups) > SHOWN_FAILURES:
+        print(f"... and {len(groups) - SHOWN_FAILURES} more; --json lists all")
     if not rows:
         print("Nothing was compared: that is a failure.")
 
@@ -51,6 +58,8 @@ def print_coverage(found: list[Record], chosen: int) -> None:
         lines.append((option, *("–" if found is None else f"{found.variants}: {found.worst:.2g}" for found in shown)))
     title = f"Coverage of {chosen} configurations: how many had the option, and the worst error/tolerance"
     console.table(title, ("option", *backends), lines, numeric=backends)
+    if absent := [option for option in OPTIONS if option not in {option for option, _ in table}]:
+        print(f"Not drawn: {', '.join(absent)}.")
 
 
 class Covered(NamedTuple):

@@ -26,6 +26,7 @@ REGIMES = {
     "huge": "inputs 10,000 times as large (100 times in 16 bits)",
 }
 PROBLEMS = 4  # that a model drawn at random is given
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelSpec)}
 # What ``Variant.options`` names, in the order of tables.
 OPTIONS = ("tanh", "relu", "num_layers", "bidirectional", "dropout", "proj_size", "no bias", "lengths")
 OPTIONS += ("given state", "no state", "T=1", "B=1", "H=1", *REGIMES)
@@ -74,18 +75,23 @@ class Variant:
     @property
     def arguments(self) -> str:
         """The arguments with which ``rosetta check`` compares on this variant alone."""
-        spec, default = self.spec, ModelSpec(cell=self.spec.cell, input_size=I, hidden_size=H)
+        spec = self.spec
         words = ["--cell", spec.cell, "--dtype", spec.dtype]
-        words += ["--input-size", str(spec.input_size), "--hidden-size", str(spec.hidden_size)]
-        for name in ("num_layers", "nonlinearity", "proj_size", "dropout"):
-            if getattr(spec, name) != getattr(default, name):
-                words += ["--" + name.replace("_", "-"), f"{getattr(spec, name)}"]
-        words += ["--bidirectional"] * spec.bidirectional + ["--no-bias"] * (not spec.bias)
+        words += ["--input-size", str(spec.input_size), "--hidden-size", str(spec.hidden_size), *option_words(spec)]
         words += ["--steps", str(self.steps), "--batch", str(self.batch)]
         words += ["--lengths", ",".join(map(str, self.lengths))] if self.lengths else []
         words += ["--no-state"] * (not self.given_state) + ["--eval"] * (not self.training)
         words += ["--regime", self.regime] if self.regime != "plain" else []
         return shlex.join([*words, "--seed", str(self.seed)])
+
+
+def option_words(spec: ModelSpec) -> list[str]:
+    """The command line's options of a model, where they are not torch's defaults; without its sizes."""
+    words = []
+    for name in ("num_layers", "nonlinearity", "proj_size", "dropout", "forget_bias"):
+        if getattr(spec, name) != DEFAULTS[name]:
+            words += ["--" + name.replace("_", "-"), f"{getattr(spec, name)}"]
+    return words + ["--bidirectional"] * spec.bidirectional + ["--no-bias"] * (not spec.bias)
 
 
 def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed: int = 0) -> list[Variant]:
@@ -197,10 +203,9 @@ def shrink(variant: Variant, fails: Callable[[Variant], bool], trials: int = 200
 def simplifications(variant: Variant) -> Iterator[Variant]:
     """Variants one change simpler, the largest changes first; sizes go to 2 before they go to 1."""
     spec = variant.spec
-    for name in ("proj_size", "bidirectional", "dropout", "nonlinearity"):
-        default = {field.name: field.default for field in fields(ModelSpec)}[name]
-        if getattr(spec, name) != default:
-            yield replace(variant, spec=replace(spec, **{name: default}))
+    for name in ("proj_size", "bidirectional", "dropout", "nonlinearity", "bias"):
+        if getattr(spec, name) != DEFAULTS[name]:
+            yield replace(variant, spec=replace(spec, **{name: DEFAULTS[name]}))
     for name, simple in (("regime", "plain"), ("lengths", None), ("given_state", False), ("training", True)):
         if getattr(variant, name) != simple:
             yield replace(variant, **{name: simple})

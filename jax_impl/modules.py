@@ -21,7 +21,7 @@ from jax.core import Tracer
 
 from common.contract import check_supported
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import SpecAttributes, arrange, check_face_masks, layer_spec
+from common.face import SpecAttributes, arrange, check_face_masks, dtype_name, layer_spec, to_arrays
 from common.layout import Parameters, check_parameters, initial_parameters, parameter_shapes
 from common.spec import ModelSpec
 
@@ -35,18 +35,19 @@ class _Module(SpecAttributes, nnx.Module):
     def __init__(
         self, cell: str, input_size: int, hidden_size: int, device: Any, dtype: Any, rngs: nnx.Rngs, **options: Any
     ):
-        if dtype is not None and not isinstance(dtype, str):
-            dtype = np.dtype(dtype).name  # jnp.float32
         self.batch_first = options.get("batch_first", False)
-        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype or "float32", **options)
+        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype_name(dtype), **options)
         check_supported(BACKEND, self.spec)
         check_x64(self.spec.dtype)
         if not isinstance(rngs, nnx.Rngs):
             raise InvalidType(mismatch("rngs", "an nnx.Rngs", type(rngs).__name__))
+        device = find_device(device)
         for name, value in draw(self.spec, rngs.params()).items():
             setattr(self, name, nnx.Param(value if device is None else jax.device_put(value, device)))
         self.deterministic = False
         if self.spec.dropout and self.spec.num_layers > 1:
+            if not {"dropout", "default"} & set(rngs):
+                raise InvalidInput(mismatch("rngs", "a stream 'dropout' or 'default' for dropout", list(rngs)))
             self.rngs = rngs["dropout"].fork()
 
     def state_dict(self) -> Parameters:
@@ -58,7 +59,7 @@ class _Module(SpecAttributes, nnx.Module):
 
         Arrays of NumPy and JAX, and tensors of torch on a CPU, will do.
         """
-        own = {name: np.asarray(value) for name, value in params.items()} if isinstance(params, Mapping) else params
+        own = to_arrays(params)
         check_parameters(self.spec, own)
         for name in parameter_shapes(self.spec):
             getattr(self, name).set_value(jnp.array(own[name]))
@@ -82,6 +83,16 @@ class _Module(SpecAttributes, nnx.Module):
         arrays = jax.tree.map(jnp.asarray, (x, state0, lengths, masks))
         y, state = stack.forward(spec, params, *arrays)
         return arrangement.leave(y), arrangement.leave_state(state)
+
+
+def find_device(device: Any) -> Any:
+    """A device of JAX, by itself or by the name of its platform; None is JAX's default."""
+    if not isinstance(device, str):
+        return device
+    try:
+        return jax.devices(device)[0]
+    except RuntimeError as error:
+        raise InvalidInput(mismatch("device", "a platform of JAX, such as 'cpu'", repr(device))) from error
 
 
 def draw(spec: ModelSpec, key: jax.Array) -> dict[str, jax.Array]:

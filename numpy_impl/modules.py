@@ -5,8 +5,9 @@
     dx, dh_0 = rnn.backward(dy, dh_n)
     rnn.grads["weight_hh_l0"]    # (5, 5)
 
-``backward`` belongs to the latest call, and sets ``grads`` anew: it does not add to them. Dropout acts between layers
-until ``eval()`` is called. A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError).
+``backward`` belongs to the latest call, once, and sets ``grads`` anew: it does not add to them. Dropout acts between
+layers until ``eval()`` is called. A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a
+TypeError).
 """
 
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from common.contract import check_forward, check_masks, check_supported, zero_state
-from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import Arrangement, SpecAttributes, arrange, layer_spec
+from common.errors import InvalidInput, mismatch
+from common.face import Arrangement, SpecAttributes, arrange, constructor_text, dtype_name, layer_spec, to_arrays
 from common.layout import Parameters, check_parameters, dropout_masks, initial_parameters
 from common.spec import check_seed
 
@@ -51,6 +52,21 @@ class _Module(SpecAttributes):
         self._rng = np.random.default_rng([seed, 3])
         self._latest: _Latest | None = None
 
+    def __repr__(self) -> str:
+        return f"{self.spec.cell}({constructor_text(self)})"
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        """A parameter, as ``rnn.weight_hh_l0``."""
+        if name in vars(self).get("params", ()):
+            return self.params[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self).get("params", ()):
+            self.load_state_dict(self.params | {name: value})
+        else:
+            super().__setattr__(name, value)
+
     def train(self, mode: bool = True) -> Self:
         """Dropout on, or off; returns the module."""
         self.training = mode
@@ -69,18 +85,15 @@ class _Module(SpecAttributes):
 
         Arrays of NumPy and tensors of torch on a CPU will do.
         """
-        own = (
-            {name: np.asarray(value).copy() for name, value in params.items()}
-            if isinstance(params, Mapping)
-            else params
-        )
+        own = to_arrays(params)
         check_parameters(self.spec, own)
-        self.params = own
+        self.params = {name: value.copy() for name, value in own.items()}
 
     def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
         spec = self.spec
         arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
         lengths = arrangement.check_lengths(lengths)
+        x = stack.steps_of(lengths, arrangement.steps, arrangement.batch).trim(x)  # the padding may hold anything
         if masks is not None:
             check_masks(spec, masks, arrangement.steps, arrangement.batch)
         elif self.training and spec.dropout and spec.num_layers > 1:
@@ -95,7 +108,8 @@ class _Module(SpecAttributes):
 
     def _backward(self, dy: np.ndarray | None, dhx: Any) -> tuple[np.ndarray, Any]:
         if self._latest is None:
-            raise InvalidInput(mismatch("backward", "a call of the module before it", "none"))
+            cause = "each call has one backward; the latest call alone can be taken back"
+            raise InvalidInput(mismatch("backward", "a call of the module before it", "none", cause))
         arrangement, params, tape = self._latest
         steps, batch = arrangement.steps, arrangement.batch
         dstate = arrangement.enter_state("dhx", dhx)
@@ -103,17 +117,8 @@ class _Module(SpecAttributes):
         zero = np.zeros((steps, batch, self.spec.output_size), self.spec.dtype)
         dcore = zero if dy is None else arrangement.enter_output("dy", dy)
         self.grads, dx, dstate0 = stack.backward(self.spec, params, tape, dcore, dstate)
+        self._latest = None
         return arrangement.leave(dx), arrangement.leave_state(dstate0)
-
-
-def dtype_name(dtype: Any) -> str:
-    """The name of a dtype given as a name, a NumPy dtype or a scalar type; None is float32, torch's default."""
-    if dtype is None:
-        return "float32"
-    try:
-        return np.dtype(dtype).name
-    except TypeError as error:
-        raise InvalidType(mismatch("dtype", "a dtype of NumPy or its name", repr(dtype))) from error
 
 
 class _Layer(_Module):

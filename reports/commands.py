@@ -69,7 +69,8 @@ def train_commands(found: Sequence[Record]) -> tuple[str, ...]:
     """``rosetta train`` for training records: a command for every reading and optimiser, with all that it trained."""
     groups: dict[tuple, list[Record]] = {}
     for record in found:
-        groups.setdefault((*(record[key] for key in TRAINED_WITH), len(record["losses"])), []).append(record)
+        of_run = (*(record[key] for key in TRAINED_WITH), record.get("model", ""), len(record["losses"]))
+        groups.setdefault(of_run, []).append(record)
     return tuple(_train_command(members) for members in groups.values())
 
 
@@ -82,6 +83,7 @@ def _train_command(members: Sequence[Record]) -> str:
         words += ["--lr", str(run["lr"])]
     if len(run["losses"]) != EPOCHS:
         words += ["--epochs", str(len(run["losses"]))]
+    words += shlex.split(run.get("model", ""))
     if run["hidden_size"] != HIDDEN_SIZE:
         words += ["--hidden-size", str(run["hidden_size"])]
     for flag, key in (("--cell", "cell"), ("--dtype", "dtype"), ("--backend", "backend")):

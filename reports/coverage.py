@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from common.equivalence import CHECKS, TOLERANCES, Tolerance
+from common.comparison import TOLERANCES, Tolerance
+from common.equivalence import CHECKS
 from common.spec import HALF_DTYPES
 from common.summaries import coverage
 from common.variants import OPTIONS, REGIMES

@@ -5,12 +5,14 @@ import os
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common import equivalence, parallel, registry, study
-from common.equivalence import TOLERANCES, Row, all_passed, compare, compare_all
+from common.comparison import TOLERANCES, Row, compare, compare_all
+from common.equivalence import all_passed
 from common.errors import BackendBroken, InvalidInput
 from common.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
 from common.variants import B, H, I, T, Variant, problem, variants
@@ -177,13 +179,37 @@ def test_a_result_in_another_dtype_fails() -> None:
 
 
 def test_a_backend_that_raises_is_named() -> None:
-    def forward(*_: object) -> None:
+    def forward(*_: object, **__: object) -> None:
         raise RuntimeError("boom")
 
     broken = copy.copy(registry.load("numpy"))
     setattr(broken, "forward", forward)  # noqa: B010 - no method of the protocol can be assigned to
-    with pytest.raises(BackendBroken, match="backend mine fails while it computes: RuntimeError: boom"):
+    boom = r"backend mine fails while it computes: RuntimeError: boom \(test_equivalence.py, line \d+\)$"
+    with pytest.raises(BackendBroken, match=boom):
         list(equivalence.check({"mine": broken}, [VARIANT]))
+
+
+def test_what_cannot_be_compared_says_why() -> None:
+    ones = np.ones(2)
+    assert row(ones, np.ones(2, "float32")).reason == "right gives float32, not float64"
+    assert row(np.array([1, np.nan]), ones).reason == "left gives nan"
+    assert row(ones, np.array([1, -np.inf])).reason == "right gives -inf"
+    assert row(np.ones(0), np.ones(0)).reason == "nothing to compare"
+    assert row(ones, ones).reason == row(ones, ones + 1).reason == ""
+
+
+@pytest.mark.parametrize(("part", "quantity"), [(0, "y"), (1, "h_n")])
+def test_a_result_of_another_shape_is_named(part: int, quantity: str) -> None:
+    wrong = copy.copy(registry.load("numpy"))
+    real = wrong.forward
+
+    def forward(*args: Any, **keywords: Any) -> Any:
+        y, (h_n,) = real(*args, **keywords)
+        return (y.swapaxes(0, 1), (h_n,)) if part == 0 else (y, (h_n[0],))
+
+    setattr(wrong, "forward", forward)  # noqa: B010 - no method of the protocol can be assigned to
+    with pytest.raises(BackendBroken, match=rf"^{quantity} of backend mine: expected \(.*\), got \(5, .*7\)$"):
+        list(equivalence.check({"mine": wrong}, [VARIANT]))
 
 
 def test_a_backend_that_lacks_a_cell_is_refused_and_not_left_out() -> None:

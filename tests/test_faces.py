@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import jax_impl
 import numpy_impl
 import torch_impl
-from common.errors import InvalidInput
+from common.errors import InvalidInput, InvalidType
 from common.layout import initial_parameters
 from common.spec import CELLS, ModelSpec
 
@@ -379,21 +379,79 @@ def test_state_dict_is_copied_and_checked(package):
 
 @every_cell
 def test_numpy_backward_stands_by_its_call(cell):
-    """What the caller changes between call and backward has no effect; a second backward adds nothing."""
+    """What the caller changes between call and backward has no effect; a call has one backward."""
     inputs, cotangents = problem(cell, "float64")
     reference = numpy_results(loaded("numpy", cell, "float64"), inputs, cotangents)
     module = loaded("numpy", cell, "float64")
-    with pytest.raises(InvalidInput, match=r"^backward: expected a call of the module before it, got none$"):
+    none = r"^backward: expected a call of the module before it, got none; each call has one backward"
+    with pytest.raises(InvalidInput, match=none):
         numpy_backward(module, cotangents)
     for array in [*call(module, *inputs), *inputs]:
         array[:] = 0
     module.load_state_dict(weights(cell, "float64", seed=3))
-    for _ in range(2):
-        got = named(dinputs=numpy_backward(module, cotangents), of_params=module.grads)
-        assert_close(got, {name: reference[name] for name in got}, 0)
-        for name, grad in module.grads.items():
-            grad *= 2
-            assert np.array_equal(grad, 2 * reference[name]), f"{name} shares memory"
+    got = named(dinputs=numpy_backward(module, cotangents), of_params=module.grads)
+    assert_close(got, {name: reference[name] for name in got}, 0)
+    for name, grad in module.grads.items():
+        grad *= 2
+        assert np.array_equal(grad, 2 * reference[name]), f"{name} shares memory"
+    with pytest.raises(InvalidInput, match=none):
+        numpy_backward(module, cotangents)
+    call(module, *problem(cell, "float64")[0])
     cotangents[-1] = cotangents[-1][..., 1:, :]
     with pytest.raises(InvalidInput, match=r"^dhx.*: expected \(.+, 7\).+ a batch of 5, got \(.*4, 7\)$"):
         numpy_backward(module, cotangents)
+
+
+@pytest.mark.parametrize("package", ["numpy", "jax"])
+def test_parameters_of_torch_load_in_any_state(package):
+    """Leaves of autograd, bfloat16, and names with a prefix, which the error tells to take off."""
+    theirs = loaded("torch.nn", "LSTM")
+    module = build(package, "LSTM")
+    module.load_state_dict(dict(theirs.named_parameters()))
+    assert_close(module.state_dict(), weights("LSTM"), 0)
+    narrow = build(package, "LSTM", dtype="bfloat16") if package == "jax" else None
+    if narrow is not None:
+        narrow.load_state_dict(theirs.to(torch.bfloat16).state_dict())
+        wide = {name: value.float().numpy() for name, value in theirs.state_dict().items()}
+        assert_close({k: v.astype("float32") for k, v in narrow.state_dict().items()}, wide, 0)
+    with pytest.raises(InvalidInput, match=r"every name begins with 'module\.': take it off$"):
+        module.load_state_dict({f"module.{name}": value for name, value in weights("LSTM").items()})
+    more = weights("LSTM", num_layers=2, bidirectional=True, bias=False)
+    with pytest.raises(InvalidInput, match=r"; a model with num_layers=2, bidirectional=True, bias=False\?$"):
+        module.load_state_dict(more)
+    gru = {k: v.detach().numpy() for k, v in torch.nn.GRU(I, H).state_dict().items()}
+    with pytest.raises(InvalidInput, match=r"^weight_ih_l0: .*; a GRU\?$"):
+        module.load_state_dict(gru)
+
+
+def test_numpy_parameters_are_attributes():
+    module, other = loaded("numpy", "RNN"), weights("RNN", seed=9)
+    x = problem("RNN")[0][0]
+    before = module(x)[0]
+    assert module.weight_hh_l0 is module.params["weight_hh_l0"]
+    module.weight_hh_l0 = other["weight_hh_l0"]
+    assert np.array_equal(module.state_dict()["weight_hh_l0"], other["weight_hh_l0"])
+    assert abs(module(x)[0] - before).max() > 1e-3
+    with pytest.raises(InvalidInput, match=r"^weight_hh_l0: expected \(7, 7\)"):
+        module.weight_hh_l0 = np.zeros((7, 6), "float32")
+    with pytest.raises(AttributeError, match="has no attribute 'weight_hh_l1'"):
+        _ = module.weight_hh_l1
+    assert repr(module) == "RNN(3, 7)"
+
+
+def test_a_swapped_batch_axis_is_guessed():
+    x = np.zeros((B, T, I), "float32")
+    for house in ("numpy", "jax", "torch"):
+        hx = native(house, np.zeros((1, B, H), "float32"))
+        with pytest.raises(InvalidInput, match=r"is x \(B, T, I\)\? then batch_first=True$"):
+            build(house, "RNN")(native(house, x), hx)
+
+
+def test_jax_takes_devices_by_name_and_refuses_rngs_without_dropout():
+    assert build("jax", "RNN", device="cpu").weight_hh_l0.get_value().devices() == {jax.devices("cpu")[0]}
+    with pytest.raises(InvalidInput, match=r"^device: expected a platform of JAX, such as 'cpu', got 'abacus'$"):
+        build("jax", "RNN", device="abacus")
+    with pytest.raises(InvalidInput, match=r"^rngs: expected a stream 'dropout' or 'default' for dropout, got"):
+        jax_impl.RNN(I, H, 2, dropout=0.5, rngs=nnx.Rngs(params=0))
+    with pytest.raises(InvalidType, match=r"^dtype: expected a dtype of NumPy or its name, got torch.float32$"):
+        jax_impl.RNN(I, H, dtype=torch.float32, rngs=nnx.Rngs(0))

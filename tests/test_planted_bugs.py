@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -33,7 +33,7 @@ NO_STEP = ALL - {"complex step"}
 RUNGS = {"complex step", "forward", "gradient"}
 BACK = {"complex step", "gradient"}
 # Every option at once. Layers 1 and 2 have weights of one shape, so that one can be mistaken for the other.
-SIZES = {"input_size": 3, "hidden_size": 5, "num_layers": 3, "proj_size": 4}
+SIZES: dict[str, Any] = {"input_size": 3, "hidden_size": 5, "num_layers": 3, "proj_size": 4}
 STACK = Variant(
     spec=ModelSpec(cell="LSTM", bidirectional=True, dropout=0.4, **SIZES), steps=7, batch=6, lengths=(4, 7, 1, 5, 7, 2)
 )

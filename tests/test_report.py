@@ -9,7 +9,7 @@ import matplotlib
 import pytest
 
 import reports
-from common.equivalence import RTOL_ATOL
+from common.comparison import RTOL_ATOL
 from common.errors import InvalidInput
 from reports.document import build
 from reports.numbers import digits, error, fraction, percent

@@ -262,7 +262,7 @@ def test_a_wrong_parameter_is_refused(change, name, error, expected, got) -> Non
     assert str(caught.value) == f"{RECURRENT}{name}: expected {expected}, got {got}"
 
 
-MISSING, EXTRA = "missing bias_hh_l0", "extra weight_hr_l0"
+MISSING, EXTRA = "missing bias_hh_l0", "extra weight_hr_l0; a model with a proj_size?"
 WRONG_NAMES = [("bias_hh_l0", "", MISSING), ("", "weight_hr_l0", EXTRA), ("bias_hh_l0", "x", f"{MISSING}; extra x")]
 
 

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from common.contract import check_supported
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import SpecAttributes, arrange, check_face_masks, layer_spec
+from common.face import SpecAttributes, arrange, check_face_masks, constructor_text, layer_spec
 from common.layout import initial_parameters, parameter_shapes
 from common.spec import check_seed
 
@@ -57,12 +57,7 @@ class _Module(SpecAttributes, nn.Module):
         """Nothing to do here: torch.nn's modules use it to lay out their weights for cuDNN."""
 
     def extra_repr(self) -> str:
-        """The sizes, and the options that are not torch's defaults."""
-        usual = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0}
-        usual |= {"bidirectional": False, "nonlinearity": "tanh"}
-        given = {name: getattr(self, name) for name in usual}
-        options = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *options])
+        return constructor_text(self)
 
     def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[Tensor, Any]:
         spec = self.spec
