@@ -96,7 +96,7 @@ def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwis
     sizes = summands(spec, args)
     inputs = args.params, args.x, args.state0
     outputs = each(backends, lambda backend: named_outputs(spec, *backend.forward(spec, *inputs, **args.keywords)))
-    states = spec.state_shapes(variant.batch)
+    states: Any = spec.state_shapes(variant.batch)
     y = (variant.steps, variant.batch, spec.output_size)
     for name, own in outputs.items():
         _check_shapes(name, own, named_outputs(spec, y, states))

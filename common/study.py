@@ -93,8 +93,8 @@ def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Recor
         try:
             rows = equivalence.check_drawn(load_all(names), variant)
         except BackendBroken as error:
-            chosen = " ".join(f"--backend {name}" for name in names)
-            raise BackendBroken(f"{error}; rosetta check {variant.arguments} {chosen}") from error
+            between = " ".join(f"--backend {name}" for name in names)
+            raise BackendBroken(f"{error}; rosetta check {variant.arguments} {between}") from error
         failed = next((row for row in rows if not row.passed), None)
         smallest = {} if failed is None else {"smallest": shrink(variant, partial(fails, failed)).arguments}
         records += [row.record() | ({} if row.passed else smallest) for row in rows]
