@@ -75,7 +75,7 @@ def check(options: Namespace) -> int:
         if one:
             cells = cells if options.cell else _fitting(cells, one)
             chosen = [arguments.variant(cell, dtype, options.seed, one) for dtype in dtypes for cell in cells]
-            names = names if options.backend else _able(names, chosen)
+        names = names if options.backend else _able(names, chosen)
     else:
         if one:
             raise InvalidInput(mismatch("--configs", "no option of one model beside it", ", ".join(one)))
@@ -88,7 +88,7 @@ def check(options: Namespace) -> int:
         summaries.print_checks(found, options.seed)
         if options.configs is not None:
             summaries.print_coverage(found, len(chosen))
-    return 0 if equivalence.all_passed(found) and _all_compared(names, found) else 1
+    return 0 if equivalence.all_passed(found) and _all_compared(names, found, options.backend) else 1
 
 
 def _fitting(cells: Sequence[str], one: dict[str, Any]) -> list[str]:
@@ -119,13 +119,14 @@ def _able(names: list[str], chosen: Sequence[variants.Variant]) -> list[str]:
     return able
 
 
-def _all_compared(names: Sequence[str], found: Sequence[Record]) -> bool:
-    """False, with a message, if a backend took part in no comparison."""
+def _all_compared(names: Sequence[str], found: Sequence[Record], asked_for: Sequence[str] | None) -> bool:
+    """False, with a message, if a backend that was asked for took part in no comparison."""
     seen = {record[side] for record in found if record["kind"] == "check" for side in ("a", "b")}
     for name in names:
         if name not in seen:
-            console.message(f"{name} took part in no comparison: that is a failure.")
-    return seen.issuperset(names)
+            text = "that is a failure." if asked_for else "it supports none of the models."
+            console.message(f"{name} took part in no comparison: {text}")
+    return not asked_for or seen.issuperset(names)
 
 
 def train(options: Namespace) -> int:

@@ -122,10 +122,7 @@ def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwis
 
 
 def check_training(backends: Mapping[str, Backend], variant: Variant) -> Iterator[Row]:
-    """The last two rungs, on one variant; training starts from a zero state.
-
-    Only with bias: training adds the optimiser to gradients that the third rung has compared without bias too.
-    """
+    """The last two rungs, on one variant; training starts from a zero state."""
     args, seed = problem(variant), variant.seed
     for readout, (optimizer, steps) in TRAINING.items():
         network = NetworkSpec(model=variant.spec, readout_size=O, readout=readout)
@@ -153,12 +150,21 @@ def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Varian
         check_supported(backend, variant.spec, variant.lengths is not None)
 
 
+def is_trained(variant: Variant) -> bool:
+    """Whether the last two rungs are for this variant: a plain one, of one layer, that starts from zero.
+
+    Only with bias: training adds the optimiser to gradients that the third rung has compared without bias too.
+    """
+    spec, plain = variant.spec, variant.regime == "plain" and variant.lengths is None
+    return plain and spec.bias and not variant.given_state and not spec.options and spec.dtype in DTYPES
+
+
 def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterator[Row]:
     """The whole ladder, variant by variant."""
     check_all_supported(backends, chosen)
     for variant in chosen:
         yield from check_model(backends, variant)
-        if variant.spec.bias and not variant.given_state and variant.spec.dtype in DTYPES:
+        if is_trained(variant):
             yield from check_training(backends, variant)
 
 

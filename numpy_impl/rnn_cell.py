@@ -11,7 +11,7 @@ from common.layout import Weights
 
 
 def relu(a: np.ndarray) -> np.ndarray:
-    return np.where(np.real(a) > 0, a, 0)  # by the real part: so the complex step sees the slope 0 chosen at 0
+    return np.where(np.real(a) <= 0, 0, a)  # by the real part: so the complex step sees the slope 0 chosen at 0
 
 
 def relu_slope(h: np.ndarray) -> np.ndarray:

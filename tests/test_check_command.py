@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,11 +65,48 @@ def test_one_model_is_checked_alone_with_all_its_options(capsys: pytest.CaptureF
     assert checks(capsys, *PAIR, *shlex.split(again)) == rows
 
 
-@pytest.mark.parametrize("extra", [["--no-state"], ["--eval", "--dropout", "0.5"], ["--no-bias"], ["--regime", "zero"]])
-def test_every_option_reaches_the_problem(extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    plain, other = (checks(capsys, *PAIR, *MODEL, *more) for more in ([], extra))
-    labels = [{row["variant"] for row in rows} for rows in (plain, other)]
-    assert labels[0] != labels[1]
+DROPS = ["--dropout", "0.5"]
+TWO = [
+    ([], ["--no-state"]),
+    ([], DROPS),
+    (DROPS, [*DROPS, "--eval"]),
+    ([], ["--regime", "huge"]),
+    ([], ["--seed", "1"]),
+]
+
+
+@pytest.mark.parametrize(("plain", "other"), [*TWO, (["--steps", "9"], ["--lengths", "9,3,1,5,2"])], ids=str)
+def test_every_option_reaches_the_problem(plain: list[str], other: list[str], capsys: Any) -> None:
+    """By the size of the output, which every option changes."""
+    sizes = []
+    for more in (plain, other):
+        rows = checks(capsys, *PAIR, *MODEL, *more)
+        sizes.append([row["scale"] for row in rows if row["quantity"] == "y"])
+    assert len(sizes[0]) == len(sizes[1]) == 1
+    assert sizes[0] != sizes[1]
+
+
+def test_one_model_is_checked_in_every_dtype_and_cell_that_has_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *PAIR, "--num-layers", "2", "--lengths", "2,9,1,4,5", "--jobs", "1", "--json"]) == 0
+    captured = capsys.readouterr()
+    rows = [json.loads(line) for line in captured.out.splitlines()]
+    seen = {(row["cell"], row["dtype"]) for row in rows if row["kind"] == "check"}
+    assert seen == {(cell, dtype) for cell in ("RNN", "LSTM") for dtype in ("float64", "float32")}
+    assert "RNNCell is left out: num_layers: expected 1 for RNNCell" in captured.err
+
+
+def test_only_plain_models_of_one_layer_are_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], ["--regime", "huge"], ["--lengths", "2,9,1,4,5"], ["--num-layers", "2", "--dropout", "0.5"]):
+        rows = checks(capsys, *PAIR, "--cell", "LSTM", "--dtype", "float32", "--no-state", *more)
+        assert ("training" in {row["check"] for row in rows}) == (not more)
+
+
+def test_what_no_backend_was_asked_for_is_left_out_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["check", "--cell", "LSTMCell", "--dtype", "bfloat16", "--jobs", "1"]
+    assert main([*arguments, "--configs", "1"]) == 0
+    assert "numpy took part in no comparison: it supports none of the models." in capsys.readouterr().err
+    assert main([*arguments, "--steps", "2"]) == 0
+    assert "numpy is left out: it does not support bfloat16" in capsys.readouterr().err
 
 
 def test_backends_that_cannot_are_named_and_left_out_unless_they_were_asked_for(

@@ -208,11 +208,14 @@ def test_an_interrupted_study_exits_with_130_and_keeps_what_it_had(tmp_path: Pat
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     part = tmp_path / "records.jsonl.part"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (part.exists() and '"check"' in part.read_text()):
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (part.exists() and '"check"' in part.read_text()):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err

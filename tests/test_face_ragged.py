@@ -186,3 +186,31 @@ def test_lengths_and_masks_together(package):
 def test_a_cell_has_no_lengths(package):
     module = build(package, "LSTMCell")
     assert "lengths" not in inspect.signature(module.forward if package == "torch" else module.__call__).parameters
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_given_masks_act_on_a_packed_batch_too(training):
+    """In evaluation as well: who gives masks wants them."""
+    longest = max(LENGTHS)
+    x = torch.tensor(problem("RNN")[0][0])[:longest]
+    module = loaded("torch", "RNN", num_layers=2, dropout=0.5).train(training)
+    masks = torch.tensor(np.random.default_rng(5).choice([0.0, 2.0], size=(1, longest, B, module.hidden_size))).float()
+    y, h_n = module(x, lengths=LENGTHS, masks=masks)
+    assert (y - module.eval()(x, lengths=LENGTHS)[0]).abs().max() > 1e-2
+    packed = pack_padded_sequence(x, torch.tensor(LENGTHS), enforce_sorted=False)
+    data, h_packed = module.train(training)(packed, masks=masks)
+    assert torch.equal(data.data, pack_padded_sequence(y, torch.tensor(LENGTHS), enforce_sorted=False).data)
+    assert torch.equal(h_packed, h_n)
+
+
+def test_numpy_keeps_masks_and_lengths_as_they_were_at_the_call():
+    (x, *_), (dy, *_) = problem("RNN", num_layers=2)
+    masks = np.random.default_rng(5).choice([0.0, 2.0], size=(1, T, B, dy.shape[2])).astype("float32")
+    found = []
+    for spoil in (False, True):
+        module, given, lengths = loaded("numpy", "RNN", num_layers=2), masks.copy(), np.array(LENGTHS)
+        module(x, masks=given, lengths=lengths)
+        if spoil:
+            given[:], lengths[:] = 0, 1
+        found.append(module.backward(dy)[0])
+    assert np.array_equal(*found)

@@ -1,16 +1,20 @@
 """Variants drawn from the product of all options: they cover it, agree over all pairs, and reproduce by command."""
 
+import copy
+import re
 import shlex
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common import arguments, cli, comparison, equivalence, registry, study
-from common.contract import unsupported
-from common.errors import InvalidInput
-from common.layout import layer_suffixes, parameter_shapes
+from common.comparison import TOLERANCES
+from common.contract import Problem, unsupported
+from common.errors import BackendBroken, InvalidInput
+from common.layout import parameter_shapes
 from common.records import Record
 from common.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
 from common.summaries import coverage
@@ -44,7 +48,10 @@ def test_drawn_variants_agree_over_all_pairs(dtype: str, start: int) -> None:
         if "numpy" not in able:
             expected.pop("complex step", None)
         assert Counter(row.check for row in rows) == expected
-        assert all(row.count > 0 for row in rows)
+        outputs = variant.steps * variant.batch * variant.spec.output_size
+        outputs += sum(int(np.prod(shape)) for shape in variant.spec.state_shapes(variant.batch))
+        assert {row.count for row in rows if row.check == "forward"} == {outputs}
+        assert all(row.count > 0 and row.drawn for row in rows)
 
 
 def test_the_drawn_variants_cover_every_option_and_the_corners() -> None:
@@ -61,6 +68,13 @@ def test_the_drawn_variants_cover_every_option_and_the_corners() -> None:
     assert any(problem(variant).masks is not None and variant.spec.proj_size for variant in together)
     assert any(variant.lengths and len(set(variant.lengths)) > 2 for variant in layers)
     assert {variant.regime for variant in found} == set(REGIMES)
+    assert {variant.spec.hidden_size for variant in found} == {1, 2, 3, 4, 6}
+    assert {variant.spec.input_size for variant in found} == {1, 2, 3, 5}
+    assert ({v.steps for v in found}, {v.batch for v in found}) == ({1, 2, 3, 5, 8}, {1, 2, 3, 4})
+    assert len({variant.spec.proj_size for variant in found}) > 2
+    assert {variant.training for variant in layers if variant.spec.dropout} == {True, False}
+    ragged = [v.lengths for v in found[:208] if v.lengths and v.steps > 2 and v.batch > 1]
+    assert len(set(ragged)) > len(ragged) / 2, "the problems of a model have lengths of their own"
 
 
 def test_the_seed_decides_a_variant_and_its_problem() -> None:
@@ -92,6 +106,12 @@ def test_a_problem_is_as_its_variant_says() -> None:
     assert set(np.unique(args.masks)) == {0, 2}
     assert (args.masks[0] != args.masks[1]).any()
     assert problem(replace(plain, training=False)).masks is None
+    other = problem(replace(plain, seed=1)).masks
+    assert other is not None
+    assert (args.masks != other).any()
+    assert args.state0
+    drawn_once = [args.x, args.dy, *args.state0, *args.dstate, *args.params.values()]
+    assert len({array.ravel()[0] for array in drawn_once}) == len(drawn_once)
     assert abs(problem(replace(plain, regime="zero")).x).max() == 0
     assert np.array_equal(problem(replace(plain, regime="huge")).x, 1e4 * args.x)
     saturated = problem(replace(plain, regime="saturated")).params
@@ -105,20 +125,48 @@ def test_a_problem_is_as_its_variant_says() -> None:
 
 
 @pytest.mark.parametrize("dtype", COUNTS)
-def test_the_size_of_the_summands_bounds_what_it_is_the_size_of(dtype: str) -> None:
-    """No output is larger than the largest pre-activation, and a saturated gradient is far below its summands."""
-    backend = registry.load("torch")
+def test_every_quantity_has_a_size(dtype: str) -> None:
     for variant in chosen(dtype)[:16]:
         args, spec = problem(variant), variant.spec
         sizes = equivalence.summands(spec, args)
-        y, _ = backend.forward(spec, args.params, args.x, args.state0, **args.keywords)
-        if spec.nonlinearity == "tanh":
-            assert abs(y.astype("f8")).max() <= sizes["y"] * spec.hidden_size**0.5
         names = {equivalence.gradient_name(name) for name in parameter_shapes(spec)}
         states = {f"{name}_n" for name in spec.state_names} | {f"d{name}_0" for name in spec.state_names}
         assert set(sizes) == names | states | {"y", "dx"}
         assert min(sizes.values()) > 0
-    assert len(layer_suffixes(STACK.spec)) == STACK.spec.state_rows
+
+
+def test_the_size_of_the_summands_by_hand() -> None:
+    """Layer 0: 2*4 + 3*2 + 2*0.5 = 15. Layer 1, whose input is at most 1/(1-p) = 2: 5*2 + 1*2 + 2*0.25 = 12.5."""
+    spec = ModelSpec(cell="RNN", input_size=1, hidden_size=1, num_layers=2, dropout=0.5)
+    values = {"weight_ih_l0": [[-2.0]], "weight_hh_l0": [[3.0]], "bias_ih_l0": [0.5], "bias_hh_l0": [0.1]}
+    values |= {"weight_ih_l1": [[5.0]], "weight_hh_l1": [[-1.0]], "bias_ih_l1": [0.1], "bias_hh_l1": [0.25]}
+    args = Problem(
+        {name: np.array(value) for name, value in values.items()},
+        np.array([[[4.0]], [[-1.0]]]),
+        (np.array([[[2.0]], [[1.0]]]),),
+        np.array([[[7.0]], [[-6.0]]]),
+        (np.array([[[1.0]], [[0.5]]]),),
+        masks=np.full((1, 2, 1, 1), 2.0),
+    )
+    sizes = equivalence.summands(spec, args)
+    assert sizes["y"] == sizes["h_n"] == 15
+    top, below = 15 * 7, 15 * 7 * 5  # the way down leads through the weight 5
+    assert {sizes[f"d{kind}_l1"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")} == {top}
+    assert {sizes[f"d{kind}"] for kind in ("weight_hh", "bias_ih", "bias_hh")} == {below} == {sizes["dh_0"]}
+    assert (sizes["dweight_ih"], sizes["dx"]) == (below * 4, below * 2)
+
+
+def test_the_second_term_excuses_no_gross_error_in_the_plain_regime() -> None:
+    backend = registry.load("torch")
+    for dtype, share in (("float64", 1e-2), ("float32", 0.1)):
+        for variant in [v for v in chosen(dtype) if v.regime == "plain"][:24]:
+            args, spec = problem(variant), variant.spec
+            grads = backend.vjp(spec, *args[:5], **args.keywords)
+            sizes, tolerance = equivalence.summands(spec, args), TOLERANCES["gradient", dtype]
+            for quantity, grad in equivalence.named_grads(spec, grads).items():
+                largest = abs(grad).max()
+                if largest:
+                    assert tolerance.bound(np.array(largest), sizes[quantity]) < share * largest, quantity
 
 
 def test_what_is_simpler_is_valid_and_different() -> None:
@@ -126,6 +174,77 @@ def test_what_is_simpler_is_valid_and_different() -> None:
         for simpler in simplifications(variant):
             assert simpler != variant
             problem(simpler)
+
+
+def test_a_variant_is_simplified_in_every_way() -> None:
+    spec = ModelSpec(cell="LSTM", input_size=3, hidden_size=4, num_layers=2, proj_size=2, dropout=0.5, bias=False)
+    full = Variant(spec=replace(spec, bidirectional=True), steps=3, batch=3, lengths=(3, 1, 2), training=False)
+    full = replace(full, regime="zero")
+    found = list(simplifications(full))
+    assert {v.training for v in found} == {v.given_state for v in found} == {True, False}
+    assert {v.lengths for v in found} == {(3, 1, 2), None, (1, 1, 1), (2, 1, 2), (3, 1), (3,)}
+    assert {v.regime for v in found} == {"zero", "plain"}
+    specs = [v.spec for v in found]
+    assert {s.hidden_size for s in specs} == {4}, "no smaller than the projection"
+    assert {s.input_size for s in specs} == {1, 2, 3}
+    assert {(s.num_layers, s.dropout) for s in specs} == {(2, 0.5), (2, 0.0), (1, 0.0)}
+    assert {s.bias for s in specs} == {s.bidirectional for s in specs} == {True, False}
+    assert {s.proj_size for s in specs} == {0, 2}
+    assert {(v.steps, v.batch) for v in found} == {(3, 3), (2, 3), (1, 3), (3, 2), (3, 1)}
+
+
+def test_a_nan_is_a_failure_whatever_else_is_compared() -> None:
+    poisoned = copy.copy(registry.load("numpy"))
+    real = poisoned.vjp
+
+    def vjp(*args: Any, **keywords: Any) -> Any:
+        grads = real(*args, **keywords)
+        grads.params["bias_hh"][0] = np.nan
+        return grads
+
+    setattr(poisoned, "vjp", vjp)  # noqa: B010 - no method of the protocol can be assigned to
+    variant = Variant(spec=ModelSpec(cell="RNNCell", input_size=3, hidden_size=4))
+    rows = equivalence.check_drawn({"numpy": registry.load("numpy"), "poisoned": poisoned}, variant)
+    assert {row.check for row in rows if not row.passed} == {"gradient", "complex step"}
+    assert {row.reason for row in rows if row.check == "gradient"} == {"poisoned gives nan"}
+
+
+def test_what_a_backend_lacks_keeps_it_out_of_drawn_variants_and_is_refused_elsewhere() -> None:
+    pair = {name: registry.load(name) for name in ("numpy", "torch", "one-bias")}
+    ragged = Variant(spec=ModelSpec(cell="RNN", input_size=3, hidden_size=4), lengths=(1, 2, 9, 4, 3))
+    assert {name for row in equivalence.check_drawn(pair, ragged) for name in (row.a, row.b)} == {
+        "numpy",
+        "torch",
+        "complex step",
+    }
+    with pytest.raises(InvalidInput, match="options for backend one-bias: expected none, got 'lengths'"):
+        equivalence.check_all_supported(pair, [ragged])
+
+
+def test_a_backend_that_breaks_is_reported_with_its_command_and_does_not_stop_the_shrinking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise BackendBroken("boom")
+
+    variant = chosen("float64")[0]
+    (row, *_) = equivalence.check_drawn({name: registry.load(name) for name in ("numpy", "torch")}, variant)
+    monkeypatch.setattr(equivalence, "check_drawn", broken)
+    command = re.escape(f"boom; rosetta check {variant.arguments} --backend numpy --backend torch")
+    with pytest.raises(BackendBroken, match=f"^{command}$"):
+        study.drawn_records(["numpy", "torch"], [variant])
+    assert not study.fails(row, variant)
+
+
+def test_a_variant_fails_as_a_row_did_only_if_the_same_rung_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    variant, pair = chosen("float64")[0], {name: registry.load(name) for name in ("numpy", "torch")}
+    rows = equivalence.check_drawn(pair, variant)
+    bad = [replace(row, passed=row.check != "gradient") for row in rows]
+    monkeypatch.setattr(equivalence, "check_drawn", lambda *_: bad)
+    assert {row.check: study.fails(row, variant) for row in rows if row.b != "complex step"} == {
+        "forward": False,
+        "gradient": True,
+    }
 
 
 def test_shrinking_stops_at_what_is_needed_or_after_its_trials() -> None:
