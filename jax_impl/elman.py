@@ -8,8 +8,8 @@ from common.layout import Weights
 from .rnn_cell import NONLINEARITIES
 
 
-def forward(w: Weights, x: jax.Array, state0: tuple[jax.Array], nonlinearity: str) -> tuple[jax.Array]:
-    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step, (h (T, B, H),)."""
+def forward(w: Weights, x: jax.Array, state0: tuple[jax.Array], nonlinearity: str) -> tuple[tuple[jax.Array], ...]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step, (h (T, B, H),), and the last."""
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T
     if w.bias_ih is not None:
@@ -19,5 +19,5 @@ def forward(w: Weights, x: jax.Array, state0: tuple[jax.Array], nonlinearity: st
         h = phi(a_t + h_prev @ w.weight_hh.T)
         return h, h
 
-    _, h = lax.scan(step, state0[0], a_x)
-    return (h,)
+    h_n, h = lax.scan(step, state0[0], a_x)
+    return (h,), (h_n,)

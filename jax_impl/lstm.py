@@ -9,8 +9,8 @@ from common.layout import Weights
 Carry = tuple[jax.Array, jax.Array]
 
 
-def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[jax.Array, jax.Array]:
-    """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H).
+def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[Carry, Carry]:
+    """x (T, B, I), h_0 (B, P), c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H), and the last.
 
     With a projection ``weight_hr`` (P, H); without one, P is H.
     """
@@ -31,5 +31,5 @@ def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[jax.Array, jax.Arr
             h = h @ w.weight_hr.T
         return (h, c), (h, c)
 
-    _, states = lax.scan(step, state0, a_x)
-    return states
+    last, states = lax.scan(step, state0, a_x)
+    return states, last

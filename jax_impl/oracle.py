@@ -46,7 +46,7 @@ def direction(
     """One direction of one layer: ``flax.linen.RNN`` for RNN and LSTM, a loop over the cell for the cells."""
     cell, tree = cell_of(spec, weights)
     if spec.is_cell:
-        states = unroll(partial(step, cell, tree), weights, x, state0)
+        states, _ = unroll(partial(step, cell, tree), weights, x, state0)
         last = steps_of(lengths, *x.shape[:2]).last
         return states[0], tuple(part[last] for part in states)
     recurrent: Any = nn.RNN(cell, time_major=True, return_carry=True, reverse=reverse, keep_order=True)

@@ -48,19 +48,19 @@ def steps_of(lengths: jax.Array | None, T: int, B: int) -> Steps:
     return Steps(valid[:, :, None], (lengths - 1, batch), (jnp.where(valid, lengths - 1 - t, t), batch))
 
 
-def unroll(step: Callable[..., State], w: Weights, x: jax.Array, state0: State) -> State:
-    """A one-step cell applied T times: x (T, B, I) and state0 -> the states after every step, each (T, B, H)."""
+def unroll(step: Callable[..., State], w: Weights, x: jax.Array, state0: State) -> tuple[State, State]:
+    """A one-step cell applied T times: x (T, B, I) and state0 -> the states after every step, and the last."""
 
     def body(state: State, x_t: jax.Array) -> tuple[State, State]:
         state = step(w, x_t, state)
         return state, state
 
-    _, states = lax.scan(body, state0, x)
-    return states
+    last, states = lax.scan(body, state0, x)
+    return states, last
 
 
-def layer(spec: ModelSpec) -> Callable[..., State]:
-    """The forward pass of one direction of one layer: weights, x and the initial state -> the states of all steps."""
+def layer(spec: ModelSpec) -> Callable[..., Any]:
+    """The forward pass of one direction of one layer: weights, x, initial state -> all states, and the last."""
     match spec.cell:
         case "RNN":
             return partial(elman.forward, nonlinearity=spec.nonlinearity)
@@ -90,8 +90,8 @@ def forward(
         for direction in range(D):
             row = level * D + direction
             x_in = steps.turn(y) if direction else y
-            states = run(layer_weights(params, suffixes[row]), x_in, tuple(part[row] for part in state0))
-            finals.append(tuple(part[steps.last] for part in states))
+            states, last = run(layer_weights(params, suffixes[row]), x_in, tuple(part[row] for part in state0))
+            finals.append(last if lengths is None else tuple(part[steps.last] for part in states))
             h = steps.trim(states[0])
             outputs.append(steps.turn(h) if direction else h)
         y = jnp.concatenate(outputs, axis=2)

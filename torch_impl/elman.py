@@ -8,8 +8,8 @@ from common.layout import Weights
 from .rnn_cell import NONLINEARITIES
 
 
-def forward(w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str) -> tuple[Tensor]:
-    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step, (h (T, B, H),)."""
+def forward(w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str) -> tuple[list[Tensor]]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step: T tensors h (B, H)."""
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T
     if w.bias_ih is not None:
@@ -19,4 +19,4 @@ def forward(w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str) -> 
     for a_t in a_x.unbind(0):
         h = phi(torch.addmm(a_t, h, w.weight_hh.T))
         hs.append(h)
-    return (torch.stack(hs),)
+    return (hs,)

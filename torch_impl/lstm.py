@@ -6,8 +6,8 @@ from torch import Tensor
 from common.layout import Weights
 
 
-def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H).
+def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> the states after every step: T tensors h (B, P) and as many c (B, H).
 
     With a projection ``weight_hr`` (P, H); without one, P is H.
     """
@@ -28,4 +28,4 @@ def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[Tenso
             h = h @ w.weight_hr.T
         hs.append(h)
         cs.append(c)
-    return torch.stack(hs), torch.stack(cs)
+    return hs, cs

@@ -91,7 +91,7 @@ def stepped(
 
     def run(x: Tensor, state: State) -> tuple[Tensor, State]:
         states = unroll(step, Weights(None, None), x, tuple(part[0] for part in state))
-        return states[0], tuple(part[-1:] for part in states)
+        return torch.stack(states[0]), tuple(part[-1][None] for part in states)
 
     if lengths is None:
         return run(x, state0)

@@ -33,6 +33,10 @@ class Steps(NamedTuple):
         """Zero past the end of each sequence."""
         return array if self.valid is None else torch.where(self.valid, array, 0)
 
+    def final(self, parts: list[Tensor]) -> Tensor:
+        """Of the states after every step, each sequence's last."""
+        return parts[-1] if self.valid is None else torch.stack(parts)[self.last]
+
     def turn(self, array: Tensor) -> Tensor:
         """Each sequence the other way round; its own inverse."""
         return array.flip(0) if self.valid is None else array[self.turned]
@@ -48,16 +52,16 @@ def steps_of(lengths: Tensor | None, T: int, B: int) -> Steps:
     return Steps(valid[:, :, None], (lengths - 1, batch), (torch.where(valid, lengths - 1 - t, t), batch))
 
 
-def unroll(step: Callable[..., State], w: Weights, x: Tensor, state0: State) -> State:
-    """A one-step cell applied T times: x (T, B, I) and state0 -> the states after every step, each (T, B, H)."""
+def unroll(step: Callable[..., State], w: Weights, x: Tensor, state0: State) -> tuple[list[Tensor], ...]:
+    """A one-step cell applied T times: x (T, B, I) and state0 -> the states after every step, T tensors (B, H) each."""
     state, states = state0, []
     for x_t in x.unbind(0):
         state = step(w, x_t, state)
         states.append(state)
-    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+    return tuple(map(list, zip(*states, strict=True)))
 
 
-def layer(spec: ModelSpec) -> Callable[..., State]:
+def layer(spec: ModelSpec) -> Callable[..., tuple[list[Tensor], ...]]:
     """The forward pass of one direction of one layer: weights, x and the initial state -> the states of all steps."""
     match spec.cell:
         case "RNN":
@@ -89,8 +93,8 @@ def forward(
             row = level * D + direction
             x_in = steps.turn(y) if direction else y
             states = run(layer_weights(params, suffixes[row]), x_in, tuple(part[row] for part in state0))
-            finals.append(tuple(part[steps.last] for part in states))
-            h = steps.trim(states[0])
+            finals.append(tuple(steps.final(part) for part in states))
+            h = steps.trim(torch.stack(states[0]))
             outputs.append(steps.turn(h) if direction else h)
         y = torch.cat(outputs, dim=2)
         if masks is not None and level < spec.num_layers - 1:
