@@ -136,7 +136,10 @@ def test_every_quantity_has_a_size(dtype: str) -> None:
 
 
 def test_the_size_of_the_summands_by_hand() -> None:
-    """Layer 0: 2*4 + 3*2 + 2*0.5 = 15. Layer 1, whose input is at most 1/(1-p) = 2: 5*2 + 1*2 + 2*0.25 = 12.5."""
+    """Layer 0: 2*4 + 3*2 + 2*0.5 = 15. Layer 1, whose input is at most 1/(1-p) = 2: 5*2 + 1*2 + 2*0.25 = 12.5.
+
+    The rounding of layer 0 reaches layer 1 through its weight 5 and the mask 2: 12.5 + 5*2*15 = 162.5.
+    """
     spec = ModelSpec(cell="RNN", input_size=1, hidden_size=1, num_layers=2, dropout=0.5)
     values = {"weight_ih_l0": [[-2.0]], "weight_hh_l0": [[3.0]], "bias_ih_l0": [0.5], "bias_hh_l0": [0.1]}
     values |= {"weight_ih_l1": [[5.0]], "weight_hh_l1": [[-1.0]], "bias_ih_l1": [0.1], "bias_hh_l1": [0.25]}
@@ -149,8 +152,8 @@ def test_the_size_of_the_summands_by_hand() -> None:
         masks=np.full((1, 2, 1, 1), 2.0),
     )
     sizes = equivalence.summands(spec, args)
-    assert sizes["y"] == sizes["h_n"] == 15
-    top, below = 15 * 7, 15 * 7 * 5  # the way down leads through the weight 5
+    assert sizes["y"] == sizes["h_n"] == 162.5
+    top, below = 162.5 * 7, 162.5 * 7 * 5  # the way down leads through the weight 5
     assert {sizes[f"d{kind}_l1"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")} == {top}
     assert {sizes[f"d{kind}"] for kind in ("weight_hh", "bias_ih", "bias_hh")} == {below} == {sizes["dh_0"]}
     assert (sizes["dweight_ih"], sizes["dx"]) == (below * 4, below * 2)
@@ -158,15 +161,18 @@ def test_the_size_of_the_summands_by_hand() -> None:
 
 def test_the_second_term_excuses_no_gross_error_in_the_plain_regime() -> None:
     backend = registry.load("torch")
-    for dtype, share in (("float64", 1e-2), ("float32", 0.1)):
+    for dtype, share, median in (("float64", 1e-8, 2e-11), ("float32", 0.1, 1e-4)):
+        shares = []
         for variant in [v for v in chosen(dtype) if v.regime == "plain"][:24]:
             args, spec = problem(variant), variant.spec
             grads = backend.vjp(spec, *args[:5], **args.keywords)
             sizes, tolerance = equivalence.summands(spec, args), TOLERANCES["gradient", dtype]
             for quantity, grad in equivalence.named_grads(spec, grads).items():
-                largest = abs(grad).max()
-                if largest:
-                    assert tolerance.bound(np.array(largest), sizes[quantity]) < share * largest, quantity
+                if (largest := abs(grad).max()) > 1e-3:
+                    shares.append(float(tolerance.bound(np.array(largest), sizes[quantity]) / largest))
+        assert len(shares) > 100
+        assert max(shares) < share
+        assert np.median(shares) < median
 
 
 def test_what_is_simpler_is_valid_and_different() -> None:
