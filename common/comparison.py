@@ -28,8 +28,9 @@ class Tolerance(NamedTuple):
         return self.atol * size + self.rtol * (1 + self.growth * steps) * scale
 
 
-# The growth of a curve's bound comes from the sine wave over 12 seeds and 100 epochs: the worst run used 1/8 of it in
-# float32 (RNN, Adam) and 1/1000 in float64.
+# Over 2,000 configurations a dtype the worst comparison used 0.4% of its bound in float64, 25% in float32, 30% in
+# float16 and 18% in bfloat16. The growth of a curve's bound comes from the sine wave over 12 seeds and 100 epochs: the
+# worst run used 1/8 of it in float32 (RNN, Adam) and 1/1000 in float64.
 RTOL_ATOL = {"float64": (1e-11, 1e-14), "float32": (1e-5, 5e-7), "float16": (5e-3, 2e-3), "bfloat16": (4e-2, 1.6e-2)}
 TOLERANCES = {
     (check, dtype): Tolerance(*numbers)
