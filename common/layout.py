@@ -177,7 +177,8 @@ def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = ""
     where = f" for {owner}" if owner else ""
     if array.shape != shape:
         cause = "transposed?" if array.ndim == 2 and array.shape == shape[::-1] else ""
-        cause = "a GRU?" if name.startswith("weight_") and 4 * array.shape[0] == 3 * shape[0] else cause
+        if "LSTM" in owner and array.ndim and array.shape == (3 * shape[0] // 4, *shape[1:]):
+            cause = "a GRU?"
         if not cause and array.size == prod(shape):
             cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
         raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))

@@ -1,6 +1,6 @@
 """What the harness compares on: a model with all its options, and the problem that it is given.
 
-Some variants are fixed. Others are drawn from the whole product of options, one a seed, and shrunk when they fail.
+Some variants are fixed. Others are drawn from the whole product of options, and shrunk when they fail.
 """
 
 import shlex

@@ -278,6 +278,14 @@ def test_missing_and_extra_parameters_are_refused(drop: str, add: str, got: str)
     assert str(caught.value) == f"parameters of RNN: expected {meant}, got {got}"
 
 
+def test_the_likely_cause_is_a_transpose_before_it_is_a_gru() -> None:
+    """RNN(3, 4): a transposed weight has three quarters of the rows too. And an array without axes has no rows."""
+    for array, got in ((np.zeros((3, 4)), "(3, 4); transposed?"), (np.zeros(()), "()")):
+        with pytest.raises(InvalidInput) as caught:
+            layout.check_array("weight_ih_l0", array, (4, 3), "float64", owner="RNN(hidden_size=4)")
+        assert str(caught.value) == f"weight_ih_l0: expected (4, 3) for RNN(hidden_size=4), got {got}"
+
+
 def test_axes_in_another_order_are_named() -> None:
     with pytest.raises(InvalidInput, match=r"^x: expected \(2, 3, 4\), got \(3, 2, 4\); axes in another order\?$"):
         layout.check_array("x", np.zeros((3, 2, 4)), (2, 3, 4), "float64")
