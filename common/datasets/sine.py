@@ -1,7 +1,8 @@
 """A sine wave, cut into windows; the target of a window is the value that follows it.
 
 With 100 points a period, 2 periods (201 points, both ends counted) and windows of 25 there are 176 windows X (176, 25).
-The two readings feed the same numbers to the same layer, which takes its first axis as time.
+The two readings feed the same numbers to the same layer, which takes its first axis as time. There is one wave, so it
+is also what the result is judged on.
 
 ``windows``
     x = X.T, (25, 176, 1): time runs inside a window, and the 176 windows are a batch of independent sequences that each
@@ -15,43 +16,73 @@ The two readings feed the same numbers to the same layer, which takes its first 
     It learns too, which is why the mistake is easy to miss.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from common.errors import InvalidInput, choice, mismatch
+from common.contract import Batch
+from common.errors import InvalidInput, mismatch
 from common.spec import check_positive_int
 
-SUMMARY = "next value of a sine wave from a window of 25"
+from .task import Baseline, Dataset, Metric, Task, Training
+
 READINGS = {
     "windows": "time runs inside a window: T=25, B=176, last step read out",
     "article": "time runs from window to window: T=176, B=25, last sequence read out",
 }
 
 
-class Sine(NamedTuple):
-    """x (T, B, 1), target (176, 1), the readout, the series (201,), and each target's place in it (176,)."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The wave and the window, in points."""
 
-    x: np.ndarray
-    target: np.ndarray
-    readout: str
-    series: np.ndarray
-    position: np.ndarray
+    points_per_period: int = 100
+    periods: int = 2
+    window: int = 25
+
+    def __post_init__(self) -> None:
+        for name in ("points_per_period", "periods", "window"):
+            check_positive_int(name, getattr(self, name))
+        if self.window >= self.count:
+            raise InvalidInput(mismatch("window", f"1 to {self.count - 1} points", self.window))
+
+    @property
+    def count(self) -> int:
+        return self.points_per_period * self.periods + 1
 
 
-def make(reading: str = "windows", points_per_period: int = 100, periods: int = 2, window: int = 25) -> Sine:
-    """The wave in float64, under one of ``READINGS``."""
-    if reading not in READINGS:
-        raise InvalidInput(choice("reading", list(READINGS), reading))
-    for name, value in (("points_per_period", points_per_period), ("periods", periods), ("window", window)):
-        check_positive_int(name, value)
-    count = points_per_period * periods + 1
-    if window >= count:
-        raise InvalidInput(mismatch("window", f"1 to {count - 1} points", window))
-    series = np.sin(2 * np.pi * np.arange(count) / points_per_period)
-    windows = np.lib.stride_tricks.sliding_window_view(series[:-1], window)
-    target = series[window:, None]
-    position = np.arange(window, count)
-    if reading == "windows":
-        return Sine(np.ascontiguousarray(windows.T[:, :, None]), target, "last_step", series, position)
-    return Sine(np.ascontiguousarray(windows[:, :, None]), target, "last_sequence", series, position)
+def make(reading: str, options: Options) -> Dataset:
+    """The wave under one of ``READINGS``."""
+    series = np.sin(2 * np.pi * np.arange(options.count) / options.points_per_period)
+    windows = np.lib.stride_tricks.sliding_window_view(series[:-1], options.window)
+    target = series[options.window :, None]
+    by_windows = reading == "windows"
+    batch = Batch(np.ascontiguousarray((windows.T if by_windows else windows)[:, :, None]), target)
+    return Dataset(
+        task="sine",
+        reading=reading,
+        train=batch,
+        validation=batch,
+        test=batch,
+        readout="last_step" if by_windows else "last_sequence",
+        readout_size=1,
+        loss="mse",
+        metric=Metric("MSE", higher=False),
+        baseline=Baseline(float(np.mean((series[options.window - 1 : -1] - target[:, 0]) ** 2)), "the value before"),
+        score=lambda prediction, batch: float(np.mean((prediction - batch.target) ** 2)),
+        picture=partial(picture, series, options.window),
+        training=Training(hidden_size=32, epochs=100),
+    )
+
+
+def picture(series: np.ndarray, window: int, prediction: np.ndarray, _: Batch) -> dict[str, Any]:
+    """The series, and the place in it of each prediction."""
+    places = list(range(window, len(series)))
+    return {"plot": "series", "series": series.tolist(), "position": places, "prediction": prediction.ravel().tolist()}
+
+
+TASK = Task(
+    "sine", "next value of a sine wave from a window of 25", "home-made MyRNN articles", READINGS, Options, make
+)

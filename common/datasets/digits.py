@@ -1,0 +1,137 @@
+"""Handwritten digits, read as a sequence of single pixels, to be told apart after the last.
+
+The 1797 images of 8 x 8 pixels that scikit-learn ships (the test part of Alpaydin & Kaynak's set of 1998 in the UCI
+repository): 64 steps of one pixel, row by row, grey values 0 to 16 divided by 16. Ten classes of 174 to 183 images,
+split by class into 1197 for training, 300 for validation and 300 for the test; no two of the images are equal.
+
+``plain`` reads the pixels in their order. ``permuted`` reads the same images in one random order that is the same for
+all, so that neighbours in the image are far apart in time.
+
+The baseline always says the commonest class of the training part, which is right for about one image in ten.
+
+Le, Jaitly & Hinton 2015 (arXiv:1504.00941, section 4.2) read MNIST in these two ways. This is its small sibling: 64
+steps instead of 784 and 1197 images instead of 60,000, so published figures for MNIST cannot be compared with these.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from common.contract import Batch
+from common.errors import InvalidInput, mismatch
+from common.run_spec import OptimizerSpec
+from common.spec import check_positive_int, check_seed
+
+from .symbols import accuracy, confusion, decode_class, majority, optional
+from .task import Dataset, Metric, Task, Training
+
+READINGS = {
+    "plain": "64 pixels in row order",
+    "permuted": "the same pixels in one random order, the same for every image",
+}
+IMAGES, PIXELS, WHITE = 1797, 64, 16
+LABELS = tuple("0123456789")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The number of images in each part; the seed of the split and of the order of the pixels."""
+
+    train: int = 1197
+    validation: int = 300
+    test: int = 300
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            check_positive_int(name, getattr(self, name))
+        check_seed(self.seed)
+        total = self.train + self.validation + self.test
+        if total > IMAGES:
+            raise InvalidInput(mismatch("train + validation + test", f"at most {IMAGES} images", total))
+
+
+def make(reading: str, options: Options) -> Dataset:
+    """The images under one of ``READINGS``."""
+    images, labels = optional("digits", "scikit-learn", "sklearn.datasets").load_digits(return_X_y=True)
+    order = np.arange(PIXELS)
+    if reading == "permuted":
+        order = np.random.default_rng([options.seed, 1]).permutation(PIXELS)
+    parts = split(labels, options)
+    train, validation, test = (Batch(sequences(images[part], order), labels[part].astype(np.int64)) for part in parts)
+    return Dataset(
+        task="digits",
+        reading=reading,
+        train=train,
+        validation=validation,
+        test=test,
+        readout="last_step",
+        readout_size=len(LABELS),
+        loss="cross_entropy",
+        metric=Metric("accuracy", higher=True),
+        baseline=majority(LABELS, train, test),
+        score=accuracy,
+        picture=partial(confusion, LABELS),
+        training=Training(
+            hidden_size=64,
+            epochs=60,
+            batch_size=57,
+            optimizer=OptimizerSpec(name="adam", lr=3e-3, clip_norm=1.0),
+            forget_bias=1.0,
+            patience=15,
+        ),
+        output_symbols=LABELS,
+        encode=partial(encode, images[parts[2]], order),
+        decode=partial(decode_class, LABELS),
+    )
+
+
+def sequences(images: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Images (N, 64) as (64, N, 1), the pixels in this order, white as 1."""
+    return np.ascontiguousarray(images[:, order].T[:, :, None]) / WHITE
+
+
+def split(labels: np.ndarray, options: Options) -> list[np.ndarray]:
+    """The places of the images of each part, shuffled; each part has its share of every class, to within an image."""
+    rng = np.random.default_rng([options.seed, 0])
+    shuffled = rng.permutation(len(labels))
+    rest = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    parts = []
+    for count in (options.test, options.validation, options.train):
+        taken = np.arange(count) * len(rest) // count
+        parts.append(rng.permutation(rest[taken]))
+        rest = np.delete(rest, taken)
+    return parts[::-1]
+
+
+def encode(images: np.ndarray, order: np.ndarray, typed: Sequence[str]) -> Batch:
+    """Images given as 64 grey values in row order, whatever the reading, or as the number of a test image."""
+    rows = np.array([pixels(images, text) for text in typed]).reshape(-1, PIXELS)
+    if not len(rows):
+        raise InvalidInput(mismatch("image", "at least one", "none"))
+    return Batch(sequences(rows, order), np.full(len(rows), -1))
+
+
+def pixels(images: np.ndarray, text: str) -> np.ndarray:
+    try:
+        values = [float(field) for field in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) == 1 and values[0] in range(len(images)):
+        return images[int(values[0])]
+    if len(values) == PIXELS and all(0 <= value <= WHITE for value in values):
+        return np.array(values)
+    wanted = f"{PIXELS} numbers from 0 to {WHITE}, or one test image's from 0 to {len(images) - 1}"
+    raise InvalidInput(mismatch("image", wanted, repr(text)))
+
+
+TASK = Task(
+    "digits",
+    "which handwritten digit it is, from its 64 pixels one by one",
+    "Le, Jaitly & Hinton 2015, section 4.2, with 8 x 8 images",
+    READINGS,
+    Options,
+    make,
+)

@@ -1,0 +1,164 @@
+"""The sum of a series of small integers that are mostly zero: 1 0 1 2 0 0 0 0 0 gives 4.
+
+A series has a length drawn evenly from 10 to 100; each element is zero with chance 0.8, else 1 or 2 with even chances.
+The network is to give the sum divided by 30, the mean sum of the longest series: a fixed number that keeps targets
+about 1. Errors are told in units of the sum.
+
+``sequence``
+    One number at a time: T = 100, I = 1, ragged; the last step of each series is read out.
+
+``vector``
+    The same series, filled up with zeros to 100 numbers, as one vector: T = 1, I = 100. The recurrence never acts, and
+    what is left is a feed-forward network. The article that the task comes from does it so, and doubts it itself.
+
+Always giving the mean sum m of the training series is the baseline, its mean |sum - m| over the test series about 7.7.
+A network that only counts the steps can know 0.3 L, and is off by the scatter of the sum at a given length: variance
+0.2 * 2.5 - 0.3**2 = 0.41 a step, so about 0.8 * sqrt(0.41 * 55) = 3.8 in the middle and 3.7 on average. Only adding
+goes below that.
+
+Zeros at the end change no vector, so two series that differ by them alone count as one example, and no two parts share
+one: short series are a little rarer in validation and test than in training.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from common.contract import Batch
+from common.errors import InvalidInput, mismatch
+from common.run_spec import OptimizerSpec
+from common.spec import check_number
+
+from .sampling import Series, check_sizes, draw_parts, lengths_of, side_by_side, words_of
+from .task import Baseline, Dataset, Metric, Task, Training
+
+READINGS = {
+    "sequence": "one number a step: T = the length of the series, I=1, last step read out",
+    "vector": "the whole series as one vector, filled up with zeros: T=1, I=max_length",
+}
+BINS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Lengths from ``min_length`` to ``max_length``; ``density`` is the chance of an element in 1 to ``largest``."""
+
+    min_length: int = 10
+    max_length: int = 100
+    density: float = 0.2
+    largest: int = 2
+    train: int = 2000
+    validation: int = 500
+    test: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "min_length", "max_length", "largest")
+        if self.max_length < self.min_length:
+            raise InvalidInput(mismatch("max_length", f"at least min_length={self.min_length}", self.max_length))
+        check_number("density", self.density)
+        if not 0 < self.density <= 1:
+            raise InvalidInput(mismatch("density", "a probability in (0, 1]", self.density))
+
+    @property
+    def scale(self) -> float:
+        """The mean sum of the longest series."""
+        return self.max_length * self.density * (1 + self.largest) / 2
+
+
+def sample(options: Options, rng: np.random.Generator) -> Series:
+    """One series."""
+    length = int(rng.integers(options.min_length, options.max_length + 1))
+    values = rng.integers(1, options.largest + 1, length) * (rng.random(length) < options.density)
+    return tuple(values.tolist())
+
+
+def significant(series: Series) -> Series:
+    """The series without the zeros at its end."""
+    return series[: max((place for place, value in enumerate(series, 1) if value), default=0)]
+
+
+def make(reading: str, options: Options) -> Dataset:
+    """The same series under one of ``READINGS``."""
+    parts, epoch = draw_parts(partial(sample, options), options, significant)
+    batch = partial(to_batch, reading, options)
+    train, validation, test = (batch(part) for part in parts)
+    mean = float(np.mean([sum(series) for series in parts[0]]))
+    known = {significant(series): len(series) for part in parts for series in part}
+    return Dataset(
+        task="sum",
+        reading=reading,
+        train=train,
+        validation=validation,
+        test=test,
+        readout="last_step",
+        readout_size=1,
+        loss="mse",
+        metric=Metric("mean absolute error of the sum", higher=False),
+        baseline=Baseline(float(np.mean([abs(sum(series) - mean) for series in parts[2]])), "always the mean sum"),
+        score=lambda prediction, batch: float(np.mean(abs(prediction - batch.target)) * options.scale),
+        picture=partial(picture, options, mean, known),
+        training=Training(
+            hidden_size=32,
+            epochs=50,
+            batch_size=50,
+            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
+            forget_bias=1.0,
+        ),
+        draw=lambda rng: batch(epoch(rng)),
+        encode=lambda texts: batch([parse(text) for text in texts], target=False),
+        decode=lambda prediction, _: [
+            f"the sum is {s:.2f} (rounded: {round(s)})" for s in prediction[:, 0] * options.scale
+        ],
+    )
+
+
+def to_batch(reading: str, options: Options, rows: Sequence[Series], target: bool = True) -> Batch:
+    """Series as a reading has them; without ``target`` the sums are not told."""
+    sums = np.array([[sum(row) / options.scale * target] for row in rows], np.float64)
+    if reading == "sequence":
+        return Batch(side_by_side(rows)[:, :, None].astype(np.float64), sums, lengths=lengths_of(rows))
+    vectors = np.zeros((1, len(rows), options.max_length))
+    for index, row in enumerate(rows):
+        if len(row) > options.max_length:
+            raise InvalidInput(mismatch("input", f"at most {options.max_length} numbers as one vector", len(row)))
+        vectors[0, index, : len(row)] = row
+    return Batch(vectors, sums)
+
+
+def parse(text: str) -> Series:
+    """A typed series; lengths and numbers beyond those of the training are allowed."""
+    words = words_of(text)
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise InvalidInput(mismatch("input", "integers of at least 0 with commas between them", repr(word)))
+    return tuple(map(int, words))
+
+
+def picture(
+    options: Options, mean: float, known: dict[Series, int], prediction: np.ndarray, batch: Batch
+) -> dict[str, Any]:
+    """The error and that of the baseline by length.
+
+    A vector does not tell the length of its series; for those of the three parts it is known, for any other the place
+    of the last nonzero stands in.
+    """
+    lengths = batch.lengths
+    if lengths is None:
+        rows = [significant(tuple(row.astype(int).tolist())) for row in batch.x[0]]
+        lengths = np.array([known.get(row, len(row)) for row in rows])
+    span = options.max_length - options.min_length + 1
+    bins = np.clip((lengths - options.min_length) * min(BINS, span) // span, 0, BINS - 1)
+    error = abs(prediction - batch.target)[:, 0] * options.scale
+    idle = abs(batch.target[:, 0] * options.scale - mean)
+    shown = {name: [] for name in ("lengths", "errors", "baseline")}
+    for group in np.unique(bins):
+        for name, values in (("lengths", lengths), ("errors", error), ("baseline", idle)):
+            shown[name].append(round(float(np.mean(values[bins == group])), 3))
+    return {"plot": "by_length", **shown, "unit": "mean absolute error of the sum"}
+
+
+TASK = Task("sum", "the sum of a sparse series of small integers", "home-made MyRNN articles", READINGS, Options, make)

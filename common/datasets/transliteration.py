@@ -1,0 +1,197 @@
+"""Japanese kana to Latin letters: a sequence to a sequence of another length, with an encoder and a decoder.
+
+A word is 2 to 6 morae, drawn at random and written in hiragana or in katakana, one script a word: a kana (か ka), one
+in -i with a small ya, yu or yo (きゃ kya), the syllabic ん n inside or at the end, or a small っ, which doubles the
+consonant after it (かっか kakka). What a kana is in letters is in its Unicode name ("HIRAGANA LETTER KA"). These names
+spell in Nihon-shiki, by the kana and not by the sound: si, ti, tu, hu, zi, di, du; ん is n before a vowel too, without
+the apostrophe. The words mean nothing.
+
+3000 words for training, 300 for validation, 300 for the test; no spelling in letters occurs twice, in either script.
+
+The metric is the share of words whose every letter and whose end are right. The decoder reads the right letters while
+it is judged, which changes nothing: a word is right in this way exactly if it is when the decoder reads its own.
+
+The baseline reads kana one at a time and remembers nothing: it joins their names. きゃ becomes kiya and っか tuka, so
+it is right for the words without a small kana, 37 % of the test words. One fixed answer would be right for none.
+
+Encoder and decoder are those of Sutskever, Vinyals & Le 2014 and Cho et al. 2014, who translated English to French.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.contract import Batch
+from common.run_spec import OptimizerSpec
+from common.spec import check_positive_int, check_seed
+
+from .symbols import encoded, padded
+from .task import Baseline, Dataset, Metric, Task, Training
+
+READINGS = {"words": "the final state of an encoder of kana starts a decoder of letters"}
+SCRIPTS = ("HIRAGANA", "KATAKANA")
+NAMES = [unicodedata.name(chr(code)).partition(" LETTER ")[2] for code in range(0x3041, 0x3097)]
+PLAIN = [(name,) for name in NAMES if name != "N" and not name.startswith("SMALL ")]
+DIGRAPHS = [
+    (name, f"SMALL {glide}") for (name,) in PLAIN if name[1:] == "I" and name[0] != "W" for glide in ("YA", "YU", "YO")
+]
+SYLLABIC, DOUBLING = ("N",), ("SMALL TU",)
+DOUBLED = "KSTPGZDB"
+SHORTEST, LONGEST = 2, 6
+P_DIGRAPH, P_SYLLABIC, P_DOUBLING = 0.2, 0.1, 0.1
+USED = sorted({name for mora in (*PLAIN, *DIGRAPHS, SYLLABIC, DOUBLING) for name in mora})
+SYMBOLS = tuple(sorted(unicodedata.lookup(f"{script} LETTER {name}") for script in SCRIPTS for name in USED))
+LETTERS = ("<s>", "</s>", *sorted({letter.lower() for (name,) in PLAIN for letter in name}))
+START, END = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The number of words in each part, and the seed they are drawn from."""
+
+    train: int = 3000
+    validation: int = 300
+    test: int = 300
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            check_positive_int(name, getattr(self, name))
+        check_seed(self.seed)
+
+
+def make(reading: str, options: Options) -> Dataset:
+    """The words under the one of ``READINGS``. How many are drawn to train on changes none of those held out."""
+    seen: set[str] = set()
+    counts = {2: options.test, 1: options.validation, 0: options.train}
+    words = {part: draw_words(np.random.default_rng([options.seed, part]), counts[part], seen) for part in counts}
+    train, validation, test = (pairs(words[part]) for part in (0, 1, 2))
+    joined = float(np.mean([names(word) == romanise(word) for word in words[2]]))
+    return Dataset(
+        task="kana",
+        reading=reading,
+        train=train,
+        validation=validation,
+        test=test,
+        readout="encoder_decoder",
+        readout_size=len(LETTERS),
+        loss="cross_entropy",
+        metric=Metric("exact match", higher=True),
+        baseline=Baseline(joined, "the names of the kana, joined: wrong for every small kana; one fixed answer gets 0"),
+        score=lambda prediction, batch: float(np.mean(right(prediction, batch))),
+        picture=picture,
+        training=Training(
+            hidden_size=128,
+            epochs=60,
+            batch_size=60,
+            optimizer=OptimizerSpec(name="adam", lr=3e-3, clip_norm=1.0),
+            forget_bias=1.0,
+            patience=10,
+        ),
+        inputs="one_hot",
+        symbols=SYMBOLS,
+        output_symbols=LETTERS,
+        encode=encode,
+        decode=decode,
+    )
+
+
+def draw_words(rng: np.random.Generator, count: int, seen: set[str]) -> list[str]:
+    """Words that in letters are in ``seen`` neither before nor twice; adds them to it."""
+    words: list[str] = []
+    while len(words) < count:
+        word = draw_word(rng)
+        if (latin := romanise(word)) not in seen:
+            seen.add(latin)
+            words.append(word)
+    return words
+
+
+def draw_word(rng: np.random.Generator) -> str:
+    """A word in kana; no ん at its start, no っ at its start or end or before what cannot be doubled."""
+    script, morae, last = SCRIPTS[rng.integers(2)], [], int(rng.integers(SHORTEST, LONGEST + 1)) - 1
+    for place in range(last + 1):
+        kind, after_doubling = rng.random(), morae[-1:] == [DOUBLING]
+        if place > 0 and not after_doubling and kind >= 1 - P_SYLLABIC:
+            morae.append(SYLLABIC)
+        elif 0 < place < last and not after_doubling and kind >= 1 - P_SYLLABIC - P_DOUBLING:
+            morae.append(DOUBLING)
+        else:
+            able = DIGRAPHS if kind < P_DIGRAPH else PLAIN
+            if after_doubling:
+                able = [mora for mora in able if mora[0][0] in DOUBLED]
+            morae.append(able[rng.integers(len(able))])
+    return "".join(unicodedata.lookup(f"{script} LETTER {name}") for mora in morae for name in mora)
+
+
+def names(word: str) -> str:
+    """The names of the kana, joined: ka, kiya, tuka."""
+    return "".join(unicodedata.name(kana).split()[-1].lower() for kana in word)
+
+
+def romanise(word: str) -> str:
+    """A word of kana in Latin letters: ka, kya, kka."""
+    letters, double = "", False
+    for kana in word:
+        name = names(kana)
+        if not unicodedata.name(kana).split()[2:-1]:
+            letters += (name[0] if double else "") + name
+            double = False
+        elif name == "tu":
+            double = True
+        else:
+            letters = letters[:-1] + name
+    return letters
+
+
+def pairs(words: Sequence[str]) -> Batch:
+    """Words in kana (T, B); in letters, after the start symbol as read and before the end symbol as targets."""
+    x, lengths = encoded("word", words, SYMBOLS)
+    letters = [[LETTERS.index(letter) for letter in romanise(word)] for word in words]
+    target = padded([[*row, END] for row in letters], fill=-1)
+    return Batch(x, target, lengths=lengths, decoder_x=padded([[START, *row] for row in letters]))
+
+
+def right(prediction: np.ndarray, batch: Batch) -> np.ndarray:
+    """Which words (B,) have the largest logit (T', B, O) at the right symbol at every step up to the end symbol."""
+    return ((prediction.argmax(-1) == batch.target) | (batch.target < 0)).all(0)
+
+
+def spelled(numbers: np.ndarray) -> str:
+    """The letters up to the end symbol, of numbers (T',)."""
+    ends = np.flatnonzero(numbers == END)
+    return "".join(LETTERS[number] for number in numbers[: ends[0] if len(ends) else None])
+
+
+def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
+    """The first words, what is right, and what was predicted, each letter after the right ones before it."""
+    predicted, correct, rows = decode(prediction, batch), right(prediction, batch), []
+    for index, length in enumerate([] if batch.lengths is None else batch.lengths[:12]):
+        kana = "".join(SYMBOLS[number] for number in batch.x[:length, index])
+        rows.append([kana, spelled(batch.target[:, index]), predicted[index], "yes" if correct[index] else "no"])
+    return {"plot": "strings", "columns": ["kana", "right", "predicted", "ok"], "rows": rows}
+
+
+def encode(words: Sequence[str]) -> Batch:
+    """Words in kana; the decoder has the start symbol, and room for two letters a kana and the end symbol."""
+    x, lengths = encoded("word", words, SYMBOLS)
+    shape = 2 * len(x) + 1, len(words)
+    return Batch(x, np.full(shape, -1), lengths=lengths, decoder_x=np.full(shape, START))
+
+
+def decode(prediction: np.ndarray, _: Batch) -> list[str]:
+    """The likeliest letters of each word up to the end symbol, from logits (T', B, O)."""
+    return [spelled(column) for column in prediction.argmax(-1).T]
+
+
+TASK = Task(
+    "kana",
+    "Japanese kana to Latin letters, with an encoder and a decoder",
+    "after Sutskever, Vinyals & Le 2014 and Cho et al. 2014, on the Unicode names of the kana",
+    READINGS,
+    Options,
+    make,
+)
