@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.datasets import TASKS
 from common.layout import numpy_dtype
 from common.records import Record
 from common.variants import Variant
@@ -41,8 +42,8 @@ TOLERANCES = {
     ("loss", "float32"): Tolerance(1e-5, 1e-8),
     ("training", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
     ("training", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
-    ("sine", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
-    ("sine", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
+    ("task", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
+    ("task", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
 }
 
 
@@ -96,7 +97,7 @@ def compare(
     a, b = (np.asarray(np.real(value), dtype="float64") for value in (a, b))
     if a.shape != b.shape:
         raise ValueError(f"{quantity}: {names[0]} gives shape {a.shape}, {names[1]} gives {b.shape}")
-    tolerance = TOLERANCES[check, dtype]
+    tolerance = TOLERANCES["task" if check in TASKS else check, dtype]
     reason = _unfit(names, (a, b), dtypes, dtype)
     error, scale, allowed = float("nan"), float("nan"), float("nan")
     if not reason:

@@ -12,7 +12,8 @@ import numpy as np
 
 from common.errors import InvalidInput, InvalidType, choice, mismatch
 from common.layout import Parameters, check_array, check_network, check_parameters, numpy_dtype
-from common.spec import DTYPES, OPTIONS, ModelSpec, RunSpec
+from common.run_spec import NetworkSpec, RunSpec
+from common.spec import DTYPES, OPTIONS, ModelSpec
 
 State = tuple[np.ndarray, ...]
 
@@ -48,14 +49,21 @@ class Problem(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """x (T, B, I) and the target of the readout: (B, O) for ``last_step``, (T, O) for ``last_sequence``.
+    """What a network is trained on at one step: inputs, and targets in the shape of the prediction (``READOUTS``).
 
-    ``masks`` are the dropout masks of this step, as in ``Problem``.
+    ``x`` is (T, B, I), or symbols (T, B), integers, where the network's inputs are not features. For ``mse`` a target
+    has the prediction's shape; for ``cross_entropy`` that shape without O: the number of the right output, below 0
+    where there is none to learn (-1). With ``every_step`` and ``mse``, targets past the end of a sequence do not count.
+    ``decoder_x`` (T', B) are the symbols that a decoder reads. ``lengths`` and ``masks`` are as in ``Problem``, and
+    ``decoder_masks`` the same for the decoder.
     """
 
     x: np.ndarray
     target: np.ndarray
     masks: np.ndarray | None = None
+    lengths: np.ndarray | None = None
+    decoder_x: np.ndarray | None = None
+    decoder_masks: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -66,12 +74,16 @@ class Trainer(Protocol):
         """The loss, and its gradient for every parameter, at the present parameters; changes nothing."""
         ...
 
-    def step(self, batch: Batch) -> float:
-        """One update; returns the loss before it."""
+    def step(self, batch: Batch, *, carried: bool = False) -> float:
+        """One update; returns the loss before it.
+
+        A ``carried`` step starts from the state in which the last one ended, through which no gradient flows (truncated
+        BPTT, Williams & Peng 1990); any other starts from zero.
+        """
         ...
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
-        """The loss and the prediction, in the target's shape."""
+        """The loss and the prediction, from a zero state."""
         ...
 
     def params(self) -> Parameters:
@@ -127,6 +139,12 @@ class Backend(Protocol):
 
     def trainer(self, run: RunSpec, params: Parameters) -> Trainer:
         """A trainer that starts at ``params`` (copied)."""
+        ...
+
+    def predict(
+        self, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None = None
+    ) -> tuple[np.ndarray, State]:
+        """The prediction of a network and its final state, a decoder's where there is one; the target is not read."""
         ...
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
@@ -257,14 +275,25 @@ def check_run(backend: Backend, run: RunSpec, params: Parameters) -> None:
     check_network(run.network, params)
 
 
-def check_batch(run: RunSpec, batch: Batch) -> None:
-    """Check x and the target of a batch."""
-    if not isinstance(batch, Batch):
-        raise InvalidType(mismatch("batch", "a Batch", type(batch).__name__))
-    rows, axes = check_input(run.network.model, batch.x), "(B, O)"
-    if run.network.readout == "last_sequence":
-        rows, axes = batch.x.shape[0], "(T, O)"
-    shape = rows, run.network.readout_size
-    check_array("target", batch.target, shape, run.network.model.dtype, f"the readout {run.network.readout}, {axes}")
-    if batch.masks is not None:
-        check_masks(run.network.model, batch.masks, *batch.x.shape[:2])
+def check_predict(
+    backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None
+) -> State:
+    """Check what ``predict`` gets, but for the batch (``batches.check_inputs``); returns the initial state."""
+    if not isinstance(network, NetworkSpec):
+        raise InvalidType(mismatch("network", "a NetworkSpec", type(network).__name__))
+    check_supported(backend, network.model, batch.lengths is not None)
+    check_network(network, params)
+    if state0 is None:
+        return zero_state(network.model, batch.x.shape[1])
+    check_state(network.model, "state0", state0, batch.x.shape[1])
+    return state0
+
+
+def check_carried(network: NetworkSpec, batch: Batch, kept: tuple[Any, ...] | None) -> None:
+    """Raise unless a batch can start from the state in which the last step ended."""
+    if network.has_decoder:
+        raise InvalidInput(mismatch("carried", "False for encoder_decoder", True))
+    if kept is None:
+        raise InvalidInput(mismatch("carried", "False in the first step", True))
+    if kept[0].shape[1] != batch.x.shape[1]:
+        raise InvalidInput(mismatch("x", f"{kept[0].shape[1]} sequences, as in the step before", batch.x.shape[1]))

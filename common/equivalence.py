@@ -7,8 +7,9 @@ A ladder of checks, from the ground up:
 2. ``forward``: outputs and final states, every pair of backends.
 3. ``gradient``: of every parameter, of x and of the initial states, for random cotangents of the outputs and of the
    final states, every pair.
-4. ``loss``: a readout and the mean squared error on top, and the gradient of that loss, every pair.
-5. ``training``: the loss at each of 100 steps of SGD and of 20 of Adam, and the parameters after them, every pair.
+4. ``loss``: every readout and loss on top, over features and symbols, and the gradient of that loss, every pair.
+5. ``training``: the loss at each step of SGD, Adam and RMSprop, with momentum, clipping, schedules and a carried state,
+   and the parameters after them, every pair.
 
 Every row is relative to the largest reference value, and nothing passes for lack of a comparison: a row that compared
 no element, or met a value that is not finite, has failed, and so has a run without rows.
@@ -28,28 +29,22 @@ import numpy as np
 
 from common.comparison import Row, badness, compare_all
 from common.complex_step import complex_step, directions, inner
-from common.contract import Backend, Batch, Grads, check_supported, unsupported
+from common.contract import Backend, Grads, check_supported, unsupported
 from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
-from common.layout import initial_network, parameter_shapes
+from common.layout import parameter_shapes
 from common.records import Record
-from common.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec
 from common.summands import gradient_name, summands
-from common.training import fit
+from common.training_checks import check_training
 from common.variants import Variant, problem
 
 CHECKS = {
     "complex step": "gradients by hand against the complex-step derivative of the same forward pass",
     "forward": "outputs and final states",
     "gradient": "gradients of every parameter, of x and of the initial states, for random cotangents",
-    "loss": "a readout and the mean squared error, and its gradient",
-    "training": "100 steps of SGD and 20 of Adam: every loss, and the parameters at the end",
-    "sine": "the sine wave over 100 epochs: every loss, and the prediction at the end",
-}
-O = 2  # the size of the readout
-# Readout -> the optimiser and the number of steps that it is trained with.
-TRAINING = {
-    "last_step": (OptimizerSpec(name="sgd", lr=0.05), 100),
-    "last_sequence": (OptimizerSpec(name="adam", lr=0.01), 20),
+    "loss": "every readout and loss on top, over features and symbols, and its gradient",
+    "training": "SGD, Adam and RMSprop for 20 to 100 steps: every loss, and the parameters at the end",
+    "task": "a task, under its name: every loss of up to 100 updates, and the prediction after them",
 }
 
 
@@ -121,29 +116,6 @@ def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwis
     yield from compare_all("gradient", variant, grads, sizes=sizes)
 
 
-def check_training(backends: Mapping[str, Backend], variant: Variant) -> Iterator[Row]:
-    """The last two rungs, on one variant; training starts from a zero state."""
-    args, seed = problem(variant), variant.seed
-    for readout, (optimizer, steps) in TRAINING.items():
-        network = NetworkSpec(model=variant.spec, readout_size=O, readout=readout)
-        rows = variant.steps if readout == "last_sequence" else variant.batch
-        target = np.random.default_rng([seed, 2]).standard_normal((rows, O)).astype(variant.spec.dtype)
-        batch, start = Batch(args.x, target), initial_network(network, seed)
-        run = RunSpec(network=network, optimizer=optimizer, epochs=steps, seed=seed)
-
-        def trained(backend: Backend, run: RunSpec = run, batch: Batch = batch, start: Any = start) -> tuple[Any, ...]:
-            trainer, rule = backend.trainer(run, start), run.optimizer.name
-            loss = named_loss(run.network.readout, *trainer.gradients(batch))
-            curve = {f"{rule} curve": fit(trainer, batch, run.epochs)}
-            return loss, curve, {f"{rule} {name}": value for name, value in trainer.params().items()}
-
-        results = each(backends, trained)
-        losses, curves, ends = ({name: found[k] for name, found in results.items()} for k in range(3))
-        yield from compare_all("loss", variant, losses)
-        yield from compare_all("training", variant, curves, curve=True)
-        yield from compare_all("training", variant, ends)
-
-
 def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
     """Raise unless every backend supports every variant: none is left out of a comparison."""
     for variant, backend in product(chosen, backends.values()):
@@ -165,7 +137,7 @@ def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterato
     for variant in chosen:
         yield from check_model(backends, variant)
         if is_trained(variant):
-            yield from check_training(backends, variant)
+            yield from check_training(backends, variant, each)
 
 
 def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
@@ -186,8 +158,3 @@ def all_passed(records: Iterable[Record]) -> bool:
     """True if the records hold a comparison, and every comparison passed."""
     rows = [record for record in records if record["kind"] == "check"]
     return bool(rows) and all(row["passed"] and row["count"] > 0 for row in rows)
-
-
-def named_loss(readout: str, loss: float, grads: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    short = {name.removeprefix("rnn.").removesuffix("_l0"): grad for name, grad in grads.items()}
-    return {f"{readout} loss": loss} | {f"{readout} d{name}": grad for name, grad in short.items()}

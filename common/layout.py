@@ -17,13 +17,13 @@ import ml_dtypes
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.spec import ModelSpec, NetworkSpec
+from common.run_spec import NetworkSpec
+from common.spec import ModelSpec
 
 Shape = tuple[int, ...]
 Parameters = dict[str, np.ndarray]
 
 GATES = ("i", "f", "g", "o")
-RECURRENT, READOUT = "rnn.", "readout."
 
 
 class Weights(NamedTuple):
@@ -68,27 +68,28 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, Shape]:
 
 
 def network_shapes(network: NetworkSpec) -> dict[str, Shape]:
-    """Name -> shape for a recurrent layer (prefix ``rnn.``) and its linear readout (prefix ``readout.``)."""
-    recurrent = {RECURRENT + name: shape for name, shape in parameter_shapes(network.model).items()}
-    out = {
-        READOUT + "weight": (network.readout_size, network.model.output_size),
-        READOUT + "bias": (network.readout_size,),
-    }
-    return recurrent | out
+    """Name -> shape for a whole network.
+
+    Prefixes: ``rnn.`` the recurrent model, ``decoder.`` that of a decoder, ``readout.`` the linear layer (``weight``
+    (O, D*H), ``bias`` (O,)), ``embedding.`` and ``decoder_embedding.`` the tables (``weight`` (symbols, I)).
+    """
+    parts: dict[str, dict[str, Shape]] = {name: parameter_shapes(model) for name, model in network.models.items()}
+    parts["readout"] = {"weight": (network.readout_size, network.model.output_size), "bias": (network.readout_size,)}
+    return join_network(parts | {name: {"weight": shape} for name, shape in network.tables.items()})
 
 
-def split_network(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The recurrent layer's parameters and the readout's, each without its prefix."""
-    parts = [
-        {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
-        for prefix in (RECURRENT, READOUT)
-    ]
-    return parts[0], parts[1]
+def split_network(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Prefix -> the parameters of that part, without the prefix."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in params.items():
+        part, _, own = name.partition(".")
+        parts.setdefault(part, {})[own] = value
+    return parts
 
 
-def join_network(recurrent: Mapping[str, Any], readout: Mapping[str, Any]) -> dict[str, Any]:
+def join_network(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The inverse of ``split_network``."""
-    return {RECURRENT + k: v for k, v in recurrent.items()} | {READOUT + k: v for k, v in readout.items()}
+    return {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
 
 
 def initial_parameters(spec: ModelSpec, seed: int) -> Parameters:
@@ -102,8 +103,15 @@ def initial_parameters(spec: ModelSpec, seed: int) -> Parameters:
 
 
 def initial_network(network: NetworkSpec, seed: int) -> Parameters:
-    """The same for a layer and its readout; ``torch.nn.Linear`` draws from the same distribution (fan-in H)."""
-    return _draw(network_shapes(network), network.model, seed)
+    """The same for a network; ``torch.nn.Linear`` draws from the same distribution (fan-in H).
+
+    Embedding tables are standard normal, as those of ``torch.nn.Embedding``, and drawn last.
+    """
+    shapes, rng = network_shapes(network), np.random.default_rng([seed, 5])
+    tables = {f"{name}.weight" for name in network.tables}
+    params = _draw({name: shape for name, shape in shapes.items() if name not in tables}, network.model, seed)
+    dtype = numpy_dtype(network.model.dtype)
+    return {k: rng.standard_normal(s).astype(dtype) if k in tables else params[k] for k, s in shapes.items()}
 
 
 def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters:
@@ -113,9 +121,9 @@ def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters
     if spec.forget_bias is not None:
         forget = slice(spec.hidden_size, 2 * spec.hidden_size)
         for name, value in params.items():
-            name = name.removeprefix(RECURRENT)
-            if name.startswith(("bias_ih", "bias_hh")):
-                value[forget] = spec.forget_bias if name.startswith("bias_ih") else 0
+            own = name.rpartition(".")[2]
+            if own.startswith(("bias_ih", "bias_hh")):
+                value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
     return params
 
 
@@ -139,7 +147,7 @@ def check_parameters(spec: ModelSpec, params: Mapping[str, Any]) -> None:
 
 
 def check_network(network: NetworkSpec, params: Mapping[str, Any]) -> None:
-    """The same for a layer and its readout."""
+    """The same for a network."""
     _check(params, network_shapes(network), network.model)
 
 

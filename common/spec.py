@@ -1,4 +1,4 @@
-"""What a model, a readout, an optimiser and a run are: frozen, hashable, and checked when they are built."""
+"""What a recurrent model is: frozen, hashable, and checked when it is built. ``run_spec`` has what is around it."""
 
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -15,8 +15,6 @@ HALF_DTYPES: tuple[str, ...] = ("float16", "bfloat16")
 COMPLEX = "complex128"
 # What a model may have beyond one direction of one layer; a backend says in ``Backend.options`` which it computes.
 OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", "dropout", "proj_size", "lengths")
-READOUTS = ("last_step", "last_sequence")
-OPTIMIZERS = ("sgd", "adam")
 
 
 def check_positive_int(what: str, value: Any) -> None:
@@ -26,23 +24,23 @@ def check_positive_int(what: str, value: Any) -> None:
         raise InvalidInput(mismatch(what, "at least 1", value))
 
 
-def _number(what: str, value: Any) -> None:
+def check_number(what: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidType(mismatch(what, "a number", type(value).__name__))
 
 
-def _positive_number(what: str, value: Any) -> None:
-    _number(what, value)
+def check_positive_number(what: str, value: Any) -> None:
+    check_number(what, value)
     if not 0 < value < float("inf"):
         raise InvalidInput(mismatch(what, "a finite number above 0", value))
 
 
-def _flag(what: str, value: Any) -> None:
+def check_flag(what: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise InvalidType(mismatch(what, "a bool", type(value).__name__))
 
 
-def _one_of(what: str, options: tuple[str, ...], value: Any) -> None:
+def check_one_of(what: str, options: tuple[str, ...], value: Any) -> None:
     if value not in options:
         raise InvalidInput(choice(what, options, value))
 
@@ -70,17 +68,17 @@ class ModelSpec:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        _one_of("cell", CELLS, self.cell)
+        check_one_of("cell", CELLS, self.cell)
         check_positive_int("input_size", self.input_size)
         check_positive_int("hidden_size", self.hidden_size)
         check_positive_int("num_layers", self.num_layers)
-        _one_of("nonlinearity", NONLINEARITIES, self.nonlinearity)
-        _flag("bias", self.bias)
-        _flag("bidirectional", self.bidirectional)
-        _number("dropout", self.dropout)
+        check_one_of("nonlinearity", NONLINEARITIES, self.nonlinearity)
+        check_flag("bias", self.bias)
+        check_flag("bidirectional", self.bidirectional)
+        check_number("dropout", self.dropout)
         if not 0 <= self.dropout <= 1:
             raise InvalidInput(mismatch("dropout", "a probability in [0, 1]", self.dropout))
-        _one_of("dtype", (*DTYPES, *HALF_DTYPES, COMPLEX), self.dtype)
+        check_one_of("dtype", (*DTYPES, *HALF_DTYPES, COMPLEX), self.dtype)
         if self.is_lstm:
             self._only("nonlinearity", "tanh", f"for {self.cell}")
         if self.is_cell:
@@ -105,7 +103,7 @@ class ModelSpec:
     def _check_forget_bias(self) -> None:
         if self.forget_bias is None:
             return
-        _number("forget_bias", self.forget_bias)
+        check_number("forget_bias", self.forget_bias)
         if not self.is_lstm or not self.bias or not isfinite(self.forget_bias):
             wanted = "a finite number, for an LSTM with bias" if self.is_lstm else f"None for {self.cell}"
             raise InvalidInput(mismatch("forget_bias", wanted, self.forget_bias))
@@ -175,60 +173,6 @@ class ModelSpec:
 
     def with_dtype(self, dtype: str) -> Self:
         return replace(self, dtype=dtype)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerSpec:
-    """Plain SGD, or Adam (Kingma & Ba 2015, Algorithm 1) with bias correction and epsilon added outside the root."""
-
-    name: str = "sgd"
-    lr: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        _one_of("optimizer", OPTIMIZERS, self.name)
-        _positive_number("lr", self.lr)
-        _positive_number("eps", self.eps)
-        pair = isinstance(self.betas, tuple) and len(self.betas) == 2
-        if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in self.betas):
-            raise InvalidInput(mismatch("betas", "a tuple of two numbers in [0, 1)", self.betas))
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSpec:
-    """A recurrent layer, a linear readout of ``readout_size`` values and the mean squared error.
-
-    ``last_step`` reads y[-1], the last time step of every sequence: (B, H) -> (B, O). ``last_sequence`` reads
-    y[:, -1], every time step of the last sequence in the batch: (T, H) -> (T, O).
-    """
-
-    model: ModelSpec
-    readout_size: int
-    readout: str = "last_step"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.model, ModelSpec):
-            raise InvalidType(mismatch("model", "a ModelSpec", type(self.model).__name__))
-        check_positive_int("readout_size", self.readout_size)
-        _one_of("readout", READOUTS, self.readout)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """Everything that decides a training run, except the data: the network, the optimiser, the epochs, the seed."""
-
-    network: NetworkSpec
-    optimizer: OptimizerSpec
-    epochs: int = 100
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, kind in (("network", NetworkSpec), ("optimizer", OptimizerSpec)):
-            if not isinstance(getattr(self, name), kind):
-                raise InvalidType(mismatch(name, f"a {kind.__name__}", type(getattr(self, name)).__name__))
-        check_positive_int("epochs", self.epochs)
-        check_seed(self.seed)
 
 
 def check_seed(seed: Any) -> None:

@@ -1,65 +1,154 @@
-"""The only training loop. What a step is, each backend's trainer decides."""
+"""The only training loop. What a step is, each backend's trainer decides; its batches follow from data and seed."""
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.batches import minibatches, pieces, with_masks
 from common.contract import Backend, Batch, Trainer
+from common.datasets import Dataset
 from common.errors import Diverged
-from common.layout import Parameters, dropout_masks, initial_network
-from common.spec import RunSpec
+from common.generation import greedy
+from common.layout import Parameters, initial_network
+from common.run_spec import RunSpec
+
+# A loss so many times its first value (or 1, if that is larger) has exploded.
+EXPLODED = 1e6
+ADVICE = "try a smaller learning rate, or clipping (clip_norm, --clip-norm 1)"
+
+
+class Evaluation(NamedTuple):
+    """The loss on the validation data after so many updates."""
+
+    updates: int
+    loss: float
 
 
 class Result(NamedTuple):
-    """The loss before each epoch's update, then the loss, the prediction and the parameters after the last."""
+    """What a run has learnt.
+
+    ``losses`` are those of the training batches before each update; ``final_loss``, ``prediction`` and ``score`` are of
+    the test data, with the ``params`` that were kept. ``ended`` is "finished", "patience" or "interrupted".
+    """
 
     losses: list[float]
+    evaluations: list[Evaluation]
     final_loss: float
     prediction: np.ndarray
+    score: float
     params: Parameters
+    ended: str
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """A call that tells whether Ctrl-C was pressed within the block; pressed again, it interrupts as usual."""
+    pressed = []
+
+    def note(number: int, frame: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def batches(run: RunSpec, data: Dataset, epoch: int, masks: np.random.Generator) -> Iterator[tuple[Batch, bool]]:
+    """The batches of an epoch, the same in every backend, and whether each carries the state on."""
+    whole = data.draw(np.random.default_rng([run.seed, 7, epoch])) if data.draw else data.train
+    if data.chunk:
+        for number, piece in enumerate(pieces(whole, data.chunk)):
+            yield with_masks(run.network, piece, masks), number > 0
+        return
+    order = np.random.default_rng([run.seed, 6, epoch])
+    for batch in minibatches(run.network, whole, run.batch_size, order):
+        yield with_masks(run.network, batch, masks), False
+
+
+def check_loss(loss: float, losses: list[float], epoch: int) -> None:
+    """Raise ``Diverged`` if the loss is not finite or has exploded."""
+    last = f", after {losses[-1]:g}" if losses else ""
+    if not isfinite(loss):
+        raise Diverged(f"the loss is {loss} in epoch {epoch + 1}, update {len(losses) + 1}{last}; {ADVICE}")
+    if losses and loss > EXPLODED * max(1.0, losses[0]):
+        raise Diverged(f"the loss exploded to {loss:g} in epoch {epoch + 1}{last}, from {losses[0]:g}; {ADVICE}")
+
+
+class Progress(NamedTuple):
+    """What is told after each update, and asked before the next."""
+
+    on_update: Callable[[int, float], None] = lambda updates, loss: None
+    on_epoch: Callable[[int, Evaluation | None], None] = lambda epoch, evaluation: None
+    stopped: Callable[[], bool] = lambda: False
 
 
 def fit(
-    trainer: Trainer,
-    batch: Batch,
-    epochs: int,
-    on_epoch: Callable[[int, float], None] | None = None,
-    masks: Callable[[], np.ndarray | None] = lambda: None,
-) -> list[float]:
-    """Full-batch training; returns the loss before each update. Raises ``Diverged`` when it is no longer finite.
+    trainer: Trainer, run: RunSpec, data: Dataset, progress: Progress | None = None
+) -> tuple[list[float], list[Evaluation], Parameters | None, str]:
+    """The losses before each update, those on the validation data, the best parameters (with patience), and the end.
 
-    ``masks`` draws the dropout masks of each step.
+    The validation data is looked at after each epoch of several updates, and always with patience. Raises ``Diverged``.
     """
+    progress = progress or Progress()
+    masks = np.random.default_rng([run.seed, 4])
     losses: list[float] = []
-    for epoch in range(epochs):
-        loss = trainer.step(batch._replace(masks=masks()))
-        if not isfinite(loss):
-            last = f", after {losses[-1]:g}" if losses else ""
-            raise Diverged(f"the loss is {loss} in epoch {epoch + 1}{last}; try a smaller learning rate")
-        losses.append(loss)
-        if on_epoch:
-            on_epoch(epoch, loss)
-    return losses
+    evaluations: list[Evaluation] = []
+    best: Parameters | None = None
+    for epoch in range(run.epochs):
+        before = len(losses)
+        for batch, carried in batches(run, data, epoch, masks):
+            if progress.stopped():
+                return losses, evaluations, best, "interrupted"
+            loss = trainer.step(batch, carried=carried)
+            check_loss(loss, losses, epoch)
+            losses.append(loss)
+            progress.on_update(len(losses), loss)
+        evaluation = None
+        if run.patience or len(losses) - before > 1:
+            evaluation = Evaluation(len(losses), trainer.evaluate(data.validation)[0])
+            evaluations.append(evaluation)
+        progress.on_epoch(epoch, evaluation)
+        if run.patience and evaluation:
+            found = [past.loss for past in evaluations]
+            since = len(found) - 1 - int(np.argmin(found))
+            best = trainer.params() if since == 0 else best
+            if since >= run.patience:
+                return losses, evaluations, best, "patience"
+    return losses, evaluations, best, "finished"
 
 
-def train(backend: Backend, run: RunSpec, batch: Batch, on_epoch: Callable[[int, float], None] | None = None) -> Result:
-    """Train from the initial parameters of ``run.seed``, then evaluate, without dropout.
+def train(
+    backend: Backend,
+    run: RunSpec,
+    data: Dataset,
+    progress: Progress | None = None,
+    start: Parameters | None = None,
+) -> Result:
+    """Train from ``start``, or from the initial parameters of ``run.seed``, then evaluate on the test data.
 
-    The dropout masks follow from the seed alone, so that every backend has the same.
+    Batches and dropout masks follow from the data and the seed alone, so that every backend has the same. A decoder is
+    evaluated on its own words: each symbol that it reads is the likeliest of the step before.
     """
-    rng, model = np.random.default_rng([run.seed, 4]), run.network.model
-
-    def masks() -> np.ndarray | None:
-        if model.num_layers == 1 or not model.dropout:
-            return None
-        return dropout_masks(model, batch.x.shape[0], batch.x.shape[1], rng)
-
-    trainer = backend.trainer(run, initial_network(run.network, run.seed))
+    trainer = backend.trainer(run, initial_network(run.network, run.seed) if start is None else start)
     with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error here, not a warning
-        losses = fit(trainer, batch, run.epochs, on_epoch, masks)
-        final_loss, prediction = trainer.evaluate(batch)
+        losses, evaluations, best, ended = fit(trainer, run, data, progress)
+        params = trainer.params() if best is None else best
+        final = trainer if best is None else backend.trainer(run, best)
+        final_loss, prediction = final.evaluate(data.test)
     if not isfinite(final_loss):
-        raise Diverged(f"the loss is {final_loss} after epoch {run.epochs}; try a smaller learning rate")
-    return Result(losses, final_loss, prediction, trainer.params())
+        raise Diverged(f"the loss is {final_loss} on the test data after {len(losses)} updates; {ADVICE}")
+    if run.network.has_decoder:
+        prediction = greedy(backend, run.network, params, data.test)
+    return Result(losses, evaluations, final_loss, prediction, data.score(prediction, data.test), params, ended)

@@ -1,104 +1,34 @@
-"""The JAX implementation behind the contract of ``common.contract.Backend``.
+"""The JAX implementation behind the contract of ``common.contract.Backend``; every call runs under ``precision()``."""
 
-Every call runs under ``precision()``: JAX would turn float64 into float32 without a word unless 64-bit types are on,
-and may use TF32 in matrix products. Both are set for the call and left as they were for the rest of the process.
-"""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxlib.version import __version__ as jaxlib_version
 
-from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_problem, check_run, check_vjp
-from common.layout import Parameters, split_network
-from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec, OptimizerSpec, RunSpec
+from common.batches import check_inputs
+from common.contract import (
+    Batch,
+    Grads,
+    Problem,
+    check_forward,
+    check_predict,
+    check_problem,
+    check_run,
+    check_vjp,
+)
+from common.layout import Parameters
+from common.run_spec import NetworkSpec, RunSpec
+from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
 
-from . import readout, stack
-
-# (spec, params, x, state0, lengths, masks) -> (y, final state), as ``stack.forward``.
-Core = Callable[..., tuple[jax.Array, stack.State]]
-MATMUL_PRECISION = "highest"
-
-
-@contextmanager
-def precision() -> Iterator[None]:
-    """64-bit types on, and matrix products in full precision, within the block."""
-    with jax.enable_x64(True), jax.default_matmul_precision(MATMUL_PRECISION):
-        yield
-
-
-def to_numpy(tree: Any) -> Any:
-    return jax.tree.map(np.array, tree)
-
-
-def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jnp.asarray, tree)
-
-
-def optimizer(spec: OptimizerSpec) -> optax.GradientTransformation:
-    if spec.name == "sgd":
-        return optax.sgd(spec.lr)
-    return optax.adam(spec.lr, *spec.betas, eps=spec.eps)
-
-
-class JaxTrainer:
-    """See ``common.contract.Trainer``.
-
-    The loss, its gradient and the update are one compiled function; ``gradients`` calls it too and drops the update.
-    """
-
-    def __init__(self, run: RunSpec, params: Parameters, core: Core):
-        self.run = run
-        model, kind = run.network.model, run.network.readout
-        rule = optimizer(run.optimizer)
-
-        def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
-            recurrent, out = split_network(params)
-            zero = tuple(jnp.zeros(shape, batch.x.dtype) for shape in model.state_shapes(batch.x.shape[1]))
-            y, _ = core(model, recurrent, batch.x, zero, None, batch.masks)
-            prediction = readout.forward(out, y, kind)
-            return readout.mse(prediction, batch.target), prediction
-
-        def step(params: Any, state: Any, batch: Any) -> tuple[Any, Any, jax.Array, Any]:
-            (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params, batch)
-            updates, state = rule.update(grads, state, params)
-            return optax.apply_updates(params, updates), state, value, grads
-
-        self._loss = jax.jit(loss)
-        self._step = jax.jit(step)
-        with precision():
-            self._params = to_jax(dict(params))
-            self._state = rule.init(self._params)
-
-    def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        check_batch(self.run, batch)
-        with precision():
-            _, _, loss, grads = self._step(self._params, self._state, to_jax(batch))
-        return float(loss), to_numpy(grads)
-
-    def step(self, batch: Batch) -> float:
-        check_batch(self.run, batch)
-        with precision():
-            self._params, self._state, loss, _ = self._step(self._params, self._state, to_jax(batch))
-        return float(loss)
-
-    def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
-        check_batch(self.run, batch)
-        with precision():
-            loss, prediction = self._loss(self._params, to_jax(batch))
-        return float(loss), np.array(prediction)
-
-    def params(self) -> Parameters:
-        return to_numpy(self._params)
-
-    def wait(self) -> None:
-        jax.block_until_ready((self._params, self._state))
+from . import stack
+from .native import MATMUL_PRECISION, precision, to_jax, to_numpy
+from .network import Core
+from .network import forward as forward_network
+from .trainer import JaxTrainer
 
 
 class JaxBackend:
@@ -112,6 +42,7 @@ class JaxBackend:
         self.name, self.oracle, self._core = name, oracle, core
         self._forward = jax.jit(core, static_argnums=0)
         self._vjp = jax.jit(self._native_vjp, static_argnums=0)
+        self._predict = jax.jit(partial(forward_network, core), static_argnums=0)
 
     def _native_vjp(self, spec: ModelSpec, problem: Problem) -> Any:
         return self._both(spec, problem)[1]
@@ -157,6 +88,18 @@ class JaxBackend:
     def trainer(self, run: RunSpec, params: Parameters) -> JaxTrainer:
         check_run(self, run, params)
         return JaxTrainer(run, params, self._core)
+
+    def predict(
+        self,
+        network: NetworkSpec,
+        params: Parameters,
+        batch: Batch,
+        state0: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        check_inputs(network, batch)
+        state0 = check_predict(self, network, params, batch, state0)
+        with precision():
+            return to_numpy(self._predict(network, *to_jax((dict(params), batch, state0))))
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         state0 = check_problem(self, spec, problem)

@@ -1,20 +1,38 @@
-"""A linear readout and the mean squared error."""
+"""What is read out, a linear layer, and the losses."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-# Which part of y (T, B, H) each readout sees.
-SELECT: dict[str, Any] = {"last_step": jnp.s_[-1], "last_sequence": jnp.s_[:, -1]}
-
-
-def forward(params: Mapping[str, jax.Array], y: jax.Array, readout: str) -> jax.Array:
-    """y (T, B, H) -> the prediction: (B, O) for ``last_step``, (T, O) for ``last_sequence``."""
-    return y[SELECT[readout]] @ params["weight"].T + params["bias"]
+State = tuple[jax.Array, ...]
 
 
-def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """The mean of the squared errors over all elements."""
-    return jnp.mean((prediction - target) ** 2)
+def select(readout: str, directions: int, y: jax.Array, state: State, lengths: jax.Array | None) -> jax.Array:
+    """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
+    match readout:
+        case "last_step":
+            return y[-1] if lengths is None else y[lengths - 1, jnp.arange(y.shape[1])]
+        case "last_sequence":
+            return y[:, -1]
+        case "final_state":
+            return jnp.concatenate(list(state[0][-directions:]), axis=1)
+        case _:
+            return y
+
+
+def forward(params: Mapping[str, jax.Array], z: jax.Array) -> jax.Array:
+    """Rows z (..., D*H) -> the prediction (..., O)."""
+    return z @ params["weight"].T + params["bias"]
+
+
+def mse(prediction: jax.Array, target: jax.Array, valid: jax.Array | None) -> jax.Array:
+    """The mean of the squared errors, of the ``valid`` rows if not of all."""
+    return jnp.mean((prediction - target) ** 2, where=valid)
+
+
+def cross_entropy(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """The mean of -log softmax(prediction) at the target, where there is one (not -1)."""
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(prediction, jnp.maximum(target, 0))
+    return jnp.mean(losses, where=target >= 0)

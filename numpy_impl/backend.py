@@ -7,68 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from common.batches import check_inputs
 from common.contract import (
     Batch,
     Grads,
     Problem,
     State,
-    check_batch,
     check_forward,
+    check_predict,
     check_problem,
     check_run,
     check_vjp,
-    zero_state,
 )
-from common.layout import Parameters, join_network, split_network
-from common.spec import CELLS, COMPLEX, DTYPES, OPTIONS, ModelSpec, RunSpec
+from common.layout import Parameters
+from common.run_spec import NetworkSpec, RunSpec
+from common.spec import CELLS, COMPLEX, DTYPES, OPTIONS, ModelSpec
 
-from . import optim, readout, stack
-
-
-class NumpyTrainer:
-    """See ``common.contract.Trainer``."""
-
-    def __init__(self, run: RunSpec, params: Parameters, forward: Any = stack.forward, backward: Any = stack.backward):
-        self.run = run
-        self._core = forward, backward
-        self.optimizer = optim.build(run.optimizer)
-        self._params = {name: value.copy() for name, value in params.items()}
-        self._state = self.optimizer.init(self._params)
-
-    def _forward(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, Any]:
-        check_batch(self.run, batch)
-        model = self.run.network.model
-        recurrent, out = split_network(self._params)
-        zero = zero_state(model, batch.x.shape[1])
-        y, _, tapes = self._core[0](model, recurrent, batch.x, zero, None, batch.masks)
-        return readout.forward(out, y, self.run.network.readout), y, tapes
-
-    def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        model, kind = self.run.network.model, self.run.network.readout
-        recurrent, out = split_network(self._params)
-        prediction, y, tapes = self._forward(batch)
-        loss, dprediction = readout.mse(prediction, batch.target)
-        out_grads, dy = readout.backward(out, y, kind, dprediction)
-        grads, _, _ = self._core[1](model, recurrent, tapes, dy, zero_state(model, y.shape[1]))
-        return float(loss), join_network(grads, out_grads)
-
-    def step(self, batch: Batch) -> float:
-        loss, grads = self.gradients(batch)
-        self._update(grads)
-        return loss
-
-    def _update(self, grads: Parameters) -> None:
-        self._params, self._state = self.optimizer.update(grads, self._state, self._params)
-
-    def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
-        prediction, _, _ = self._forward(batch)
-        return float(readout.mse(prediction, batch.target)[0]), prediction
-
-    def params(self) -> Parameters:
-        return {name: value.copy() for name, value in self._params.items()}
-
-    def wait(self) -> None:
-        """NumPy has computed by the time it returns."""
+from . import stack
+from .network import Core
+from .network import forward as forward_network
+from .trainer import NumpyTrainer
 
 
 class NumpyBackend:
@@ -81,6 +39,10 @@ class NumpyBackend:
     options: frozenset[str] = frozenset(OPTIONS)
     _forward = staticmethod(stack.forward)
     _backward = staticmethod(stack.backward)
+
+    @property
+    def _core(self) -> Core:
+        return Core(self._forward, self._backward)
 
     def forward(
         self,
@@ -116,6 +78,14 @@ class NumpyBackend:
     def trainer(self, run: RunSpec, params: Parameters) -> NumpyTrainer:
         check_run(self, run, params)
         return NumpyTrainer(run, params)
+
+    def predict(
+        self, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None = None
+    ) -> tuple[np.ndarray, State]:
+        check_inputs(network, batch)
+        state0 = check_predict(self, network, params, batch, state0)
+        prediction, state, _ = forward_network(network, params, batch, state0, self._core)
+        return prediction, state
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         params, x, _, dy, dstate, lengths, masks = problem

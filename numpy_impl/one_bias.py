@@ -13,6 +13,7 @@ import numpy as np
 
 from common.contract import Batch, State, check_run
 from common.conversions import OneBias, from_one_bias, to_one_bias
+from common.errors import InvalidInput, mismatch
 from common.layout import (
     Parameters,
     join_network,
@@ -21,10 +22,13 @@ from common.layout import (
     named_weights,
     split_network,
 )
-from common.spec import ModelSpec, RunSpec
+from common.run_spec import RunSpec
+from common.spec import ModelSpec
 
-from .backend import NumpyBackend, NumpyTrainer
+from .backend import NumpyBackend
+from .network import Core
 from .rnn_cell import NONLINEARITIES
+from .trainer import NumpyTrainer
 
 
 class Tape(NamedTuple):
@@ -55,9 +59,11 @@ def neutral_gradients(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Paramet
 
 
 def forward(
-    spec: ModelSpec, own: Mapping[str, np.ndarray], x: np.ndarray, state0: State, *_: None
+    spec: ModelSpec, own: Mapping[str, np.ndarray], x: np.ndarray, state0: State, lengths: None = None, _: None = None
 ) -> tuple[np.ndarray, State, list[Tape]]:
     """x (T, B, I) and state0 (h (1, B, H),) -> y (T, B, H), the final state and one tape a step."""
+    if lengths is not None:
+        raise InvalidInput(mismatch("lengths", "None for one-bias", "lengths"))
     phi, _ = NONLINEARITIES[spec.nonlinearity]
     h, tapes = state0[0][0], []
     for x_t in x:
@@ -88,22 +94,18 @@ class OneBiasTrainer(NumpyTrainer):
     """Trains ``weight`` and ``bias``; ``params`` gives the neutral parameters with a zero ``bias_hh``."""
 
     def __init__(self, run: RunSpec, params: Parameters):
-        recurrent, out = split_network(params)
-        super().__init__(run, join_network(to_own(run.network.model, recurrent), out), forward, backward)
+        parts = split_network(params)
+        own = parts | {"rnn": to_own(run.network.model, parts["rnn"])}
+        super().__init__(run, join_network(own), Core(forward, backward))
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
         loss, grads = super().gradients(batch)
-        own, out = split_network(grads)
-        return loss, join_network(neutral_gradients(self.run.network.model, own), out)
-
-    def step(self, batch: Batch) -> float:
-        loss, grads = super().gradients(batch)
-        self._update(grads)
-        return loss
+        parts = split_network(grads)
+        return loss, join_network(parts | {"rnn": neutral_gradients(self.run.network.model, parts["rnn"])})
 
     def params(self) -> Parameters:
-        own, out = split_network(super().params())
-        return join_network(to_neutral(self.run.network.model, own), out)
+        parts = split_network(super().params())
+        return join_network(parts | {"rnn": to_neutral(self.run.network.model, parts["rnn"])})
 
 
 class OneBiasBackend(NumpyBackend):

@@ -1,35 +1,78 @@
-"""A linear readout, the mean squared error, and their derivatives. Equations: DERIVATION.md, 5."""
+"""What is read out, a linear layer, the losses, and their derivatives. Equations: DERIVATION.md, 5."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# Which part of y (T, B, H) each readout sees.
-SELECT: dict[str, Any] = {"last_step": np.s_[-1], "last_sequence": np.s_[:, -1]}
+State = tuple[np.ndarray, ...]
 
 
-def forward(params: Mapping[str, np.ndarray], y: np.ndarray, readout: str) -> np.ndarray:
-    """y (T, B, H) -> the prediction: (B, O) for ``last_step``, (T, O) for ``last_sequence``."""
-    return y[SELECT[readout]] @ params["weight"].T + params["bias"]  # (O1)
+class View(NamedTuple):
+    """What the linear layer sees: y (T, B, D*H) at an index, or, without one, the last D rows of h_n (D*L, B, H)."""
+
+    index: Any
+    directions: int
+
+
+def view(readout: str, directions: int, lengths: np.ndarray | None) -> View:
+    """The part of the output that a readout sees; a ragged batch has last steps of its own."""
+    last = -1 if lengths is None else (lengths.astype("int64") - 1, np.arange(len(lengths)))
+    indices = {"last_step": last, "last_sequence": np.s_[:, -1], "final_state": None}
+    return View(indices.get(readout, ...), directions)
+
+
+def select(seen: View, y: np.ndarray, state: State) -> np.ndarray:
+    """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
+    if seen.index is None:
+        return np.concatenate(list(state[0][-seen.directions :]), axis=1)  # (O1)
+    return y[seen.index]
+
+
+def spread(seen: View, dz: np.ndarray, y: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    """The gradient of y and of the final state from that of the rows; what was not seen has none."""
+    dy, dstate = np.zeros_like(y), tuple(np.zeros_like(part) for part in state)
+    if seen.index is None:
+        dstate[0][-seen.directions :] = np.split(dz, seen.directions, axis=1)  # (O2)
+    else:
+        dy[seen.index] = dz
+    return dy, dstate
+
+
+def forward(params: Mapping[str, np.ndarray], z: np.ndarray) -> np.ndarray:
+    """Rows z (..., D*H) -> the prediction (..., O)."""
+    return z @ params["weight"].T + params["bias"]  # (O3)
 
 
 def backward(
-    params: Mapping[str, np.ndarray], y: np.ndarray, readout: str, dprediction: np.ndarray
+    params: Mapping[str, np.ndarray], z: np.ndarray, dprediction: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The gradients of the readout's parameters and of y (T, B, H)."""
+    """The gradients of the parameters and of the rows z."""
+    rows, drows = z.reshape(-1, z.shape[-1]), dprediction.reshape(-1, dprediction.shape[-1])
     grads = {
-        "weight": dprediction.T @ y[SELECT[readout]],  # (O2)
-        "bias": dprediction.sum(axis=0),  # (O3)
+        "weight": drows.T @ rows,  # (O4)
+        "bias": drows.sum(axis=0),  # (O5)
     }
-    dy = np.zeros_like(y)
-    dy[SELECT[readout]] = dprediction @ params["weight"]  # (O4)
-    return grads, dy
+    return grads, dprediction @ params["weight"]  # (O6)
 
 
-def mse(prediction: np.ndarray, target: np.ndarray) -> tuple[np.floating, np.ndarray]:
-    """The mean of the squared errors over all elements, and its gradient with respect to the prediction."""
+def mse(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None) -> tuple[Any, np.ndarray]:
+    """The mean of the squared errors, of the ``valid`` rows if not of all, and its gradient."""
     error = prediction - target
-    loss = np.mean(error * error)  # (O5)
-    derror = 2 * error / error.size  # (O6)
+    if valid is not None:
+        error = np.where(valid, error, 0)
+    count = error.size if valid is None else int(valid.sum()) * error.shape[-1]
+    loss = (error * error).sum() / count  # (O7)
+    derror = 2 * error / count  # (O8)
     return loss, derror
+
+
+def cross_entropy(prediction: np.ndarray, target: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The mean of -log softmax(prediction) at the target, where there is one (not -1), and its gradient."""
+    counted, right = target >= 0, np.maximum(target, 0)[..., None]
+    shifted = prediction - prediction.max(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # (O9)
+    loss = -(np.take_along_axis(log_p, right, axis=-1)[..., 0] * counted).sum() / counted.sum()  # (O10)
+    dprediction = np.exp(log_p)
+    np.put_along_axis(dprediction, right, np.take_along_axis(dprediction, right, axis=-1) - 1, axis=-1)  # (O11)
+    return loss, dprediction * (counted / counted.sum())[..., None].astype(prediction.dtype)  # (O12)

@@ -1,126 +1,35 @@
 """The PyTorch implementation behind the contract of ``common.contract.Backend``.
 
-Arrays go to ``device()`` and come back as NumPy. Every call runs under ``precision()``, as PyTorch may otherwise use
-TF32 in matrix products and in cuDNN.
+Arrays go to ``device()`` and come back as NumPy. Every call runs under ``precision()``.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from common.contract import Batch, Grads, Problem, check_batch, check_forward, check_problem, check_run, check_vjp
-from common.layout import Parameters, numpy_dtype, split_network
-from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec, OptimizerSpec, RunSpec
+from common.batches import check_inputs
+from common.contract import (
+    Batch,
+    Grads,
+    Problem,
+    check_forward,
+    check_predict,
+    check_problem,
+    check_run,
+    check_vjp,
+)
+from common.layout import Parameters
+from common.run_spec import NetworkSpec, RunSpec
+from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
 
-from . import readout, stack
-
-# (spec, params, x, state0, lengths, masks) -> (y, final state), as ``stack.forward``.
-Core = Callable[..., tuple[Tensor, stack.State]]
-MATMUL_PRECISION = "highest"
-BFLOAT16 = numpy_dtype("bfloat16")
-
-
-@contextmanager
-def precision() -> Iterator[None]:
-    """No TF32 within the block; the process keeps its own switches."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision(MATMUL_PRECISION)
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
-
-
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def to_torch(tree: Any) -> Any:
-    """Arrays -> fresh tensors on the device, in tuples and dicts alike; None stays None."""
-    if tree is None:
-        return None
-    if isinstance(tree, dict):
-        return {name: to_torch(value) for name, value in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(to_torch(value) for value in tree)
-    array = np.array(tree, order="C")  # a copy: torch takes no negative strides
-    if array.dtype == BFLOAT16:  # which torch exchanges with nobody: the bits go over as integers
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device())
-    return torch.from_numpy(array).to(device())
-
-
-def to_numpy(tree: Any) -> Any:
-    """The inverse of ``to_torch``."""
-    if isinstance(tree, dict):
-        return {name: to_numpy(value) for name, value in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(to_numpy(value) for value in tree)
-    tensor = tree.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(BFLOAT16).copy()
-    return tensor.numpy().copy()
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def optimizer(spec: OptimizerSpec, params: list[Tensor]) -> torch.optim.Optimizer:
-    if spec.name == "sgd":
-        return torch.optim.SGD(params, lr=spec.lr)
-    return torch.optim.Adam(params, lr=spec.lr, betas=(float(spec.betas[0]), float(spec.betas[1])), eps=spec.eps)
-
-
-class TorchTrainer:
-    """See ``common.contract.Trainer``."""
-
-    def __init__(self, run: RunSpec, params: Parameters, core: Core):
-        self.run = run
-        self._core = core
-        self._params: dict[str, Tensor] = {k: v.requires_grad_() for k, v in to_torch(dict(params)).items()}
-        self._optimizer = optimizer(run.optimizer, list(self._params.values()))
-
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        check_batch(self.run, batch)
-        model = self.run.network.model
-        x, target, masks = to_torch(tuple(batch))
-        recurrent, out = split_network(self._params)
-        zero = tuple(x.new_zeros(shape) for shape in model.state_shapes(x.shape[1]))
-        y, _ = self._core(model, recurrent, x, zero, None, masks)
-        prediction = readout.forward(out, y, self.run.network.readout)
-        return readout.mse(prediction, target), prediction
-
-    def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        with precision():
-            loss, _ = self._loss(batch)
-            grads = torch.autograd.grad(loss, list(self._params.values()))
-        return float(loss.detach()), to_numpy(dict(zip(self._params, grads, strict=True)))
-
-    def step(self, batch: Batch) -> float:
-        with precision():
-            self._optimizer.zero_grad()
-            loss, _ = self._loss(batch)
-            loss.backward()
-            self._optimizer.step()
-        return float(loss.detach())
-
-    def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
-        with precision(), torch.no_grad():
-            loss, prediction = self._loss(batch)
-        return float(loss), to_numpy(prediction)
-
-    def params(self) -> Parameters:
-        return to_numpy(self._params)
-
-    def wait(self) -> None:
-        wait()
+from . import stack
+from .native import MATMUL_PRECISION, device, precision, to_numpy, to_torch, wait
+from .network import Core
+from .network import forward as forward_network
+from .trainer import TorchTrainer
 
 
 class TorchBackend:
@@ -179,6 +88,19 @@ class TorchBackend:
     def trainer(self, run: RunSpec, params: Parameters) -> TorchTrainer:
         check_run(self, run, params)
         return TorchTrainer(run, params, self._core)
+
+    def predict(
+        self,
+        network: NetworkSpec,
+        params: Parameters,
+        batch: Batch,
+        state0: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        check_inputs(network, batch)
+        state0 = check_predict(self, network, params, batch, state0)
+        with precision(), torch.no_grad():
+            weights, arrays, start = to_torch((dict(params), tuple(batch), state0))
+            return to_numpy(forward_network(self._core, network, weights, Batch(*arrays), start))
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         state0 = check_problem(self, spec, problem)

@@ -1,21 +1,40 @@
-"""A linear readout and the mean squared error."""
+"""What is read out, a linear layer, and the losses."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-# Which part of y (T, B, H) each readout sees.
-SELECT: dict[str, Any] = {"last_step": np.s_[-1], "last_sequence": np.s_[:, -1]}
-
-
-def forward(params: Mapping[str, Tensor], y: Tensor, readout: str) -> Tensor:
-    """y (T, B, H) -> the prediction: (B, O) for ``last_step``, (T, O) for ``last_sequence``."""
-    return y[SELECT[readout]] @ params["weight"].T + params["bias"]
+State = tuple[Tensor, ...]
 
 
-def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """The mean of the squared errors over all elements."""
-    return torch.mean((prediction - target) ** 2)
+def select(readout: str, directions: int, y: Tensor, state: State, lengths: Tensor | None) -> Tensor:
+    """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
+    match readout:
+        case "last_step":
+            return y[-1] if lengths is None else y[lengths.long() - 1, torch.arange(y.shape[1], device=y.device)]
+        case "last_sequence":
+            return y[:, -1]
+        case "final_state":
+            return torch.cat(list(state[0][-directions:]), dim=1)
+        case _:
+            return y
+
+
+def forward(params: Mapping[str, Tensor], z: Tensor) -> Tensor:
+    """Rows z (..., D*H) -> the prediction (..., O)."""
+    return functional.linear(z, params["weight"], params["bias"])
+
+
+def mse(prediction: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
+    """The mean of the squared errors, of the ``valid`` rows if not of all."""
+    if valid is not None:
+        valid = valid.expand_as(target)
+        prediction, target = prediction[valid], target[valid]
+    return functional.mse_loss(prediction, target)
+
+
+def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
+    """The mean of -log softmax(prediction) at the target, where there is one (not -1)."""
+    return functional.cross_entropy(prediction.flatten(0, -2), target.flatten().long(), ignore_index=-1)

@@ -1,0 +1,36 @@
+"""A whole network: inputs, recurrent layers, perhaps a decoder, readout, loss."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from common.layout import numpy_dtype, split_network
+from common.run_spec import NetworkSpec
+
+from . import embedding, readout
+from .stack import State, steps_of
+
+# (spec, params, x, state0, lengths, masks) -> (y, final state), as ``stack.forward``.
+Core = Callable[..., tuple[jax.Array, State]]
+
+
+def forward(core: Core, network: NetworkSpec, params: Any, batch: Any, state0: State) -> tuple[jax.Array, State]:
+    """The prediction in the shape that the readout gives it, and the final state; of a ``Batch`` of native arrays."""
+    own, model, dtype = split_network(params), network.model, numpy_dtype(network.model.dtype)
+    vectors = embedding.forward(own.get("embedding"), batch.x, model.input_size, dtype)
+    y, state = core(model, own["rnn"], vectors, state0, batch.lengths, batch.masks)
+    lengths = batch.lengths
+    if batch.decoder_x is not None:
+        model, lengths = network.decoder, None
+        vectors = embedding.forward(own.get("decoder_embedding"), batch.decoder_x, model.input_size, dtype)
+        y, state = core(model, own["decoder"], vectors, state, None, batch.decoder_masks)
+    z = readout.select(network.readout, model.num_directions, y, state, lengths)
+    return readout.forward(own["readout"], z), state
+
+
+def loss(network: NetworkSpec, prediction: jax.Array, batch: Any) -> jax.Array:
+    if network.loss == "cross_entropy":
+        return readout.cross_entropy(prediction, batch.target)
+    lengths = batch.lengths if network.readout == "every_step" else None
+    return readout.mse(prediction, batch.target, steps_of(lengths, *batch.x.shape[:2]).valid)

@@ -1,0 +1,74 @@
+"""A network in training: the loss, its gradient and the update are one compiled function."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from common.batches import check_batch
+from common.contract import Batch, check_carried
+from common.layout import Parameters
+from common.run_spec import RunSpec
+
+from . import network, optim
+from .native import precision, to_jax, to_numpy
+from .stack import State
+
+
+class JaxTrainer:
+    """See ``common.contract.Trainer``. ``gradients`` calls the step and drops the update."""
+
+    def __init__(self, run: RunSpec, params: Parameters, core: network.Core):
+        self.run = run
+        rule = optim.build(run.optimizer)
+
+        def loss(params: Any, batch: Any, state0: State) -> tuple[jax.Array, Any]:
+            prediction, state = network.forward(core, run.network, params, batch, state0)
+            return network.loss(run.network, prediction, batch), (prediction, state)
+
+        def step(params: Any, state: Any, batch: Any, state0: State) -> tuple[Any, ...]:
+            (value, (_, state_n)), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, state0)
+            updates, state = rule.update(grads, state, params)
+            return optax.apply_updates(params, updates), state, value, grads, state_n
+
+        self._loss, self._step = jax.jit(loss), jax.jit(step)
+        self._carried: State | None = None
+        with precision():
+            self._params = to_jax(dict(params))
+            self._state = rule.init(self._params)
+
+    def _zero(self, batch: Batch) -> State:
+        model = self.run.network.model
+        return tuple(jnp.zeros(shape, model.dtype) for shape in model.state_shapes(batch.x.shape[1]))
+
+    def _called(self, batch: Batch, state0: State | None) -> tuple[Any, ...]:
+        return self._step(self._params, self._state, to_jax(batch), self._zero(batch) if state0 is None else state0)
+
+    def gradients(self, batch: Batch) -> tuple[float, Parameters]:
+        check_batch(self.run.network, batch)
+        with precision():
+            _, _, loss, grads, _ = self._called(batch, None)
+        return float(loss), to_numpy(grads)
+
+    def step(self, batch: Batch, *, carried: bool = False) -> float:
+        check_batch(self.run.network, batch)
+        if carried:
+            check_carried(self.run.network, batch, self._carried)
+        with precision():
+            found = self._called(batch, self._carried if carried else None)
+        self._params, self._state, loss, _, self._carried = found
+        return float(loss)
+
+    def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
+        check_batch(self.run.network, batch)
+        with precision():
+            loss, (prediction, _) = self._loss(self._params, to_jax(batch), self._zero(batch))
+        return float(loss), np.array(prediction)
+
+    def params(self) -> Parameters:
+        return to_numpy(self._params)
+
+    def wait(self) -> None:
+        jax.block_until_ready((self._params, self._state))

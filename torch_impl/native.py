@@ -1,0 +1,64 @@
+"""NumPy arrays to tensors on the device and back, and the precision that everything runs under.
+
+PyTorch may otherwise use TF32 in matrix products and in cuDNN.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.layout import numpy_dtype
+
+MATMUL_PRECISION = "highest"
+BFLOAT16 = numpy_dtype("bfloat16")
+
+
+@contextmanager
+def precision() -> Iterator[None]:
+    """No TF32 within the block; the process keeps its own switches."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision(MATMUL_PRECISION)
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def to_torch(tree: Any) -> Any:
+    """Arrays -> fresh tensors on the device, in tuples and dicts alike; None stays None."""
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {name: to_torch(value) for name, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(to_torch(value) for value in tree)
+    array = np.array(tree, order="C")  # a copy: torch takes no negative strides
+    if array.dtype == BFLOAT16:  # which torch exchanges with nobody: the bits go over as integers
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device())
+    return torch.from_numpy(array).to(device())
+
+
+def to_numpy(tree: Any) -> Any:
+    """The inverse of ``to_torch``."""
+    if isinstance(tree, dict):
+        return {name: to_numpy(value) for name, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(to_numpy(value) for value in tree)
+    tensor = tree.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(BFLOAT16).copy()
+    return tensor.numpy().copy()
+
+
+def wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
