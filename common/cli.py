@@ -9,16 +9,18 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from common import datasets, registry
+from common import registry
 from common.bench import SIZES
 from common.errors import BackendBroken, BackendMissing, Diverged
 from common.records import package_version
-from common.spec import CELLS, DTYPES, HALF_DTYPES, NONLINEARITIES, OPTIMIZERS
+from common.run_spec import OPTIMIZERS, SCHEDULES
+from common.spec import CELLS, DTYPES, HALF_DTYPES, NONLINEARITIES
 from common.study import ROUNDS
 from common.variants import PROBLEMS, REGIMES, B, T
 
+LISTS = ("backends", "cells", "tasks", "checks")
 NOT_EQUIVALENT, USAGE, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -92,6 +94,33 @@ def parser() -> argparse.ArgumentParser:
         group.add_argument("--bidirectional", action="store_true", help="both directions")
         group.add_argument("--proj-size", type=int, help="projection of the LSTM's h (default: 0, none)")
 
+    def training(found: argparse.ArgumentParser) -> None:
+        """What decides a run; what is not given is the task's own."""
+        rows: tuple[tuple[str, Any, str], ...] = (
+            ("reading", str, "of the data, see `rosetta ls tasks` (default: the first)"),
+            ("text", str, "a UTF-8 file for the task text (default: Python's help topics)"),
+            ("inputs", _named(("one_hot", "embedding")), "how symbols enter: one_hot or embedding"),
+            ("embedding-size", int, "of the rows of the table, with --inputs embedding (default: 32)"),
+            ("hidden-size", int, "features of h"),
+            ("optimizer", _named(tuple(OPTIMIZERS)), f"one of {', '.join(OPTIMIZERS)}"),
+            ("lr", float, "learning rate"),
+            ("momentum", float, "of sgd and rmsprop"),
+            ("clip-norm", float, "largest norm of all gradients together"),
+            ("schedule", _named(tuple(SCHEDULES)), f"of the learning rate: one of {', '.join(SCHEDULES)}"),
+            ("schedule-steps", int, "updates until it is at its end, or between two steps"),
+            ("schedule-factor", float, "of the rate at the end, or of each step (default: 0.1)"),
+            ("epochs", int, "times through the data"),
+            ("batch-size", int, "sequences in a mini-batch"),
+            ("patience", int, "stop after so many epochs without a better validation loss, and keep the best"),
+            ("forget-bias", float, "initial bias of the LSTM's forget gate"),
+        )
+        group = found.add_argument_group("training", "what is not given is the task's own")
+        for name, kind, text in rows:
+            group.add_argument(f"--{name}", type=kind, help=text)
+        group.add_argument("--set", action="append", metavar="NAME=VALUE", help="an option of the task; repeat it")
+        group.add_argument("--config", metavar="FILE.toml", help="settings; the command line goes before them")
+        group.add_argument("--out", default="trained", help="folder for what was learnt (default: trained)")
+
     study = verb("study", "run the checks, the sine wave and the timings, and write the report")
     backends(study, registry.DEFAULT)
     select(study, CELLS, DTYPES)
@@ -118,17 +147,26 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--eval", dest="training", action="store_false", help="no dropout masks")
     one.add_argument("--regime", type=_named(list(REGIMES)), help=f"one of {', '.join(REGIMES)} (default: plain)")
 
-    train = verb("train", "train a network on a task")
-    train.add_argument("task", nargs="?", default="sine", help="a task of `rosetta ls` (default: sine)")
+    train = verb("train", "train a network on a task, compare the backends, and save it")
+    train.add_argument("task", nargs="?", help="a task of `rosetta ls tasks` (default: sine)")
     backends(train, ("numpy",))
     select(train, ("RNN",), ("float64",))
-    train.add_argument("--reading", help=f"of sine: {' or '.join(datasets.TASKS['sine'].readings)}")
-    train.add_argument("--optimizer", type=_named(OPTIMIZERS), default="sgd", help=f"{' or '.join(OPTIMIZERS)}")
-    train.add_argument("--lr", type=float, help="learning rate (default: 0.05 for sgd, 0.01 for adam)")
-    train.add_argument("--epochs", type=int, default=100, help="default: 100")
-    train.add_argument("--hidden-size", type=int, default=32, help="default: 32")
-    train.add_argument("--forget-bias", type=float, help="initial bias of the LSTM's forget gate (default: as torch)")
+    train.set_defaults(seed=None)
+    training(train)
     model(train, sizes=False)
+
+    for name, text in (("generate", "continue a text with a trained network"), ("predict", "use a trained network")):
+        use = verb(name, text)
+        use.add_argument("file", help="what `rosetta train` saved")
+        backends(use, ("numpy",))
+        if name == "predict":
+            use.add_argument("input", nargs="*", help="what to predict from, as the task reads it; none: its test data")
+            continue
+        use.add_argument("--prompt", default="", help="the beginning (default: a line's)")
+        use.add_argument("--length", type=int, default=400, help="characters (default: 400)")
+        use.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default: 0.7)")
+        use.add_argument("--greedy", action="store_true", help="the likeliest character each time")
+        use.add_argument("--seed", type=int, default=0, help="of the drawn characters (default: 0)")
 
     describe = verb("describe", "list a model's parameters, equations and shapes")
     describe.add_argument("cell", type=_named(CELLS), metavar="CELL", help=f"one of {', '.join(CELLS)}")
@@ -150,7 +188,8 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--out", help="output folder (default: the folder of the records)")
     report.add_argument("--partial", action="store_true", help="accept a file that was cut, and say so in the report")
 
-    verb("ls", "list the backends, cells, tasks and checks")
+    listing = verb("ls", "list the backends, cells, tasks and checks")
+    listing.add_argument("what", nargs="?", type=_named(LISTS), help=f"one of {', '.join(LISTS)} (default: all)")
     doctor = verb("doctor", "print versions, kernels, threads, precision switches and devices")
     backends(doctor, registry.DEFAULT)
     return top

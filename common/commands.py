@@ -5,20 +5,31 @@ import importlib.util
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from itertools import chain, product
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from common import arguments, console, datasets, equivalence, parallel, records, registry, summaries, variants
+from common import (
+    arguments,
+    console,
+    equivalence,
+    parallel,
+    records,
+    registry,
+    settings,
+    summaries,
+    train_commands,
+    variants,
+)
 from common import bench as benchmark
 from common import study as studies
 from common.contract import unsupported
 from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCut, mismatch
 from common.information import describe, doctor, ls
 from common.records import Record
-from common.spec import RunSpec, check_seed
+from common.spec import check_seed
 
-__all__ = ["bench", "check", "describe", "doctor", "ls", "report", "study", "train"]
+__all__ = ["bench", "check", "describe", "doctor", "generate", "ls", "predict", "report", "study", "train"]
 
 
 def _names(options: Namespace) -> list[str]:
@@ -131,25 +142,20 @@ def _all_compared(names: Sequence[str], found: Sequence[Record], asked_for: Sequ
 
 def train(options: Namespace) -> int:
     """Train in every chosen backend; several are compared as well."""
-    check_seed(options.seed)
-    names = _names(options)
-    optimizer = studies.optimizer(options.optimizer, options.lr)
-    extra = arguments.given(options, arguments.MODEL) | {"forget_bias": options.forget_bias}
-    extra.pop("hidden_size", None)
-    runs: list[tuple[str, str, RunSpec]] = []
-    for dtype, cell in product(_dtypes(options), _cells(options)):
-        data = datasets.load(options.task, options.reading, dtype)
-        network = data.network(cell, options.hidden_size, **extra)
-        run = RunSpec(network=network, optimizer=optimizer, epochs=options.epochs, seed=options.seed)
-        runs.append((data.task, data.reading, run))
-    with console.Stages() as stages:
-        stream = (record for run in runs for record in studies.train_everywhere(names, *run, stages.stage))
-        found = _collect(options, chain(studies.environment(names), stream))
-    if not options.json:
-        summaries.print_training(found)
-        if len(names) > 1:
-            summaries.print_checks(found, options.seed)
-    return 0 if len(names) == 1 or equivalence.all_passed(found) else 1
+    chosen = settings.given(options)
+    check_seed(chosen.get("seed", 0))
+    options.backend = chosen.get("backend")
+    return train_commands.train_command(options, _names(options), _collect)
+
+
+def generate(options: Namespace) -> int:
+    """Continue a text with a trained network."""
+    return train_commands.generate_command(options, *_names(options)[:1])
+
+
+def predict(options: Namespace) -> int:
+    """Use a trained network."""
+    return train_commands.predict_command(options, *_names(options)[:1])
 
 
 def bench(options: Namespace) -> int:

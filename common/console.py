@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -42,6 +42,7 @@ class Stages(AbstractContextManager["Stages"]):
         console = Console(file=sys.stderr)
         self._live = console.is_terminal and not quiet
         self._quiet = quiet
+        self._last: TaskID | None = None
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=console, disable=not self._live)
 
@@ -61,8 +62,15 @@ class Stages(AbstractContextManager["Stages"]):
         def advance(note: str = "") -> None:
             nonlocal done
             done += 1
-            self._bars.update(bar, advance=1, note=note)
+            fields: dict[str, Any] = {"note": note} if note else {}
+            self._bars.update(bar, advance=1, **fields)
             if done == total and not self._live and not self._quiet:
                 message(f"{name}: {total} of {total} in {monotonic() - start:.1f} s")
 
+        self._last = bar
         return advance
+
+    def note(self, text: str) -> None:
+        """What is shown behind the newest bar."""
+        if self._live and self._last is not None:
+            self._bars.update(self._last, note=text)

@@ -2,7 +2,7 @@
 
 import importlib.util
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from common import console, datasets, equivalence, records, registry
@@ -22,24 +22,40 @@ def ls(options: Namespace) -> int:
             for name, entry in registry.available().items()
         ],
         "cells": [{"name": cell, "summary": f"as torch.nn.{cell}"} for cell in CELLS],
-        "tasks": [
-            {"name": name, "summary": task.summary, "readings": task.readings} for name, task in datasets.TASKS.items()
-        ],
+        "tasks": [_task(task) for task in datasets.TASKS.values()],
         "checks": [{"name": name, "summary": text} for name, text in equivalence.CHECKS.items()],
     }
+    if options.what:
+        lists = {options.what: lists[options.what]}
     if options.json:
         for what, items in lists.items():
             for item in items:
                 print(records.dumps({"list": what, **item}))
         return 0
     for what, items in lists.items():
+        if what == "tasks":
+            columns = ("name", "what it is", "readings", "source", "options", "trains in")
+            console.table(what, columns, [_task_line(item) for item in items])
+            continue
         lines = []
         for item in items:
             state = {True: "", False: " (not installed)", None: ""}[item.get("installed")]
             lines.append((item["name"], item["summary"] + state))
-            lines += [(f"  {name}", text) for name, text in item.get("readings", {}).items()]
         console.table(what, ("name", "what it is"), lines)
     return 0
+
+
+def _task(task: datasets.Task) -> dict[str, Any]:
+    """What a task is; its data is not made."""
+    options = {option.name: option.default for option in fields(task.options)}
+    facts = {"readings": dict(task.readings), "source": task.source, "options": options, "seconds": task.seconds}
+    return {"name": task.name, "summary": task.summary, **facts}
+
+
+def _task_line(item: dict[str, Any]) -> tuple[str, ...]:
+    readings = "\n".join(f"{name}: {text}" for name, text in item["readings"].items())
+    options = ", ".join(f"{name}={value}" for name, value in item["options"].items())
+    return item["name"], item["summary"], readings, item["source"], options, f"{item['seconds']} s"
 
 
 def _installed(entry: registry.Entry) -> bool:

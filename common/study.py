@@ -6,17 +6,18 @@ alone.
 
 import platform
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 from common import bench, comparison, datasets, equivalence, parallel, registry
 from common.contract import Backend
+from common.datasets import Dataset
 from common.errors import BackendBroken, InvalidInput
 from common.records import Record
-from common.spec import ModelSpec, OptimizerSpec, RunSpec
+from common.run_spec import OptimizerSpec, RunSpec
+from common.spec import ModelSpec
 from common.training import Result, train
 from common.variants import PROBLEMS, H, I, Variant, drawn, option_words, shrink, variants
 
@@ -32,6 +33,8 @@ SINE_RUNS = {
 }
 # Variants drawn at random: for the study, in each dtype; and in one piece of work.
 DRAWN, DRAWN_PIECE = 48, 2 * PROBLEMS
+# Updates over which two backends are held to a tolerance; the largest prediction that a record holds.
+COMPARED, SHOWN_VALUES = 100, 1000
 BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM"), ("sine", "medium"), 9
 
 OnDone = Callable[..., None]
@@ -126,42 +129,36 @@ def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, prog
             done()
 
 
-def train_everywhere(
-    names: Sequence[str], task: str, reading: str, run: RunSpec, progress: Progress | None = None
-) -> list[Record]:
-    """One training record a backend, and the check records that compare their curves and predictions.
+def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec) -> list[Record]:
+    """The sine wave's runs: one training record a backend, and the check records that compare them."""
+    data = datasets.load(task, reading, run.network.model.dtype)
+    results = {name: train(registry.load(name), run, data) for name in names}
+    records = [training_record(name, data, run, result) for name, result in results.items()]
+    return records + [row.record() for row in compare_runs(data, run, results)]
 
-    ``progress`` gets a stage a backend, and the loss as the note of each epoch.
+
+def compare_runs(data: Dataset, run: RunSpec, results: Mapping[str, Result]) -> Iterator[comparison.Row]:
+    """The first losses of every pair of backends; if there are no more, the last loss and the prediction too.
+
+    Rounding feeds back through every update: over thousands the runs of a task part, which the study measures.
     """
-    model = run.network.model
-    data = datasets.load(task, reading, model.dtype)
-    records, curves, ends = [], {}, {}
-    for name in names:
-        done = progress(f"{model.label} {model.dtype} {name}", run.epochs) if progress else None
-        on_epoch = (lambda _, loss, done=done: done(f"loss {loss:.6f}")) if done else None
-        result = train(registry.load(name), run, data.batch, on_epoch)
-        records.append(training_record(name, task, reading, run, result))
-        curves[name] = {f"{reading} {run.optimizer.name} curve": [*result.losses, result.final_loss]}
-        ends[name] = {f"{reading} {run.optimizer.name} prediction": result.prediction}
-    variant = Variant(spec=model, given_state=False, seed=run.seed)
-    rows = [
-        *comparison.compare_all(task, variant, curves, curve=True),
-        *comparison.compare_all(task, variant, ends),
-    ]
-    return records + [row.record() for row in rows]
+    variant = Variant(spec=run.network.model, given_state=False, seed=run.seed)
+    what = f"{data.reading} {run.optimizer.name}"
+    short = all(len(result.losses) <= COMPARED for result in results.values())
+    ends = {name: [result.final_loss] if short else [] for name, result in results.items()}
+    curves = {name: {f"{what} curve": [*result.losses[:COMPARED], *ends[name]]} for name, result in results.items()}
+    yield from comparison.compare_all(data.task, variant, curves, curve=True)
+    if short:
+        predictions = {name: {f"{what} prediction": result.prediction} for name, result in results.items()}
+        yield from comparison.compare_all(data.task, variant, predictions)
 
 
-def optimizer(name: str, lr: float | None = None) -> OptimizerSpec:
-    """The optimiser of the study, or the same with another learning rate."""
-    return OPTIMIZERS[name] if lr is None else replace(OPTIMIZERS[name], lr=lr)
-
-
-def training_record(backend: str, task: str, reading: str, run: RunSpec, result: Result) -> Record:
+def training_record(backend: str, data: Dataset, run: RunSpec, result: Result) -> Record:
     model = run.network.model
     return {
         "kind": "training",
-        "task": task,
-        "reading": reading,
+        "task": data.task,
+        "reading": data.reading,
         "cell": model.cell,
         "backend": backend,
         "dtype": model.dtype,
@@ -170,9 +167,15 @@ def training_record(backend: str, task: str, reading: str, run: RunSpec, result:
         "hidden_size": model.hidden_size,
         "model": shlex.join(option_words(model)),
         "seed": run.seed,
+        "epochs": run.epochs,
         "losses": result.losses,
+        "evaluations": [list(evaluation) for evaluation in result.evaluations],
         "final_loss": result.final_loss,
-        "prediction": result.prediction.ravel().tolist(),
+        "metric": data.metric.name,
+        "score": result.score,
+        "baseline": data.baseline.value,
+        "ended": result.ended,
+        "prediction": result.prediction.ravel().tolist() if result.prediction.size <= SHOWN_VALUES else [],
     }
 
 
@@ -197,7 +200,7 @@ def one_bias(seed: int) -> list[Record]:
     for rule in OPTIMIZERS.values():
         network = data.network("RNN", HIDDEN_SIZE)
         run = RunSpec(network=network, optimizer=rule, epochs=EPOCHS, seed=seed)
-        two, one = (train(backend, run, data.batch) for backend in pair.values())
+        two, one = (train(backend, run, data) for backend in pair.values())
         curves = {"two_biases": [*two.losses, two.final_loss], "one_bias": [*one.losses, one.final_loss]}
         records.append({"kind": "one-bias", "optimizer": rule.name, "lr": rule.lr, "seed": seed, **curves})
     return records
@@ -207,7 +210,8 @@ def series() -> Iterator[Record]:
     """What the predictions are drawn over: the wave and the place of each target, one record a reading."""
     for reading in datasets.TASKS["sine"].readings:
         data = datasets.load("sine", reading)
-        steps, batch, _ = data.batch.x.shape
+        steps, batch, _ = data.train.x.shape
+        seen = data.picture(data.test.target, data.test)
         yield {
             "kind": "task",
             "task": "sine",
@@ -215,8 +219,8 @@ def series() -> Iterator[Record]:
             "summary": datasets.TASKS["sine"].readings[reading],
             "steps": steps,
             "batch": batch,
-            "series": data.series.tolist(),
-            "position": data.position.tolist(),
+            "series": seen["series"],
+            "position": seen["position"],
         }
 
 

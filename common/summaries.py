@@ -89,15 +89,24 @@ def _badness(row: Record) -> float:
 
 
 def print_training(found: list[Record]) -> None:
-    """One line a training run."""
+    """One line a training run, and where what was learnt is."""
     runs = [record for record in found if record["kind"] == "training"]
+    if not runs:
+        return
     lines = [
-        (r["cell"], r["dtype"], r["backend"], len(r["losses"]), f"{r['losses'][0]:.9g}", f"{r['final_loss']:.9g}")
+        (
+            *(r["cell"], r["dtype"], r["backend"], len(r["losses"])),
+            *(f"{r['losses'][0]:.9g}" if r["losses"] else "–", f"{r['final_loss']:.9g}"),
+            *(f"{r['score']:.6g}", f"{r['baseline']:.6g}", r["ended"]),
+        )
         for r in runs
     ]
-    columns = ("cell", "dtype", "backend", "epochs", "first loss", "final loss")
+    columns = ("cell", "dtype", "backend", "updates", "first loss", "test loss", f"test {runs[0]['metric']}")
     title = "{task}, {reading}, {optimizer} with lr {lr:g}".format(**runs[0])
-    console.table(title, columns, lines, numeric=columns[3:])
+    console.table(title, (*columns, "without learning", "ended"), lines, numeric=columns[3:])
+    for r in runs:
+        if "saved" in r:
+            print(f"Saved: {r['saved']}")
 
 
 def print_bench(found: list[Record]) -> None:

@@ -1,0 +1,127 @@
+"""What to train and how: the command line over a configuration file over the defaults of the task.
+
+A configuration file is TOML, with the names of the command line's options (``_`` for ``-``), and a table ``options``
+with those of the task:
+
+    task = "adding"
+    cell = ["RNN", "LSTM"]
+    epochs = 20
+    [options]
+    steps = 50
+"""
+
+import tomllib
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from common import datasets
+from common.datasets import Dataset
+from common.errors import InvalidInput, InvalidType, choice, mismatch
+from common.run_spec import OptimizerSpec, RunSpec
+from common.spec import CELLS, ModelSpec
+
+# The learning rate of a rule that is not the task's own.
+RATES = {"sgd": 0.05, "adam": 0.01, "rmsprop": 0.003}
+MODEL = tuple(field.name for field in fields(ModelSpec) if field.name not in ("cell", "input_size", "dtype"))
+OPTIMIZER = tuple(field.name for field in fields(OptimizerSpec) if field.name not in ("name", "betas"))
+RUN = ("epochs", "batch_size", "patience", "seed")
+DATA = ("task", "reading", "inputs", "embedding_size", "text")
+LISTS = ("cell", "dtype", "backend")
+KEYS = (*DATA, *LISTS, "optimizer", *RUN, *MODEL, *OPTIMIZER)
+
+
+def read(path: str) -> dict[str, Any]:
+    """The settings of a configuration file, the task's own under ``options``."""
+    try:
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(mismatch("--config", "a readable file", f"{path} ({error})")) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(mismatch(f"--config {path}", "TOML", str(error))) from error
+    for name in found:
+        if name not in (*KEYS, "options"):
+            raise InvalidInput(choice(f"setting in {path}", [*KEYS, "options"], name))
+    if not isinstance(found.get("options", {}), dict):
+        raise InvalidType(mismatch(f"options in {path}", "a table", type(found["options"]).__name__))
+    for name in LISTS:
+        if isinstance(found.get(name), str):
+            found[name] = [found[name]]
+    return found
+
+
+def given(options: Namespace) -> dict[str, Any]:
+    """The settings of the command line over those of its configuration file."""
+    of_file = read(options.config) if options.config else {}
+    named = {name: getattr(options, name) for name in KEYS if getattr(options, name, None) is not None}
+    pairs = dict(_pair(text) for text in options.set or ())
+    return of_file | named | {"options": of_file.get("options", {}) | pairs}
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """``name=value`` -> the name, and the value as TOML reads it, or as it stands."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidInput(mismatch("--set", "NAME=VALUE", repr(text)))
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+def resolve(settings: Mapping[str, Any]) -> Iterator[tuple[Dataset, RunSpec]]:
+    """The data and the run for every dtype and cell."""
+    for dtype, cell in product(settings.get("dtype", ["float64"]), settings.get("cell", ["RNN"])):
+        data = load(settings, dtype)
+        yield data, run_spec(settings, data, _cell(cell))
+
+
+def _cell(name: str) -> str:
+    """A cell, whatever the case of its letters."""
+    for cell in CELLS:
+        if cell.lower() == str(name).lower():
+            return cell
+    raise InvalidInput(choice("cell", CELLS, name))
+
+
+def task_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the task that the settings name."""
+    return settings.get("options", {}) | ({"text": settings["text"]} if "text" in settings else {})
+
+
+def load(settings: Mapping[str, Any], dtype: str) -> Dataset:
+    """The data that the settings describe."""
+    return datasets.load(settings.get("task", "sine"), settings.get("reading"), dtype, **task_options(settings))
+
+
+def run_spec(settings: Mapping[str, Any], data: Dataset, cell: str) -> RunSpec:
+    """The run that the settings describe, on this data; what they leave open is the task's own."""
+    own = data.training
+    model: dict[str, Any] = {name: settings[name] for name in MODEL if name in settings}
+    if cell.startswith("LSTM") and own.forget_bias is not None and model.get("bias", True):
+        model = {"forget_bias": own.forget_bias} | model
+    if cell.endswith("Cell") and data.bidirectional:
+        model = {"bidirectional": False} | model
+    for name, key in (("inputs", "inputs"), ("input_size", "embedding_size")):
+        if key in settings:
+            model[name] = settings[key]
+    if "embedding_size" in settings and settings.get("inputs") != "embedding":
+        raise InvalidInput(
+            mismatch("embedding_size", "inputs=embedding beside it", settings.get("inputs", data.inputs))
+        )
+    network = data.network(cell, model.pop("hidden_size", own.hidden_size), **model)
+    run = {name: settings[name] for name in RUN if name in settings}
+    run = {"epochs": own.epochs, "batch_size": own.batch_size, "patience": own.patience} | run
+    return RunSpec(network=network, optimizer=optimizer(settings, own.optimizer), **run)
+
+
+def optimizer(settings: Mapping[str, Any], own: OptimizerSpec) -> OptimizerSpec:
+    """The task's optimiser with what the settings change; another rule brings a rate of its own."""
+    changes = {name: settings[name] for name in OPTIMIZER if name in settings}
+    name = settings.get("optimizer", own.name)
+    if name != own.name:
+        own = OptimizerSpec(name=name, lr=RATES.get(name, own.lr), clip_norm=own.clip_norm)
+    return replace(own, **changes)

@@ -1,0 +1,169 @@
+"""``rosetta train``, ``generate`` and ``predict``: a network is trained, kept in a file, and used, in any backend."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import console, datasets, equivalence, generation, records, registry, saved, settings, study, summaries
+from common.contract import Batch
+from common.datasets import Dataset
+from common.errors import InvalidInput, mismatch
+from common.run_spec import RunSpec
+from common.spec import check_positive_int, check_seed
+from common.training import Progress, Result, interruptible, train
+
+# As a shell reports a process that SIGINT ended.
+INTERRUPTED = 130
+SHOWN = 10
+
+
+def train_command(options: Namespace, names: Sequence[str], collect: Callable[..., list[records.Record]]) -> int:
+    """Train in every chosen backend, save what was learnt, compare the backends if there are several."""
+    chosen = settings.given(options)
+    runs = list(settings.resolve(chosen))
+    ended: list[str] = []
+
+    def stream() -> Any:
+        yield from study.environment(names)
+        for data, run in runs:
+            results: dict[str, Result] = {}
+            for name in names:
+                results[name] = result = _train_one(name, data, run, stages, stopped)
+                path = _path(Path(options.out), name, data, run)
+                saved.save(path, run.network, result.params, _about(name, data, run, result, chosen))
+                yield study.training_record(name, data, run, result) | {"saved": str(path)}
+                if result.ended == "interrupted":
+                    ended.append(name)
+                    return
+            if len(names) > 1:
+                yield from (row.record() for row in study.compare_runs(data, run, results))
+
+    with console.Stages() as stages, interruptible() as stopped:
+        found = collect(options, stream())
+    if not options.json:
+        summaries.print_training(found)
+        if any(record["kind"] == "check" for record in found):
+            summaries.print_checks(found, chosen.get("seed", 0))
+    if ended:
+        console.message("rosetta: interrupted; what was learnt until then is saved")
+        return INTERRUPTED
+    return 0 if len(names) == 1 or equivalence.all_passed(found) else 1
+
+
+def _train_one(name: str, data: Dataset, run: RunSpec, stages: console.Stages, stopped: Callable[[], bool]) -> Result:
+    """One backend, with a progress bar that shows the loss."""
+    model = run.network.model
+    advance = stages.stage(f"{data.task} {model.label} {model.dtype} {name}", run.epochs)
+    last: list[str] = [""]
+
+    def on_update(updates: int, loss: float) -> None:
+        stages.note(f"update {updates}, loss {loss:.6f}{last[0]}")
+
+    def on_epoch(epoch: int, evaluation: Any) -> None:
+        last[0] = f", validation {evaluation.loss:.6f}" if evaluation else ""
+        advance()
+
+    return train(registry.load(name), run, data, Progress(on_update, on_epoch, stopped))
+
+
+def _path(folder: Path, backend: str, data: Dataset, run: RunSpec) -> Path:
+    model = run.network.model
+    words = [data.task, data.reading, model.cell, *([model.dtype] if model.dtype != "float64" else []), backend]
+    return folder / ("-".join(word.replace("/", "_").replace(":", "_") for word in words) + ".npz")
+
+
+def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a file tells about the network in it."""
+    return {
+        "task": data.task,
+        "reading": data.reading,
+        "options": settings.task_options(chosen),
+        "symbols": data.symbols,
+        "output_symbols": data.output_symbols,
+        "trained_by": backend,
+        "optimizer": asdict(run.optimizer),
+        "epochs": run.epochs,
+        "seed": run.seed,
+        "updates": len(result.losses),
+        "ended": result.ended,
+        "final_loss": result.final_loss,
+        "metric": data.metric.name,
+        "score": result.score,
+        "baseline": data.baseline.value,
+    }
+
+
+def load(path: str) -> tuple[saved.Saved, Dataset]:
+    """A saved network, and the data of its task."""
+    found = saved.load(Path(path))
+    about = found.about
+    data = datasets.load(about["task"], about["reading"], found.network.model.dtype, **about["options"])
+    if list(data.symbols) != about["symbols"] or list(data.output_symbols) != about["output_symbols"]:
+        cause = "has the text, or Python's own, changed since?"
+        raise InvalidInput(mismatch(f"symbols of {about['task']}", "those of the file", "others", cause))
+    return found, data
+
+
+def generate_command(options: Namespace, name: str) -> int:
+    """Continue a text."""
+    check_seed(options.seed)
+    check_positive_int("--length", options.length)
+    found = saved.load(Path(options.file))
+    symbols = found.about["symbols"]
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    prompt = options.prompt or ("\n" if "\n" in numbers else symbols[0])
+    if not symbols or found.network.readout != "every_step":
+        raise InvalidInput(mismatch(options.file, "a network that continues a text (task text)", found.about["task"]))
+    if unknown := next((character for character in prompt if character not in numbers), None):
+        raise InvalidInput(mismatch("--prompt", f"characters of the text: {''.join(symbols)!r}", repr(unknown)))
+    temperature = 0.0 if options.greedy else options.temperature
+    start = np.array([numbers[character] for character in prompt])
+    arguments = (registry.load(name), found.network, found.params, start, options.length, temperature, options.seed)
+    text = "".join(symbols[number] for number in generation.generate(*arguments))
+    if options.json:
+        print(records.dumps({"prompt": prompt, "text": text, "temperature": temperature, "backend": name}))
+    else:
+        print(prompt + text)
+    return 0
+
+
+def predict_command(options: Namespace, name: str) -> int:
+    """What a network says to inputs of the user, or to the test data, with its score."""
+    found, data = load(options.file)
+    backend, network = registry.load(name), found.network
+    if options.input and (data.encode is None or data.decode is None):
+        raise InvalidInput(mismatch("input", f"none, as {data.task} has nothing to type", " ".join(options.input)))
+    batch = data.test
+    if options.input and data.encode:
+        batch = datasets.cast(data.encode(options.input), network.model.dtype)
+    if network.has_decoder:
+        prediction = generation.greedy(backend, network, found.params, batch)
+    else:
+        prediction, _ = backend.predict(network, found.params, batch)
+    lines = data.decode(prediction, batch) if data.decode else [f"{value:.6f}" for value in prediction.ravel()]
+    if options.json:
+        facts = {} if options.input else {"metric": data.metric.name, "score": data.score(prediction, batch)}
+        print(records.dumps({"task": data.task, "backend": name, "inputs": options.input, "says": lines, **facts}))
+        return 0
+    if options.input:
+        console.table(
+            f"{data.task}, {network.model.cell}, {name}",
+            ("input", "prediction"),
+            zip(options.input, lines, strict=True),
+        )
+        return 0
+    _print_test(data, batch, prediction, lines, name)
+    return 0
+
+
+def _print_test(data: Dataset, batch: Batch, prediction: np.ndarray, lines: list[str], name: str) -> None:
+    score = data.score(prediction, batch)
+    print(f"{data.task}, {data.reading}, on the test data in {name}: {data.metric.name} {score:.6g}")
+    print(f"without learning ({data.baseline.text}): {data.baseline.value:.6g}")
+    print(f"The first {min(SHOWN, len(lines))} of {len(lines)} predictions:", *lines[:SHOWN], sep="\n  ")
+    sys.stdout.flush()
