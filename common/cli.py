@@ -65,14 +65,16 @@ def parser() -> argparse.ArgumentParser:
         found.add_argument("--json", action="store_true", help="print JSON lines on stdout")
         return found
 
-    def backends(found: argparse.ArgumentParser, default: Sequence[str]) -> None:
+    def backends(found: argparse.ArgumentParser, default: Sequence[str], *, several: bool = True) -> None:
         text = f"one of {', '.join(registry.BUILTIN)}, or package.module:attribute"
-        text += f"; repeat it for several (default: {', '.join(default)})"
+        text += f"{'; repeat it for several' * several} (default: {', '.join(default)})"
         found.add_argument("--backend", action="append", metavar="NAME", help=text)
         found.set_defaults(default_backends=tuple(default))
 
-    def select(found: argparse.ArgumentParser, cells: Sequence[str], dtypes: Sequence[str]) -> None:
-        for name, options, default in (("cell", CELLS, cells), ("dtype", (*DTYPES, *HALF_DTYPES), dtypes)):
+    def select(
+        found: argparse.ArgumentParser, cells: Sequence[str], dtypes: Sequence[str], half: Sequence[str] = HALF_DTYPES
+    ) -> None:
+        for name, options, default in (("cell", CELLS, cells), ("dtype", (*DTYPES, *half), dtypes)):
             text = f"one of {', '.join(options)}; repeat it for several (default: {', '.join(default)})"
             found.add_argument(f"--{name}", action="append", type=_named(options), metavar=name.upper(), help=text)
         found.set_defaults(default_cells=tuple(cells), default_dtypes=tuple(dtypes))
@@ -125,6 +127,8 @@ def parser() -> argparse.ArgumentParser:
     backends(study, registry.DEFAULT)
     select(study, CELLS, DTYPES)
     jobs(study)
+    text = "train every task in every backend over several seeds too (about 30 minutes)"
+    study.add_argument("--full", action="store_true", help=text)
     study.add_argument("--rounds", type=int, default=ROUNDS, help=f"of the timings (default: {ROUNDS})")
     study.add_argument("--out", default="reports/latest", help="output folder (default: reports/latest)")
 
@@ -150,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     train = verb("train", "train a network on a task, compare the backends, and save it")
     train.add_argument("task", nargs="?", help="a task of `rosetta ls tasks` (default: sine)")
     backends(train, ("numpy",))
-    select(train, ("RNN",), ("float64",))
+    select(train, ("RNN",), ("float64",), half=())
     train.set_defaults(seed=None)
     training(train)
     model(train, sizes=False)
@@ -158,13 +162,14 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("generate", "continue a text with a trained network"), ("predict", "use a trained network")):
         use = verb(name, text)
         use.add_argument("file", help="what `rosetta train` saved")
-        backends(use, ("numpy",))
+        backends(use, ("numpy",), several=False)
         if name == "predict":
-            use.add_argument("input", nargs="*", help="what to predict from, as the task reads it; none: its test data")
+            text = "what to predict from, as the task reads it, after -- if it begins with -; none: its test data"
+            use.add_argument("input", nargs="*", help=text)
             continue
         use.add_argument("--prompt", default="", help="the beginning (default: a line's)")
         use.add_argument("--length", type=int, default=400, help="characters (default: 400)")
-        use.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default: 0.7)")
+        use.add_argument("--temperature", type=float, help="0 is greedy (default: 0.7)")
         use.add_argument("--greedy", action="store_true", help="the likeliest character each time")
         use.add_argument("--seed", type=int, default=0, help="of the drawn characters (default: 0)")
 

@@ -187,7 +187,7 @@ def study(options: Namespace) -> int:
     try:
         with stream, console.Stages() as stages, records.writing(stream, options.command) as writer:
             wanted = (names, _cells(options), _dtypes(options), options.seed, _jobs(options), options.rounds)
-            for record in studies.study(*wanted, stages.stage):
+            for record in studies.study(*wanted, stages.stage, options.full):
                 writer.write(record)
                 found.append(record)
     except BaseException:

@@ -17,14 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = ()) -> None:
-    """Print a table on stdout, at full width where stdout is no terminal."""
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = (), rules: bool = False
+) -> None:
+    """Print a table on stdout, at full width where stdout is no terminal; ``rules`` are drawn between the rows."""
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
         console = Console(file=sys.stdout, highlight=False, width=160)
-    grid = Table(title=title, title_justify="left", title_style="bold")
+    grid = Table(title=title, title_justify="left", title_style="bold", show_lines=rules)
     for column in columns:
-        grid.add_column(column, justify="right" if column in numeric else "left")
+        grid.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))
     console.print(grid)

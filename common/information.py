@@ -34,8 +34,8 @@ def ls(options: Namespace) -> int:
         return 0
     for what, items in lists.items():
         if what == "tasks":
-            columns = ("name", "what it is", "readings", "source", "options", "trains in")
-            console.table(what, columns, [_task_line(item) for item in items])
+            columns = ("name", "what it is, its readings and its source", "options", "trains in")
+            console.table(what, columns, [_task_line(item) for item in items], rules=True)
             continue
         lines = []
         for item in items:
@@ -53,9 +53,10 @@ def _task(task: datasets.Task) -> dict[str, Any]:
 
 
 def _task_line(item: dict[str, Any]) -> tuple[str, ...]:
-    readings = "\n".join(f"{name}: {text}" for name, text in item["readings"].items())
-    options = ", ".join(f"{name}={value}" for name, value in item["options"].items())
-    return item["name"], item["summary"], readings, item["source"], options, f"{item['seconds']} s"
+    readings = (f"{name}: {text}" for name, text in item["readings"].items())
+    options = (f"{name}={value if value != '' else repr(value)}" for name, value in item["options"].items())
+    what = "\n".join((item["summary"], *readings, f"source: {item['source']}"))
+    return item["name"], what, "\n".join(options), f"{item['seconds']} s"
 
 
 def _installed(entry: registry.Entry) -> bool:

@@ -16,7 +16,8 @@ from typing import Any, TextIO
 from common.errors import InvalidInput, RecordsCut, choice, mismatch
 
 SCHEMA = 1
-KINDS = ("header", "environment", "check", "training", "one-bias", "bench", "task", "end")
+KINDS = ("header", "environment", "check", "training", "one-bias", "bench", "task", "outcome", "sample")
+KINDS += ("gradient-norms", "end")
 Record = dict[str, Any]
 
 

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,14 +22,26 @@ from common.run_spec import NetworkSpec
 from common.spec import ModelSpec
 
 FORMAT = 1
+# What the text about a network tells besides, and as what.
+ABOUT = {"task": str, "reading": str, "options": dict, "symbols": list, "output_symbols": list, "data": str}
 
 
 class Saved(NamedTuple):
-    """A network, its parameters, and the rest as plain values: task, reading, options, symbols, score."""
+    """A network, its parameters, and the rest as plain values: those of ``ABOUT``, the score and more."""
 
     network: NetworkSpec
     params: Parameters
     about: dict[str, Any]
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder, and raise unless files can be written there: better before the training than after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidInput(mismatch("--out", "a writable folder", f"{folder} ({error.strerror})")) from error
 
 
 def save(path: Path, network: NetworkSpec, params: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
@@ -38,27 +51,56 @@ def save(path: Path, network: NetworkSpec, params: Mapping[str, np.ndarray], abo
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            arrays: dict[str, Any] = {name: np.ascontiguousarray(value) for name, value in params.items()}
-            np.savez(file, about=text, **arrays)
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                arrays: dict[str, Any] = {name: np.ascontiguousarray(value) for name, value in params.items()}
+                np.savez(file, about=text, **arrays)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise InvalidInput(mismatch("output file", "a writable path", f"{path} ({error})")) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise InvalidInput(mismatch("output file", "a writable path", f"{path} ({error.strerror})")) from error
 
 
 def load(path: Path) -> Saved:
     """What ``save`` wrote, checked: the parameters are those of the network."""
+    arrays = _read(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(arrays.pop("about").tobytes().decode())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise InvalidInput(mismatch("network file", "one that `rosetta train` wrote", f"{path} ({error})")) from error
-    if about.get("format") != FORMAT:
-        raise InvalidInput(mismatch(f"format of {path}", FORMAT, about.get("format")))
-    fields = about.pop("network")
-    network = NetworkSpec(**fields | {"model": ModelSpec(**fields["model"])})
+        about = json.loads(arrays.pop("about").tobytes())
+    except KeyError as error:
+        raise _foreign(path, "an .npz file without `about`") from error
+    except ValueError as error:
+        raise _foreign(path, "an .npz file whose `about` is no JSON") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        got = about.get("format") if isinstance(about, dict) else type(about).__name__
+        raise InvalidInput(mismatch(f"format of {path}", FORMAT, got, "written by another version?"))
+    try:
+        fields = about.pop("network")
+        network = NetworkSpec(**fields | {"model": ModelSpec(**fields["model"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(mismatch(f"network in {path}", "a NetworkSpec", f"another ({error})")) from error
+    for name, kind in ABOUT.items():
+        if not isinstance(about.get(name), kind):
+            got = type(about[name]).__name__ if name in about else "none"
+            raise InvalidInput(mismatch(f"{name} in {path}", f"a {kind.__name__}", got))
     check_network(network, arrays)
     return Saved(network, arrays, about)
+
+
+def _read(path: Path) -> Parameters:
+    """The arrays of a file whose checksums hold."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise _foreign(path, error.strerror or str(error)) from error
+    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError) as error:
+        raise _foreign(path, str(error)) from error
+
+
+def _foreign(path: Path, problem: str) -> InvalidInput:
+    return InvalidInput(mismatch("network file", "one that `rosetta train` wrote", f"{path} ({problem})"))

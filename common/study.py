@@ -11,7 +11,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from common import bench, comparison, datasets, equivalence, parallel, registry
+from common import bench, comparison, datasets, equivalence, full_study, parallel, registry
 from common.contract import Backend
 from common.datasets import Dataset
 from common.errors import BackendBroken, InvalidInput
@@ -232,8 +232,9 @@ def study(
     jobs: int,
     rounds: int,
     progress: Progress,
+    full: bool = False,
 ) -> Iterator[Record]:
-    """All records of the study, in an order that depends on nothing but the arguments."""
+    """All records of the study, in an order that depends on nothing but the arguments; ``full`` trains every task."""
     fixed = variants(cells, dtypes, seed)
     equivalence.check_all_supported(load_all(names), fixed)  # before anything is computed
     yield from environment(names)
@@ -251,6 +252,12 @@ def study(
     for records in parallel.run(_call, work, jobs):
         yield from records
         done()
+    if full:
+        tasks = full_study.pieces(names, cells, seed)
+        done = progress("tasks", len(tasks))
+        for records in parallel.run(full_study.outcomes, tasks, jobs):
+            yield from records
+            done()
     chosen = bench.cases([cell for cell in cells if cell in BENCH_CELLS], BENCH_SIZES, ["float32"], seed)
     if chosen:
         done = progress("timings", len(chosen))

@@ -4,6 +4,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from common import console, datasets, equivalence, generation, records, registry, saved, settings, study, summaries
 from common.contract import Batch
 from common.datasets import Dataset
-from common.errors import InvalidInput, mismatch
+from common.errors import Diverged, InvalidInput, mismatch
 from common.run_spec import RunSpec
 from common.spec import check_positive_int, check_seed
 from common.training import Progress, Result, interruptible, train
@@ -20,12 +22,15 @@ from common.training import Progress, Result, interruptible, train
 # As a shell reports a process that SIGINT ended.
 INTERRUPTED = 130
 SHOWN = 10
+TEMPERATURE = 0.7
 
 
 def train_command(options: Namespace, names: Sequence[str], collect: Callable[..., list[records.Record]]) -> int:
     """Train in every chosen backend, save what was learnt, compare the backends if there are several."""
     chosen = settings.given(options)
     runs = list(settings.resolve(chosen))
+    folder = Path(options.out)
+    saved.check_folder(folder)
     ended: list[str] = []
 
     def stream() -> Any:
@@ -33,12 +38,18 @@ def train_command(options: Namespace, names: Sequence[str], collect: Callable[..
         for data, run in runs:
             results: dict[str, Result] = {}
             for name in names:
+                if stopped():  # between two runs: the next would learn nothing
+                    ended.append(name)
+                    return
                 results[name] = result = _train_one(name, data, run, stages, stopped)
-                path = _path(Path(options.out), name, data, run)
-                saved.save(path, run.network, result.params, _about(name, data, run, result, chosen))
-                yield study.training_record(name, data, run, result) | {"saved": str(path)}
                 if result.ended == "interrupted":
                     ended.append(name)
+                    if not result.losses:
+                        return
+                path = _path(folder, name, data, run)
+                saved.save(path, run.network, result.params, _about(name, data, run, result, chosen))
+                yield study.training_record(name, data, run, result) | {"saved": str(path)}
+                if ended:
                     return
             if len(names) > 1:
                 yield from (row.record() for row in study.compare_runs(data, run, results))
@@ -50,7 +61,9 @@ def train_command(options: Namespace, names: Sequence[str], collect: Callable[..
         if any(record["kind"] == "check" for record in found):
             summaries.print_checks(found, chosen.get("seed", 0))
     if ended:
-        console.message("rosetta: interrupted; what was learnt until then is saved")
+        learnt = any(record["kind"] == "training" for record in found)
+        kept = "what was learnt until then is saved" if learnt else "nothing was learnt until then"
+        console.message(f"rosetta: interrupted; {kept}")
         return INTERRUPTED
     return 0 if len(names) == 1 or equivalence.all_passed(found) else 1
 
@@ -58,17 +71,25 @@ def train_command(options: Namespace, names: Sequence[str], collect: Callable[..
 def _train_one(name: str, data: Dataset, run: RunSpec, stages: console.Stages, stopped: Callable[[], bool]) -> Result:
     """One backend, with a progress bar that shows the loss."""
     model = run.network.model
-    advance = stages.stage(f"{data.task} {model.label} {model.dtype} {name}", run.epochs)
-    last: list[str] = [""]
+    label = f"{data.task} {model.label} {model.dtype} {name}"
+    advance = stages.stage(label, run.epochs)
+    done, last = 0, ""
 
     def on_update(updates: int, loss: float) -> None:
-        stages.note(f"update {updates}, loss {loss:.6f}{last[0]}")
+        stages.note(f"update {updates}, loss {loss:.6g}{last}")
 
     def on_epoch(epoch: int, evaluation: Any) -> None:
-        last[0] = f", validation {evaluation.loss:.6f}" if evaluation else ""
+        nonlocal done, last
+        done, last = epoch + 1, f", validation {evaluation.loss:.6g}" if evaluation else ""
         advance()
 
-    return train(registry.load(name), run, data, Progress(on_update, on_epoch, stopped))
+    try:
+        result = train(registry.load(name), run, data, Progress(on_update, on_epoch, stopped))
+    except Diverged as error:
+        raise Diverged(f"{label}: {error}") from error
+    if result.ended != "finished":
+        console.message(f"{label}: {done} of {run.epochs} epochs ({result.ended})")
+    return result
 
 
 def _path(folder: Path, backend: str, data: Dataset, run: RunSpec) -> Path:
@@ -82,9 +103,10 @@ def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: di
     return {
         "task": data.task,
         "reading": data.reading,
-        "options": settings.task_options(chosen),
+        "options": _anywhere(settings.task_options(chosen)),
         "symbols": data.symbols,
         "output_symbols": data.output_symbols,
+        "data": _fingerprint(data),
         "trained_by": backend,
         "optimizer": asdict(run.optimizer),
         "epochs": run.epochs,
@@ -98,32 +120,69 @@ def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: di
     }
 
 
-def load(path: str) -> tuple[saved.Saved, Dataset]:
-    """A saved network, and the data of its task."""
+def _anywhere(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a task with the path of its text as it is found from any folder."""
+    return options | ({"text": str(Path(options["text"]).resolve())} if options.get("text") else {})
+
+
+def _fingerprint(data: Dataset) -> str:
+    """A digest of the symbols under test, which show another text; "" for numbers, which round."""
+    if not data.symbols:
+        return ""
+    arrays = (array for array in data.test if array is not None and array.dtype.kind in "iu")
+    return sha256(b"".join(array.astype("<i8").tobytes() for array in arrays)).hexdigest()
+
+
+def load(path: str, *, tested: bool) -> tuple[saved.Saved, Dataset]:
+    """A saved network, and the data of its task, which is the same as then if it is to be ``tested`` on it."""
     found = saved.load(Path(path))
-    about = found.about
-    data = datasets.load(about["task"], about["reading"], found.network.model.dtype, **about["options"])
+    network, about = found.network, found.about
+    data = datasets.load(about["task"], about["reading"], network.model.dtype, **about["options"])
+    cause = "has the text, or Python's own, changed since?"
     if list(data.symbols) != about["symbols"] or list(data.output_symbols) != about["output_symbols"]:
-        cause = "has the text, or Python's own, changed since?"
         raise InvalidInput(mismatch(f"symbols of {about['task']}", "those of the file", "others", cause))
+    if tested and _fingerprint(data) != about["data"]:
+        raise InvalidInput(mismatch(f"test data of {about['task']}", "that of the file", "another", cause))
+    wanted, got = ((of.readout, of.readout_size, of.loss) for of in (data, network))
+    if wanted != got:
+        raise InvalidInput(mismatch(f"readout, its size and loss in {path}", f"{wanted} of {data.task}", got))
     return found, data
+
+
+def _check_one_backend(options: Namespace) -> None:
+    names = dict.fromkeys(options.backend or ())
+    if len(names) > 1:
+        raise InvalidInput(mismatch("--backend", "one", ", ".join(names)))
+
+
+def _temperature(options: Namespace) -> float:
+    """0 stands for greedy."""
+    given = options.temperature
+    if options.greedy and given:
+        raise InvalidInput(mismatch("--temperature", "none beside --greedy, which is 0", given))
+    found = 0.0 if options.greedy else TEMPERATURE if given is None else given
+    if not isfinite(found) or found < 0:
+        raise InvalidInput(mismatch("--temperature", "a finite number, at least 0", found))
+    return found
 
 
 def generate_command(options: Namespace, name: str) -> int:
     """Continue a text."""
+    _check_one_backend(options)
     check_seed(options.seed)
     check_positive_int("--length", options.length)
+    temperature = _temperature(options)
     found = saved.load(Path(options.file))
-    symbols = found.about["symbols"]
+    network, symbols = found.network, found.about["symbols"]
+    if network.readout != "every_step" or symbols != found.about["output_symbols"] or network.model.bidirectional:
+        got = f"a{' bidirectional' * network.model.bidirectional} network of the task {found.about['task']}"
+        raise InvalidInput(mismatch(options.file, "a network that continues what it reads, as of the task text", got))
     numbers = {symbol: number for number, symbol in enumerate(symbols)}
     prompt = options.prompt or ("\n" if "\n" in numbers else symbols[0])
-    if not symbols or found.network.readout != "every_step":
-        raise InvalidInput(mismatch(options.file, "a network that continues a text (task text)", found.about["task"]))
     if unknown := next((character for character in prompt if character not in numbers), None):
-        raise InvalidInput(mismatch("--prompt", f"characters of the text: {''.join(symbols)!r}", repr(unknown)))
-    temperature = 0.0 if options.greedy else options.temperature
+        raise InvalidInput(mismatch("--prompt", f"characters of {''.join(symbols)!r}", repr(unknown)))
     start = np.array([numbers[character] for character in prompt])
-    arguments = (registry.load(name), found.network, found.params, start, options.length, temperature, options.seed)
+    arguments = (registry.load(name), network, found.params, start, options.length, temperature, options.seed)
     text = "".join(symbols[number] for number in generation.generate(*arguments))
     if options.json:
         print(records.dumps({"prompt": prompt, "text": text, "temperature": temperature, "backend": name}))
@@ -134,7 +193,8 @@ def generate_command(options: Namespace, name: str) -> int:
 
 def predict_command(options: Namespace, name: str) -> int:
     """What a network says to inputs of the user, or to the test data, with its score."""
-    found, data = load(options.file)
+    _check_one_backend(options)
+    found, data = load(options.file, tested=not options.input)
     backend, network = registry.load(name), found.network
     if options.input and (data.encode is None or data.decode is None):
         raise InvalidInput(mismatch("input", f"none, as {data.task} has nothing to type", " ".join(options.input)))

@@ -19,6 +19,8 @@ def schedule(spec: OptimizerSpec) -> optax.ScalarOrSchedule:
         return spec.lr
     n, last = spec.schedule_steps, spec.schedule_factor
     match spec.schedule:
+        case "step" if not last:  # of which exponential_decay would make a constant
+            rate = optax.piecewise_constant_schedule(spec.lr, {n: 0.0})
         case "step":
             rate = optax.exponential_decay(spec.lr, n, last, staircase=True)
         case "linear":

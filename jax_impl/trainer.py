@@ -1,5 +1,7 @@
 """A network in training: the loss, its gradient and the update are one compiled function."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -10,11 +12,28 @@ import optax
 from common.batches import check_batch
 from common.contract import Batch, check_carried
 from common.layout import Parameters
-from common.run_spec import RunSpec
+from common.run_spec import NetworkSpec, OptimizerSpec, RunSpec
 
 from . import network, optim
 from .native import precision, to_jax, to_numpy
 from .stack import State
+
+
+@lru_cache(maxsize=8)
+def compiled(core: network.Core, spec: NetworkSpec, optimizer: OptimizerSpec) -> tuple[Callable[..., Any], ...]:
+    """The optimiser's ``init``, the loss, and the step; trainers of the same network share what XLA made of them."""
+    rule = optim.build(optimizer)
+
+    def loss(params: Any, batch: Any, state0: State) -> tuple[jax.Array, Any]:
+        prediction, state = network.forward(core, spec, params, batch, state0)
+        return network.loss(spec, prediction, batch), (prediction, state)
+
+    def step(params: Any, state: Any, batch: Any, state0: State) -> tuple[Any, ...]:
+        (value, (_, state_n)), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, state0)
+        updates, state = rule.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, value, grads, state_n
+
+    return rule.init, jax.jit(loss), jax.jit(step)
 
 
 class JaxTrainer:
@@ -22,22 +41,11 @@ class JaxTrainer:
 
     def __init__(self, run: RunSpec, params: Parameters, core: network.Core):
         self.run = run
-        rule = optim.build(run.optimizer)
-
-        def loss(params: Any, batch: Any, state0: State) -> tuple[jax.Array, Any]:
-            prediction, state = network.forward(core, run.network, params, batch, state0)
-            return network.loss(run.network, prediction, batch), (prediction, state)
-
-        def step(params: Any, state: Any, batch: Any, state0: State) -> tuple[Any, ...]:
-            (value, (_, state_n)), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, state0)
-            updates, state = rule.update(grads, state, params)
-            return optax.apply_updates(params, updates), state, value, grads, state_n
-
-        self._loss, self._step = jax.jit(loss), jax.jit(step)
+        init, self._loss, self._step = compiled(core, run.network, run.optimizer)
         self._carried: State | None = None
         with precision():
             self._params = to_jax(dict(params))
-            self._state = rule.init(self._params)
+            self._state = init(self._params)
 
     def _zero(self, batch: Batch) -> State:
         model = self.run.network.model

@@ -82,10 +82,10 @@ def make(reading: str, options: Options) -> Dataset:
         score=lambda prediction, batch: float(np.mean((prediction - batch.target) ** 2)),
         picture=picture,
         training=Training(
-            hidden_size=64,
-            epochs=40,
-            batch_size=50,
-            optimizer=OptimizerSpec(name="adam", lr=0.003, clip_norm=1.0),
+            hidden_size=32,
+            epochs=12,
+            batch_size=20,
+            optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,
         ),
         draw=lambda rng: sample(rng, options.train),
@@ -169,4 +169,5 @@ TASK = Task(
     READINGS,
     Options,
     make,
+    30,
 )

@@ -72,10 +72,10 @@ def make(reading: str, options: Options) -> Dataset:
         picture=picture,
         training=Training(
             hidden_size=64,
-            epochs=100,
-            batch_size=50,
-            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
-            forget_bias=1.0,
+            epochs=40,
+            batch_size=20,
+            optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
+            forget_bias=3.0,
         ),
         inputs="one_hot",
         symbols=SYMBOLS,
@@ -140,4 +140,5 @@ TASK = Task(
     READINGS,
     Options,
     make,
+    20,
 )

@@ -75,12 +75,11 @@ def make(reading: str, options: Options) -> Dataset:
         score=accuracy,
         picture=partial(confusion, LABELS),
         training=Training(
-            hidden_size=64,
-            epochs=60,
-            batch_size=57,
-            optimizer=OptimizerSpec(name="adam", lr=3e-3, clip_norm=1.0),
+            hidden_size=32,
+            epochs=40,
+            batch_size=63,
+            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=1.0,
-            patience=15,
         ),
         output_symbols=LABELS,
         encode=partial(encode, images[parts[2]], order),
@@ -134,4 +133,5 @@ TASK = Task(
     READINGS,
     Options,
     make,
+    12,
 )

@@ -81,11 +81,11 @@ def make(reading: str, options: Options) -> Dataset:
         picture=partial(confusion, LABELS),
         training=Training(
             hidden_size=32,
-            epochs=60,
-            batch_size=32,
-            optimizer=OptimizerSpec(name="adam", lr=3e-3, clip_norm=1.0),
+            epochs=40,
+            batch_size=16,
+            optimizer=OptimizerSpec(name="adam", lr=0.002, clip_norm=1.0),
             forget_bias=1.0,
-            patience=10,
+            patience=15,
         ),
         inputs="one_hot",
         symbols=symbols,
@@ -168,4 +168,5 @@ TASK = Task(
     READINGS,
     Options,
     make,
+    5,
 )

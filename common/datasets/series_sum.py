@@ -102,10 +102,10 @@ def make(reading: str, options: Options) -> Dataset:
         score=lambda prediction, batch: float(np.mean(abs(prediction - batch.target)) * options.scale),
         picture=partial(picture, options, mean, known),
         training=Training(
-            hidden_size=32,
-            epochs=50,
+            hidden_size=16,
+            epochs=25,
             batch_size=50,
-            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
+            optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,
         ),
         draw=lambda rng: batch(epoch(rng)),
@@ -161,4 +161,6 @@ def picture(
     return {"plot": "by_length", **shown, "unit": "mean absolute error of the sum"}
 
 
-TASK = Task("sum", "the sum of a sparse series of small integers", "home-made MyRNN articles", READINGS, Options, make)
+TASK = Task(
+    "sum", "the sum of a sparse series of small integers", "home-made MyRNN articles", READINGS, Options, make, 12
+)

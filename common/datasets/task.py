@@ -112,7 +112,8 @@ class Task(NamedTuple):
     """A kind of problem: what it is, where it comes from, its readings by name, and what makes its data.
 
     ``options`` is a frozen dataclass of what can be set, with published values as defaults; ``make(reading, options)``
-    gives the data in float64. ``seconds`` is about how long an LSTM trains on the first reading, in NumPy on one processor.
+    gives the data in float64. ``seconds`` is about how long an LSTM trains on the first reading, in NumPy on one
+    processor.
     """
 
     name: str

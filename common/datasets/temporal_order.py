@@ -87,11 +87,11 @@ def make(reading: str, options: Options) -> Dataset:
         score=score,
         picture=picture,
         training=Training(
-            hidden_size=32,
-            epochs=60,
-            batch_size=50,
+            hidden_size=16,
+            epochs=32,
+            batch_size=20,
             optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
-            forget_bias=1.0,
+            forget_bias=4.0,
         ),
         inputs="one_hot",
         symbols=SYMBOLS,
@@ -141,4 +141,5 @@ TASK = Task(
     READINGS,
     Options,
     make,
+    15,
 )

@@ -90,11 +90,10 @@ def make(reading: str, options: Options) -> Dataset:
         score=score,
         picture=partial(picture, symbols),
         training=Training(
-            hidden_size=128,
-            epochs=20,
-            optimizer=OptimizerSpec(name="adam", lr=3e-3, clip_norm=1.0),
+            hidden_size=64,
+            epochs=12,
+            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=1.0,
-            patience=4,
         ),
         inputs="one_hot",
         symbols=symbols,
@@ -178,4 +177,5 @@ TASK = Task(
     READINGS,
     Options,
     make,
+    20,
 )

@@ -84,12 +84,11 @@ def make(reading: str, options: Options) -> Dataset:
         score=lambda prediction, batch: float(np.mean(right(prediction, batch))),
         picture=picture,
         training=Training(
-            hidden_size=128,
-            epochs=60,
+            hidden_size=64,
+            epochs=30,
             batch_size=60,
-            optimizer=OptimizerSpec(name="adam", lr=3e-3, clip_norm=1.0),
+            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=1.0,
-            patience=10,
         ),
         inputs="one_hot",
         symbols=SYMBOLS,
@@ -194,4 +193,5 @@ TASK = Task(
     READINGS,
     Options,
     make,
+    30,
 )
