@@ -30,6 +30,8 @@ def rows_shape(network: NetworkSpec, batch: Batch) -> tuple[int, ...]:
 
 def check_inputs(network: NetworkSpec, batch: Batch) -> None:
     """Raise unless everything but the target is what the network reads."""
+    if not isinstance(network, NetworkSpec):
+        raise InvalidType(mismatch("network", "a NetworkSpec", type(network).__name__))
     if not isinstance(batch, Batch):
         raise InvalidType(mismatch("batch", "a Batch", type(batch).__name__))
     model = network.model
@@ -48,6 +50,8 @@ def check_inputs(network: NetworkSpec, batch: Batch) -> None:
         wanted = "symbols (T', B)" if network.has_decoder else "None"
         got = "None" if batch.decoder_x is None else "an array"
         raise InvalidInput(mismatch(f"decoder_x for the readout {network.readout}", wanted, got))
+    if batch.decoder_masks is not None and not network.has_decoder:
+        raise InvalidInput(mismatch(f"decoder_masks for the readout {network.readout}", "None", "an array"))
     if batch.decoder_x is not None:
         _check_symbols("decoder_x", batch.decoder_x, 0, network.readout_size)
         if batch.decoder_x.shape[1] != size:
@@ -105,6 +109,8 @@ def minibatches(network: NetworkSpec, batch: Batch, size: int | None, rng: np.ra
 
 def pieces(batch: Batch, steps: int) -> Iterator[Batch]:
     """The whole batch, so many time steps at a time; the last piece has what remains."""
+    if batch.lengths is not None:
+        raise InvalidInput(mismatch("lengths", "None where time is cut into pieces", "lengths"))
     for start in range(0, batch.x.shape[0], steps):
         part = np.s_[start : start + steps]
         yield batch._replace(x=batch.x[part], target=batch.target[part])

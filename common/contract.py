@@ -279,8 +279,6 @@ def check_predict(
     backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None
 ) -> State:
     """Check what ``predict`` gets, but for the batch (``batches.check_inputs``); returns the initial state."""
-    if not isinstance(network, NetworkSpec):
-        raise InvalidType(mismatch("network", "a NetworkSpec", type(network).__name__))
     check_supported(backend, network.model, batch.lengths is not None)
     check_network(network, params)
     if state0 is None:

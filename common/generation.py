@@ -40,8 +40,10 @@ def generate(
     if network.readout != "every_step" or network.vocabulary != network.readout_size or network.model.bidirectional:
         wanted = "every_step over its own symbols, in one direction, as in the task text"
         raise InvalidInput(mismatch("readout", wanted, network.readout))
-    if temperature < 0:
-        raise InvalidInput(mismatch("temperature", "at least 0", temperature))
+    if not 0 <= temperature < float("inf"):
+        raise InvalidInput(mismatch("temperature", "a finite number of at least 0", temperature))
+    if len(prompt) == 0:
+        raise InvalidInput(mismatch("prompt", "at least one symbol", "none"))
     rng, state, symbols = np.random.default_rng([seed, 8]), None, []
     x = np.asarray(prompt)[:, None]
     for _ in range(length):

@@ -77,14 +77,14 @@ class OptimizerSpec:
         self._check_schedule()
 
     def _check_schedule(self) -> None:
+        check_number("schedule_factor", self.schedule_factor)
+        if not 0 <= self.schedule_factor <= 1:
+            raise InvalidInput(mismatch("schedule_factor", "a number in [0, 1]", self.schedule_factor))
         if self.schedule == "constant":
             if self.schedule_steps is not None:
                 raise InvalidInput(mismatch("schedule_steps", "None with a constant schedule", self.schedule_steps))
             return
         check_positive_int("schedule_steps", self.schedule_steps)
-        check_number("schedule_factor", self.schedule_factor)
-        if not 0 <= self.schedule_factor <= 1:
-            raise InvalidInput(mismatch("schedule_factor", "a number in [0, 1]", self.schedule_factor))
 
 
 @dataclass(frozen=True, kw_only=True)

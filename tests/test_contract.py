@@ -14,7 +14,8 @@ from common import registry
 from common.contract import Batch, Problem
 from common.errors import InvalidInput, InvalidType
 from common.layout import Parameters, initial_network
-from common.spec import CELLS, HALF_DTYPES, ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.run_spec import NetworkSpec, OptimizerSpec, RunSpec
+from common.spec import CELLS, HALF_DTYPES, ModelSpec
 from common.variants import random_problem
 
 T, B, I, H, O = 4, 5, 3, 7, 2
@@ -112,21 +113,13 @@ WRONG_RUNS = [
     Wrong("params", list, InvalidType, MAPPING),
     Wrong("params", lambda p: p | {"readout.weight": p["readout.weight"].T}, InvalidInput, OUT),
 ]
+TARGET = "target: expected (5, 2) for the readout last_step, got"
 WRONG_BATCHES = [
     *WRONG_X,
-    Wrong(
-        "target",
-        np.transpose,
-        InvalidInput,
-        "target: expected (5, 2) for the readout last_step, (B, O), got (2, 5); transposed?",
-    ),
-    Wrong(
-        "target", lambda y: y[:, 0], InvalidInput, "target: expected (5, 2) for the readout last_step, (B, O), got (5,)"
-    ),
-    Wrong(
-        "target", lambda y: y[1:], InvalidInput, "target: expected (5, 2) for the readout last_step, (B, O), got (4, 2)"
-    ),
-    Wrong("target", np.float32, InvalidType, "target: expected float64 for the readout last_step, (B, O), got float32"),
+    Wrong("target", np.transpose, InvalidInput, f"{TARGET} (2, 5); transposed?"),
+    Wrong("target", lambda y: y[:, 0], InvalidInput, f"{TARGET} (5,)"),
+    Wrong("target", lambda y: y[1:], InvalidInput, f"{TARGET} (4, 2)"),
+    Wrong("target", np.float32, InvalidType, "target: expected float64 for the readout last_step, got float32"),
     Wrong("target", nan_at_1, InvalidInput, "target: expected finite values, got nan at index (0, 1)"),
 ]
 

@@ -14,11 +14,16 @@ from common import equivalence, parallel, registry, study
 from common.comparison import TOLERANCES, Row, compare, compare_all
 from common.equivalence import all_passed
 from common.errors import BackendBroken, InvalidInput
+from common.run_spec import INPUTS, LOSSES, OPTIMIZERS, READOUTS, SCHEDULES
 from common.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
+from common.training_checks import DECODER_STEPS, O_SYMBOLS, SETUPS, VOCABULARY, O
 from common.variants import B, H, I, T, Variant, problem, variants
 
 GROUPS = study.check_groups(variants())
 PAIRS = set(combinations(registry.DEFAULT, 2))
+# Readout -> the optimiser of its rung.
+RULES = {"last_step": "sgd", "last_sequence": "adam", "every_step": "rmsprop", "final_state": "adam"}
+RULES |= {"encoder_decoder": "sgd"}
 VARIANT = Variant(spec=ModelSpec(cell="RNN", input_size=I, hidden_size=H))
 
 
@@ -36,16 +41,21 @@ def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
     expected = {"complex step": grads, "forward": {"y", *states}, "gradient": grads}
     if spec.bias:
         layer = "" if spec.is_cell else "_l0"
-        params = [f"rnn.{name}{layer}" for name in weights] + ["readout.weight", "readout.bias"]
-        ends = {f"{name} {param}" for name in ("sgd", "adam") for param in params}
-        expected["training"] = {"sgd curve", "adam curve", *ends}
-        names = ["loss", *(f"d{name}" for name in weights), "dreadout.weight", "dreadout.bias"]
-        expected["loss"] = {f"{kind} {name}" for kind in ("last_step", "last_sequence") for name in names}
+        expected["training"], expected["loss"] = set(), set()
+        for kind, rule in RULES.items():
+            tables = ["embedding"] * (kind in ("final_state", "encoder_decoder"))
+            decoder = [f"decoder.{name}{layer}" for name in weights] * (kind == "encoder_decoder")
+            tables += ["decoder_embedding"] * (kind == "encoder_decoder")
+            around = ["readout.weight", "readout.bias", *(f"{name}.weight" for name in tables), *decoder]
+            params = [f"rnn.{name}{layer}" for name in weights] + around
+            expected["training"] |= {f"{kind} {rule} {name}" for name in ("curve", *params)}
+            of_loss = ["loss", *(f"d{name}" for name in weights), *(f"d{n.removesuffix('_l0')}" for n in around)]
+            expected["loss"] |= {f"{kind} {name}" for name in of_loss}
     found = {check: {row.quantity for row in rows if row.check == check} for check in expected}
     assert found == expected
     assert {row.check for row in rows} == set(expected)
-    steps = {row.quantity: row.count for row in rows if row.quantity.endswith("curve")}
-    assert steps == ({"sgd curve": 100, "adam curve": 20} if spec.bias else {})
+    steps = {row.quantity.split()[0]: row.count for row in rows if row.quantity.endswith("curve")}
+    assert steps == ({kind: 100 if kind == "last_step" else 20 for kind in RULES} if spec.bias else {})
     count = Counter((row.check, row.variant, row.quantity, row.a, row.b) for row in rows)
     assert set(count.values()) == {1}
     for check, quantities in expected.items():
@@ -53,6 +63,19 @@ def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
         pairs = {("numpy", "complex step")} if check == "complex step" else PAIRS
         assert {(row.a, row.b) for row in rows if row.check == check} == pairs
         assert sum(row.check == check for row in rows) == states_seen * len(quantities) * len(pairs)
+
+
+def test_training_covers_every_readout_loss_input_rule_and_schedule() -> None:
+    fields = (("readout", READOUTS), ("loss", LOSSES), ("inputs", INPUTS))
+    for name, options in fields:
+        assert {getattr(setup, name) for setup in SETUPS} == set(options)
+    for name, options in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
+        assert {getattr(setup.optimizer, name) for setup in SETUPS} == set(options)
+    assert {setup.readout: setup.optimizer.name for setup in SETUPS} == RULES
+    assert [setup.carried for setup in SETUPS].count(True) == 1
+    assert {rule.name for rule in (setup.optimizer for setup in SETUPS) if rule.momentum} == {"sgd", "rmsprop"}
+    assert sum(setup.optimizer.clip_norm is not None for setup in SETUPS) >= 2
+    assert [setup.readout for setup in SETUPS if setup.ragged] == ["final_state", "encoder_decoder"]
 
 
 def test_variants_cover_the_product() -> None:
@@ -63,7 +86,7 @@ def test_variants_cover_the_product() -> None:
 
 
 def test_sizes_are_distinct_and_states_nonzero() -> None:
-    sizes = [T, B, I, H, equivalence.O]
+    sizes = [T, B, I, H, O, O_SYMBOLS, VOCABULARY, DECODER_STEPS]
     assert len(set(sizes)) == len(sizes)
     assert min(sizes) > 1
     args = problem(VARIANT)
@@ -155,7 +178,7 @@ def test_the_tolerances_are_those_that_the_documents_state() -> None:
     for check in ("complex step", "forward", "gradient"):
         for dtype, (rtol, atol) in single.items():
             assert TOLERANCES[check, dtype] == (rtol, atol, 0.0)
-    for check in ("loss", "training", "sine"):
+    for check in ("loss", "training", "task"):
         for dtype, rtol, growth in (("float64", 1e-11, 0.1), ("float32", 1e-5, 0.5)):
             assert TOLERANCES[check, dtype] == (rtol, rtol / 1000, 0.0 if check == "loss" else growth)
     assert {check for check, _ in TOLERANCES} == set(equivalence.CHECKS)

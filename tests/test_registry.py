@@ -20,7 +20,8 @@ from common.contract import Backend, Batch
 from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType
 from common.layout import initial_network
 from common.registry import BUILTIN, FRAMEWORKS, Entry
-from common.spec import ModelSpec, NetworkSpec, OptimizerSpec, RunSpec
+from common.run_spec import NetworkSpec, OptimizerSpec, RunSpec
+from common.spec import ModelSpec
 from common.variants import random_problem
 from jax_impl import stack as jax_stack
 from jax_impl.backend import JaxBackend
@@ -45,7 +46,7 @@ class HALF:
 BACKEND = Box.backend
 name, oracle, cells, dtypes = BACKEND.name, BACKEND.oracle, BACKEND.cells, BACKEND.dtypes
 forward, vjp, trainer = BACKEND.forward, BACKEND.vjp, BACKEND.trainer
-timed, environment, options = BACKEND.timed, BACKEND.environment, BACKEND.options
+timed, environment, options, predict = BACKEND.timed, BACKEND.environment, BACKEND.options, BACKEND.predict
 """
 
 
@@ -131,7 +132,8 @@ def test_what_is_no_backend_is_told_what_it_lacks(name: str, has: set[str], fold
         InvalidType, match=f"^backend {name}: expected the contract of common.contract.Backend"
     ) as caught:
         registry.load(name)
-    entries = {"name", "oracle", "cells", "dtypes", "forward", "vjp", "trainer", "timed", "environment"}
+    entries = {"name", "oracle", "cells", "dtypes", "options", "forward", "vjp", "trainer", "predict", "timed"}
+    entries |= {"environment"}
     assert {entry for entry in entries if f"'{entry}'" in str(caught.value)} == entries - has
 
 
@@ -225,6 +227,7 @@ def test_switches_hold_within_a_call_only(kind, core, switches, set_to, within, 
         trainer = backend.trainer(RunSpec(network=network, optimizer=OptimizerSpec()), initial_network(network, 0))
         calls = [lambda: backend.forward(SPEC, *problem[:3]), lambda: backend.vjp(SPEC, *problem[:5]), trainer.params]
         calls += [lambda: trainer.step(batch), lambda: trainer.gradients(batch), lambda: trainer.evaluate(batch)]
+        calls += [lambda: backend.predict(network, initial_network(network, 0), batch)]
         calls += [trainer.wait, backend.environment, lambda: backend.timed(SPEC, problem, backward=True)()]
         for call in calls:
             with suppress(OverflowError):

@@ -13,4 +13,4 @@ def forward(params: Mapping[str, Tensor] | None, x: Tensor, size: int, dtype: to
         return x
     if params is None:
         return functional.one_hot(x.long(), size).to(dtype)
-    return functional.embedding(x, params["weight"])
+    return functional.embedding(x.long(), params["weight"])

@@ -41,6 +41,7 @@ class TorchTrainer:
         return float(loss.detach()), to_numpy(dict(zip(self._params, grads, strict=True)))
 
     def step(self, batch: Batch, *, carried: bool = False) -> float:
+        check_batch(self.run.network, batch)
         if carried:
             check_carried(self.run.network, batch, self._carried)
         with precision():

@@ -1,0 +1,63 @@
+"""The gradient norms through time are those of every step's state, in each backend."""
+
+import numpy as np
+import pytest
+import torch
+
+from common import datasets, registry
+from common.errors import InvalidInput
+from common.gradient_flow import gradient_norms
+from common.layout import initial_network
+from common.run_spec import NetworkSpec
+from common.spec import ModelSpec
+
+T, B, H = 7, 4, 5
+
+
+def problem(cell: str) -> tuple:
+    data = datasets.load("adding", steps=T, train=6, validation=3, test=B)
+    network = data.network(cell, H)
+    return network, initial_network(network, 3), data.test
+
+
+def by_autograd(network: NetworkSpec, params: dict, batch: datasets.task.Batch) -> np.ndarray:
+    """The states one by one as torch.nn's cell makes them, each keeping its gradient; one sequence at a time."""
+    model = network.model
+    cell = getattr(torch.nn, model.cell.removesuffix("Cell") + "Cell")(2, H, dtype=torch.float64)
+    suffix = "" if model.is_cell else "_l0"
+    cell.load_state_dict({name: torch.tensor(params[f"rnn.{name}{suffix}"]) for name in cell.state_dict()})
+    weight, bias = (torch.tensor(params[f"readout.{name}"]) for name in ("weight", "bias"))
+    norms = np.zeros((T + 1, B))
+    for b in range(B):
+        h = torch.zeros(1, H, dtype=torch.float64, requires_grad=True)
+        c, states = torch.zeros(1, H, dtype=torch.float64), [h]
+        for x_t in torch.tensor(batch.x[:, b : b + 1]):
+            h, c = cell(x_t, (h, c)) if model.is_lstm else (cell(x_t, h), c)
+            h.retain_grad()
+            states.append(h)
+        ((h @ weight.T + bias - torch.tensor(batch.target[b])) ** 2).sum().backward()
+        norms[:, b] = [float(state.grad.norm()) for state in states if state.grad is not None]
+    return norms
+
+
+@pytest.mark.parametrize("name", ["numpy", "jax", "torch", "torch.nn"])
+@pytest.mark.parametrize("cell", ["RNN", "LSTM", "LSTMCell"])
+def test_norms_are_those_of_the_kept_gradients(cell: str, name: str) -> None:
+    network, params, batch = problem(cell)
+    found = gradient_norms(registry.load(name), network, params, batch)
+    assert found.shape == (T + 1, B)
+    expected = by_autograd(network, params, batch)
+    assert expected.min() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+def test_a_network_that_reads_elsewhere_is_refused() -> None:
+    _, params, batch = problem("RNN")
+    network = NetworkSpec(
+        model=ModelSpec(cell="RNN", input_size=2, hidden_size=H), readout_size=1, readout="final_state"
+    )
+    message = (
+        r"network: expected last_step, mse, features, one layer and direction, no lengths, got final_state, mse, RNN"
+    )
+    with pytest.raises(InvalidInput, match=message):
+        gradient_norms(registry.load("numpy"), network, params, batch)
