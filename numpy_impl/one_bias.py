@@ -95,17 +95,19 @@ class OneBiasTrainer(NumpyTrainer):
 
     def __init__(self, run: RunSpec, params: Parameters):
         parts = split_network(params)
-        own = parts | {"rnn": to_own(run.network.model, parts["rnn"])}
+        own = parts | {name: to_own(model, parts[name]) for name, model in run.network.models.items()}
         super().__init__(run, join_network(own), Core(forward, backward))
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
         loss, grads = super().gradients(batch)
         parts = split_network(grads)
-        return loss, join_network(parts | {"rnn": neutral_gradients(self.run.network.model, parts["rnn"])})
+        models = self.run.network.models.items()
+        return loss, join_network(parts | {name: neutral_gradients(model, parts[name]) for name, model in models})
 
     def params(self) -> Parameters:
         parts = split_network(super().params())
-        return join_network(parts | {"rnn": to_neutral(self.run.network.model, parts["rnn"])})
+        models = self.run.network.models.items()
+        return join_network(parts | {name: to_neutral(model, parts[name]) for name, model in models})
 
 
 class OneBiasBackend(NumpyBackend):
