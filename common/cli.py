@@ -200,11 +200,22 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options; inputs of ``predict`` may stand behind its options too, where argparse no longer takes them."""
+    top = parser()
+    options, left = top.parse_known_args(arguments)
+    if options.verb == "predict" and not any(word.startswith("-") for word in left):
+        options.input, left = [*options.input, *left], []
+    if left:
+        top.error(f"unrecognized arguments: {' '.join(left)}")
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = parser().parse_args(arguments)
+        options = parse(arguments)
         options.command = shlex.join(["rosetta", *arguments])
         from common import commands  # after parsing: --help works where only NumPy is installed
 

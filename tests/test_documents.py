@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cli import parser
+from common.cli import parse
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*_impl/*.md"))
@@ -44,7 +44,7 @@ def test_python_runs(path: Path, code: str, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_understood(command: str) -> None:
-    assert parser().parse_args(shlex.split(command)).verb
+    assert parse(shlex.split(command)).verb
 
 
 @pytest.mark.parametrize("target", TARGETS)
