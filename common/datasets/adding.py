@@ -83,9 +83,9 @@ def make(reading: str, options: Options) -> Dataset:
         picture=picture,
         training=Training(
             hidden_size=32,
-            epochs=12,
+            epochs=8 if modern else 5,
             batch_size=20,
-            optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
+            optimizer=OptimizerSpec(name="adam", lr=0.02, clip_norm=1.0),
             forget_bias=1.0,
         ),
         draw=lambda rng: sample(rng, options.train),

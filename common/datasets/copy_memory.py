@@ -72,7 +72,7 @@ def make(reading: str, options: Options) -> Dataset:
         picture=picture,
         training=Training(
             hidden_size=64,
-            epochs=40,
+            epochs=30,
             batch_size=20,
             optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=3.0,

@@ -76,7 +76,7 @@ def make(reading: str, options: Options) -> Dataset:
         picture=partial(confusion, LABELS),
         training=Training(
             hidden_size=32,
-            epochs=40,
+            epochs=30,
             batch_size=63,
             optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=1.0,

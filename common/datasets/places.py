@@ -81,7 +81,7 @@ def make(reading: str, options: Options) -> Dataset:
         picture=partial(confusion, LABELS),
         training=Training(
             hidden_size=32,
-            epochs=40,
+            epochs=25,
             batch_size=16,
             optimizer=OptimizerSpec(name="adam", lr=0.002, clip_norm=1.0),
             forget_bias=1.0,

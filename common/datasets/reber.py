@@ -102,7 +102,7 @@ def make(reading: str, options: Options) -> Dataset:
         picture=picture,
         training=Training(
             hidden_size=16,
-            epochs=60,
+            epochs=40,
             batch_size=16,
             optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,

@@ -103,7 +103,7 @@ def make(reading: str, options: Options) -> Dataset:
         picture=partial(picture, options, mean, known),
         training=Training(
             hidden_size=16,
-            epochs=25,
+            epochs=15,
             batch_size=50,
             optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,

@@ -88,7 +88,7 @@ def make(reading: str, options: Options) -> Dataset:
         picture=picture,
         training=Training(
             hidden_size=16,
-            epochs=32,
+            epochs=24,
             batch_size=20,
             optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=4.0,

@@ -91,8 +91,8 @@ def make(reading: str, options: Options) -> Dataset:
         picture=partial(picture, symbols),
         training=Training(
             hidden_size=64,
-            epochs=12,
-            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
+            epochs=8,
+            optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,
         ),
         inputs="one_hot",

@@ -85,9 +85,9 @@ def make(reading: str, options: Options) -> Dataset:
         picture=picture,
         training=Training(
             hidden_size=64,
-            epochs=30,
+            epochs=16,
             batch_size=60,
-            optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
+            optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,
         ),
         inputs="one_hot",
