@@ -56,7 +56,7 @@ def summary(rows: Sequence[Record]) -> Table:
             (dtype, cell, outcome, count(len(members)), fraction(used(top)), error(top["error"]), where, pair(top))
         )
     columns = ("Dtype", "Cell", "Passed", "Comparisons", "Error / tolerance", "Error", "Worst comparison", "Pair")
-    return Table("All comparisons, by dtype and cell", columns, tuple(lines), numbers=range(3, 6))
+    return Table("All comparisons, by dtype and cell", columns, tuple(lines), numbers=range(3, 6), whole=True)
 
 
 def failures(bad: Sequence[Record], seed: int) -> Table:

@@ -3,16 +3,23 @@
 from collections.abc import Callable, Sequence
 
 from .checks import gradient_section, heat_section, reading_section, verdict_section
+from .choice import choice_section
 from .commands import seed_of
 from .coverage import coverage_section
 from .curves import sine_section, training_section
+from .drift import drift_section
+from .flow import flow_section
+from .literature import literature_section
 from .model import Report, Section
 from .one_bias import one_bias_section
 from .speed import environment_section, speed_section
+from .tasks import task_sections
 from .verdict import Record, of_kind, verdict
 
-# Section, what it is called where it is missing, and what would supply it.
-PARTS: tuple[tuple[Callable[[Sequence[Record]], Section | None], str, str], ...] = (
+Make = Callable[[Sequence[Record]], Section | list[Section] | None]
+# Sections, what they are called where they are missing, and what would supply them.
+PARTS: tuple[tuple[Make, str, str], ...] = (
+    (choice_section, "", ""),
     (reading_section, "", ""),
     (heat_section, "comparisons of implementations, tensor by tensor", "rosetta check"),
     (coverage_section, "coverage of the options", "rosetta check --configs 200"),
@@ -20,6 +27,10 @@ PARTS: tuple[tuple[Callable[[Sequence[Record]], Section | None], str, str], ...]
     (sine_section, "the sine wave", "rosetta study"),
     (training_section, "training", "rosetta study"),
     (one_bias_section, "one bias against two", "rosetta study"),
+    (task_sections, "the tasks", "rosetta study --full"),
+    (literature_section, "", ""),
+    (flow_section, "", ""),
+    (drift_section, "", ""),
     (speed_section, "timings", "rosetta bench"),
     (environment_section, "the environment", "rosetta study"),
 )
@@ -29,8 +40,9 @@ def build(records: Sequence[Record], partial: bool = False) -> Report:
     """Everything the templates need."""
     sections, missing = [verdict_section(records)], []
     for make, name, command in PARTS:
-        if section := make(records):
-            sections.append(section)
+        found = make(records)
+        if found:
+            sections += [found] if isinstance(found, Section) else found
         elif name:
             missing.append((name, f"{command} --seed {seed_of(records)}"))
     return Report("RNN Rosetta report", verdict(records, partial), _origin(records), tuple(missing), tuple(sections))

@@ -7,7 +7,10 @@ from .verdict import Verdict
 
 
 class Table(NamedTuple):
-    """Cells as text; ``numbers`` and ``code`` hold the indices of the columns of numbers and of commands."""
+    """Cells as text; ``numbers`` and ``code`` hold the indices of the columns of numbers and of commands.
+
+    ``wrap`` is for many columns of words: they break to fit the page. The Markdown twin never shortens a ``whole`` one.
+    """
 
     caption: str
     columns: tuple[str, ...]
@@ -15,6 +18,8 @@ class Table(NamedTuple):
     note: str = ""
     numbers: Sequence[int] = ()
     code: Sequence[int] = ()
+    wrap: bool = False
+    whole: bool = False
 
 
 class Panel(NamedTuple):
@@ -41,8 +46,15 @@ class Plot(NamedTuple):
     data: Table
 
 
+class Block(NamedTuple):
+    """Text that keeps its blanks and line ends, under a caption."""
+
+    caption: str
+    text: str
+
+
 class Section(NamedTuple):
-    """A part of the report, ending with the commands that reproduce its numbers."""
+    """A part of the report, ending with the commands that reproduce its numbers; ``findings`` come first, set off."""
 
     anchor: str
     title: str
@@ -50,6 +62,8 @@ class Section(NamedTuple):
     plots: tuple[Plot, ...]
     tables: tuple[Table, ...]
     commands: tuple[str, ...]
+    findings: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
 class Report(NamedTuple):

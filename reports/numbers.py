@@ -9,6 +9,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(value: int, word: str) -> str:
+    """1 seed, 2 seeds."""
+    return f"{count(value)} {word}{'' if value == 1 else 's'}"
+
+
 def error(value: float | None) -> str:
     """1.2e-15; an exact zero is "0"."""
     if value is None or not math.isfinite(value):

@@ -1,7 +1,8 @@
 """The pictures: a heat map, predictions over a wave, loss curves over their gaps, ratios with intervals."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +30,11 @@ class Cell(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line: its values, and which colour and mark it takes."""
+    """A line: its values, its colour, and its mark, which is that of its colour unless another is given."""
 
     y: Sequence[float]
     series: int
+    mark: int | None = None
 
 
 class Gaps(NamedTuple):
@@ -51,10 +53,28 @@ def heat(
     cells: Mapping[tuple[str, str], Cell],
 ) -> str:
     """Colour and number for every (row, column); a failed cell is framed and marked."""
-    left, side = 12 + 6 * max(map(len, rows)), 23
+    left = 12 + 6 * max(map(len, rows))
     wide = min(38.0, max(28.0, (HEAT_WIDTH - left - 30) / len(columns)))
     if notes := max((len(cell.note) for cell in cells.values()), default=0):
         wide = max(50.0, 32 + 4.6 * notes)
+
+    def square(axes: Axes, x: int, y: int) -> None:
+        _heat_cell(axes, x, y, cells.get((rows[y], columns[x])))
+
+    return grid(name, title, alt, rows, columns, wide, square)
+
+
+def grid(
+    name: str,
+    title: str,
+    alt: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    wide: float,
+    square: Callable[[Axes, int, int], None],
+) -> str:
+    """Rows by columns of squares ``wide`` pixels wide; ``square(axes, x, y)`` paints the one from (x, y) on."""
+    left, side = 12 + 6 * max(map(len, rows)), 23
     level = 6 * max(map(len, columns)) < wide
     top, right = (50, 8) if level else (92, 30)
     width = round(left + wide * len(columns) + right)
@@ -72,9 +92,8 @@ def heat(
         axes.set_xticks([i + place for i in range(len(columns))], columns, **style)
         axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
         figure.text(8 / width, 1 - 18 / height, title, fontweight="bold", fontsize=12)
-        for i, row in enumerate(rows):
-            for j, column in enumerate(columns):
-                _heat_cell(axes, j, i, cells.get((row, column)))
+        for y, x in product(range(len(rows)), range(len(columns))):
+            square(axes, x, y)
 
     return draw(name, width, height, alt, paint)
 
@@ -115,11 +134,12 @@ def mark(index: int) -> str:
     return list(MARKERS)[index % len(MARKERS)]
 
 
-def _marked(axes: Axes, x: Sequence[int], curves: Sequence[Curve], marks: int) -> None:
+def marked(axes: Axes, x: Sequence[float], curves: Sequence[Curve], marks: int) -> None:
     """Thin lines, each with marks in its own places: where lines coincide, the marks take turns on one line."""
     markers = list(MARKERS.values())
     for place, curve in enumerate(curves):
-        ink, marker = colour(curve.series), markers[curve.series % len(markers)]
+        which = curve.series if curve.mark is None else curve.mark
+        ink, marker = colour(curve.series), markers[which % len(markers)]
         step = max(1, round(len(curve.y) / marks))
         every = (place * step // len(curves), step)
         style = {"marker": marker, "markersize": 6, "markeredgewidth": 0, "markevery": every}
@@ -135,7 +155,7 @@ def wave(
         axes = figure.add_axes((0.09, 0.16, 0.87, 0.73))
         axes.set_title(title)
         axes.plot(range(len(series)), series, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        _marked(axes, position, curves, marks=9)
+        marked(axes, position, curves, marks=9)
         axes.set(xlim=(0, len(series) - 1), ylim=(-1.25, 1.25))
         axes.set_yticks([-1, 0, 1])
         axes.set_xlabel("point of the series", labelpad=1)
@@ -160,8 +180,8 @@ def training(
         top = figure.add_axes((0.155, first[0], 0.81, first[1]))
         top.set_title(title)
         size = max(len(curve.y) for curve in losses)
-        _marked(top, range(size), losses, marks=6)
-        _log_axis(top, _range(v for curve in losses for v in curve.y))
+        marked(top, range(size), losses, marks=6)
+        log_axis(top, value_range(v for curve in losses for v in curve.y))
         top.set_ylabel("loss", labelpad=3)
         top.set_xlim(-0.01 * size, 1.01 * size)
         last = top
@@ -176,13 +196,13 @@ def training(
 
 def _gap_axes(axes: Axes, gaps: Sequence[Gaps], span: tuple[float, float], bound: tuple[float, str] | None) -> None:
     zero = any(v == 0 for kind in gaps for curve in kind.curves for v in curve.y)
-    floor = _log_axis(axes, span, zero)
+    floor = log_axis(axes, span, zero)
     for number, kind in enumerate(gaps):
         for place, curve in enumerate(kind.curves):
             # The dots of exact zeros are spread about their line, or they would hide one another.
             y = np.array(curve.y, dtype=float)
             shift = 10.0 ** (0.5 * (place - (len(kind.curves) - 1) / 2) / len(kind.curves))
-            _dots(axes, np.where(y == 0, floor * shift, y), colour(curve.series))
+            dots(axes, np.arange(y.size), np.where(y == 0, floor * shift, y), colour(curve.series))
         found = [v for curve in kind.curves for v in curve.y if v > 0 and math.isfinite(v)]
         if found and kind.label:
             _label(axes, 0.02 + 0.2 * number, max(found), kind.label)
@@ -192,11 +212,10 @@ def _gap_axes(axes: Axes, gaps: Sequence[Gaps], span: tuple[float, float], bound
     axes.set_ylabel("relative gap", labelpad=3)
 
 
-def _dots(axes: Axes, y: np.ndarray, ink: str) -> None:
+def dots(axes: Axes, x: np.ndarray, y: np.ndarray, ink: str, size: float = 2.6) -> None:
     """Points as the round caps of lines without length: one path, where markers would be an element each."""
-    x = np.arange(y.size, dtype=float)
-    xs, ys = (np.stack([v, v, np.full(y.size, np.nan)], axis=1).ravel() for v in (x, y))
-    axes.plot(xs, ys, color=ink, linewidth=2.6, solid_capstyle="round")
+    xs, ys = (np.stack([v, v, np.full(v.size, np.nan)], axis=1).ravel() for v in (x.astype(float), y))
+    axes.plot(xs, ys, color=ink, linewidth=size, solid_capstyle="round")
 
 
 def _label(axes: Axes, x: float, y: float, text: str) -> None:
@@ -204,12 +223,12 @@ def _label(axes: Axes, x: float, y: float, text: str) -> None:
     axes.text(x, y * 2, text, transform=axes.get_yaxis_transform(), fontsize=10, color=INK, va="bottom", ha=side)
 
 
-def _range(values: Iterable[float]) -> tuple[float, float]:
+def value_range(values: Iterable[float]) -> tuple[float, float]:
     found = [v for v in values if v > 0 and math.isfinite(v)] or [1.0]
     return min(found), max(found)
 
 
-def _log_axis(axes: Axes, span: tuple[float, float], zero: bool = False) -> float:
+def log_axis(axes: Axes, span: tuple[float, float], zero: bool = False) -> float:
     """Powers of ten as ticks; with ``zero`` a line for exact zeros under them, whose place is returned."""
     low, high = math.floor(math.log10(span[0])), math.ceil(math.log10(span[1]) + 0.15)
     floor = 10.0 ** (low - 1)

@@ -68,7 +68,7 @@ def markdown(report: Report) -> str:
     templates.filters["cell"] = _cell
     template = templates.get_template("report.md.j2")
     text = ""
-    for data, limit in ((True, None), (False, None), (False, 50), (False, 10)):
+    for data, limit in ((True, None), (False, None), (False, 50), (False, 20), (False, 10), (False, 5)):
         text = template.render(report=report, data=data, limit=limit)
         if len(text.encode()) < MARKDOWN_LIMIT:
             break

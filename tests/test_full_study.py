@@ -139,7 +139,8 @@ def test_drift_is_the_largest_relative_gap_of_its_group() -> None:
     reference = [2.0] * 200
     losses = [2.0] * 200
     losses[0], losses[150] = 2.2, 1.0
-    found = {stop: gap for stop, gap in full_study.drift(reference, losses)}
+    pairs: list[Any] = full_study.drift(reference, losses)
+    found = dict(pairs)
     assert found[1] == pytest.approx(0.1)
     assert max(found.values()) == 0.5
     assert sum(gap > 0 for gap in found.values()) == 2

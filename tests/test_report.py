@@ -318,6 +318,7 @@ def test_what_is_missing_is_named_and_left_out() -> None:
         "the sine wave",
         "training",
         "one bias against two",
+        "the tasks",
         "timings",
         "the environment",
     ]
@@ -325,7 +326,7 @@ def test_what_is_missing_is_named_and_left_out() -> None:
     assert report.missing[0][1] == "rosetta check --configs 200 --seed 0"
     assert "rosetta check --configs 200 --seed 0" in page(report)
     assert "The records do not hold" in page(report)
-    assert build(STUDY).missing == ()
+    assert build(STUDY).missing == (("the tasks", "rosetta study --full --seed 3"),)
     assert [part.anchor for part in build([bench()]).sections] == ["summary", "speed"]
     for records in ([], [HEADER], [training()], [TASK, training("mine")], [check(b="complex step")], [bench("numpy")]):
         assert "<h1>" in html(records)

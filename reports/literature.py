@@ -1,0 +1,157 @@
+"""What was published beside what the records hold, and in which respect the two agree."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from common.published import FIGURES, Published
+
+from .model import Section, Table
+from .outcomes import Group, pairs
+from .task_texts import words_of
+from .tasks import full_command
+from .verdict import Record
+
+# A mean within this share of the baseline has stayed at it.
+AT_BASELINE = 0.1
+Found = dict[tuple[str, str, str], Group]
+Rule = Callable[[Group, Found, Published], str]
+
+
+def literature_section(records: Sequence[Record]) -> Section | None:
+    """One row a published figure; None without outcomes."""
+    found = {(group.task, group.reading, group.cell): group for pair in pairs(records) for group in pair.groups}
+    if not found:
+        return None
+    rows = []
+    for figure in FIGURES:
+        key = (figure.task, figure.reading, figure.cell)
+        title = words_of(figure.task, figure.reading).title
+        told = (_ours(found.get(key)), _agreement(figure, found), figure.differs, figure.source)
+        rows.append((title, figure.reading, figure.cell, figure.figure, *told))
+    columns = ("Task", "Reading", "Cell", "Published", "Ours", "Do they agree?", "What differs in the set-up", "Source")
+    note = "Ours: the mean over the seeds, and in brackets the least and the greatest."
+    paragraphs = (
+        "None of these studies is repeated here: networks, sizes and training differ, as the table says. So a "
+        "published number is compared only in what both set-ups can tell.",
+    )
+    table = Table("Published figures beside ours", columns, tuple(rows), note, wrap=True, whole=True)
+    return Section("published", "Published figures", paragraphs, (), (table,), (full_command(records),))
+
+
+def _ours(group: Group | None) -> str:
+    if group is None:
+        return "not run"
+    if group.mean is None:
+        return "no score: all runs diverged"
+    scores = list(group.scores().values())
+    span = f" [{group.text(min(scores))}, {group.text(max(scores))}]" if len(scores) > 1 else ""
+    base = group.text(group.first["baseline"])
+    return f"{group.first['metric']} {group.text(group.mean)}{span}, baseline {base}"
+
+
+def _agreement(figure: Published, found: Found) -> str:
+    key = (figure.task, figure.reading, figure.cell)
+    group, rule = found.get(key), RULES.get(key)
+    if group is None or group.mean is None:
+        return "cannot be told"
+    return rule(group, found, figure) if rule else "not compared"
+
+
+def _stays(group: Group, _: Found, __: Published) -> str:
+    """For a figure that says that a network stays at the baseline."""
+    assert group.mean is not None
+    base = group.first["baseline"]
+    part = group.mean / base - 1
+    if abs(part) <= AT_BASELINE:
+        return f"agrees: {group.text(group.mean)} is within {AT_BASELINE:.0%} of the baseline, {group.text(base)}"
+    if part > 0:
+        return (
+            f"agrees in that it does not come below the baseline: {group.text(group.mean)}, baseline {group.text(base)}"
+        )
+    return f"disagrees: {group.text(group.mean)} is below the baseline, {group.text(base)}"
+
+
+def _hardly(group: Group, _: Found, __: Published) -> str:
+    """For a figure hardly below the baseline."""
+    assert group.mean is not None
+    base = group.first["baseline"]
+    told = f"{group.text(group.mean)}, baseline {group.text(base)}"
+    if group.mean >= base:
+        return f"roughly: ours is not below the baseline at all: {told}"
+    return f"agrees: {told}" if group.mean >= base / 2 else f"disagrees: ours is far below the baseline: {told}"
+
+
+def _below(limit: float) -> Rule:
+    def rule(group: Group, _: Found, __: Published) -> str:
+        assert group.mean is not None
+        good = sum(score < limit for score in group.scores().values())
+        word = "agrees" if group.mean < limit else "disagrees"
+        told = (
+            f"{group.text(group.mean)} on average, under {limit:g} in {good} of {len(group.of(group.reference))} runs"
+        )
+        return f"{word}: {told}"
+
+    return rule
+
+
+def _wrong(group: Group, _: Found, figure: Published) -> str:
+    """Shares of wrong sequences, judged in different ways."""
+    assert group.mean is not None
+    wrong, of = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", figure.figure)[:2])
+    theirs, ours = wrong / of, 1 - group.mean
+    told = f"wrong sequences: theirs {theirs:.2%}, ours {ours:.2%}"
+    fits = "agrees in that nearly all are right" if ours <= 0.01 else "disagrees: fewer of ours are right"
+    return f"{fits}; {told}; theirs counts outputs off by 0.3, ours the highest output"
+
+
+def _other_measure(group: Group, _: Found, __: Published) -> str:
+    learns = "learns it" if group.beats else "does not learn it"
+    return f"not comparable in numbers: theirs counts errors above 0.04, ours is a mean squared error; ours {learns}"
+
+
+def _successes(group: Group) -> tuple[int, int]:
+    """Runs with every test string right, of how many."""
+    return sum(score == 1 for score in group.scores().values()), len(group.of(group.reference))
+
+
+def _never(group: Group, _: Found, __: Published) -> str:
+    good, runs = _successes(group)
+    word = "agrees" if not good else "disagrees"
+    return f"{word}: {good} of {runs} runs get every test string right"
+
+
+def _nearly_always(group: Group, _: Found, __: Published) -> str:
+    good, runs = _successes(group)
+    word = "agrees" if good == runs else "disagrees"
+    return f"{word}: {good} of {runs} runs get every test string right"
+
+
+def _mnist(group: Group, _: Found, __: Published) -> str:
+    return f"not comparable in numbers: another data set; ours {group.text(group.mean)}"
+
+
+def _permuted(group: Group, found: Found, figure: Published) -> str:
+    plain = found.get((group.task, "plain", group.cell))
+    if plain is None or plain.mean is None or group.mean is None:
+        return _mnist(group, found, figure)
+    told = f"plain {group.text(plain.mean)}, permuted {group.text(group.mean)}"
+    same = (
+        "agrees in that the permuted order is harder"
+        if group.mean < plain.mean
+        else ("disagrees in that the permuted order is not harder here")
+    )
+    return f"{same}: {told}; the numbers are of another data set"
+
+
+RULES: dict[tuple[str, str, str], Rule] = {
+    ("adding", "modern", "RNN"): _stays,
+    ("adding", "modern", "LSTM"): _below(0.01),
+    ("adding", "1997", "LSTM"): _other_measure,
+    ("temporal-order", "6a", "LSTM"): _wrong,
+    ("reber", "embedded", "RNN"): _never,
+    ("reber", "embedded", "LSTM"): _nearly_always,
+    ("copy", "copy", "RNN"): _stays,
+    ("copy", "copy", "LSTM"): _hardly,
+    ("digits", "plain", "LSTM"): _mnist,
+    ("digits", "permuted", "LSTM"): _permuted,
+}
