@@ -14,7 +14,7 @@ import numpy as np
 
 from common import datasets, generation, registry, settings
 from common.datasets import Dataset
-from common.errors import Diverged
+from common.errors import Diverged, InvalidInput, mismatch
 from common.gradient_flow import gradient_norms
 from common.layout import Parameters, initial_network
 from common.records import Record
@@ -31,9 +31,12 @@ TEMPERATURE = 0.7
 
 def pieces(names: Sequence[str], cells: Sequence[str], seed: int) -> list[tuple[Any, ...]]:
     """(backends, task, reading, cell, seeds) of every piece of work, the longest first."""
-    chosen = [name for name in names if name in BACKENDS]
+    chosen = [name for name in BACKENDS if name in names]
     tasks = sorted(datasets.TASKS.values(), key=lambda task: -task.seconds)
     kept = [cell for cell in CELLS if cell in cells]
+    for what, found, able in (("backend", chosen, BACKENDS), ("cell", kept, CELLS)):
+        if not found:
+            raise InvalidInput(mismatch(f"a {what} for --full", f"at least one of {', '.join(able)}", "none"))
     return [
         (chosen, task.name, reading, cell, tuple(range(seed, seed + SEEDS)))
         for cell in kept[::-1]
@@ -82,6 +85,7 @@ def _facts(name: str, data: Dataset, run: RunSpec) -> Record:
         "seed": run.seed,
         "dtype": model.dtype,
         "hidden_size": model.hidden_size,
+        "forget_bias": model.forget_bias,
         "parameters": sum(value.size for value in initial_network(run.network, 0).values()),
         "readout": run.network.readout,
         "loss": run.network.loss,
@@ -92,6 +96,7 @@ def _facts(name: str, data: Dataset, run: RunSpec) -> Record:
         "optimizer": asdict(run.optimizer),
         "metric": data.metric.name,
         "higher": data.metric.higher,
+        "tested": data.test.x.shape[1],
         "baseline": baseline.value,
         "baseline_text": baseline.text,
     }
@@ -107,13 +112,14 @@ def _outcome(name: str, data: Dataset, run: RunSpec, results: dict[str, Result],
         "score": result.score,
     }
     if result is not first:
-        return record | {"drift": drift(first.losses, result.losses)}
+        return record | {"drift": drift(first.losses, result.losses), "reference": next(iter(results))}
     return record | {"curve": thinned(result.losses), "evaluations": [list(point) for point in result.evaluations]}
 
 
 def edges(count: int) -> list[int]:
-    """The bounds of at most ``POINTS`` groups of updates, whose sizes grow: early updates are seen one by one."""
-    return sorted({0, *np.geomspace(1, count, POINTS).round().astype(int).tolist()}) if count else [0]
+    """The bounds of about ``POINTS`` groups of updates, whose sizes grow: early updates are seen one by one."""
+    round_ones = {stop for stop in (10, 100, 1000) if stop < count}
+    return sorted({0, *round_ones, *np.geomspace(1, count, POINTS).round().astype(int).tolist()}) if count else [0]
 
 
 def thinned(losses: Sequence[float]) -> list[list[float]]:
@@ -153,5 +159,6 @@ def _flow(names: Sequence[str], data: Dataset, run: RunSpec, params: Parameters)
         for stage, weights in stages.items():
             norms = gradient_norms(registry.load(name), run.network, weights, test)
             facts = {"task": data.task, "cell": run.network.model.cell, "backend": name, "seed": run.seed}
-            values = np.median(norms, axis=1).tolist()
-            yield {"kind": "gradient-norms", **facts, "stage": stage, "sequences": FLOW_SEQUENCES, "norms": values}
+            medians = {state: np.median(values, axis=1).tolist() for state, values in norms.items()}
+            facts |= {"stage": stage, "sequences": FLOW_SEQUENCES, "norms": medians.pop("h")}
+            yield {"kind": "gradient-norms", **facts, **({"norms_c": medians["c"]} if medians else {})}

@@ -1,4 +1,4 @@
-"""How much of a loss reaches each time step: ||dL/dh_t||, from a backend's own gradients.
+"""How much of a loss reaches each time step: ||dL/dh_t||, and ||dL/dc_t||, from a backend's own gradients.
 
 A sequence cut after t steps goes on from the state h_t, so the gradient of that state is the gradient of the initial
 state of what remains. All cuts of a sequence are one ragged batch, and the contract gives all their gradients at once:
@@ -13,8 +13,9 @@ from common.layout import Parameters, split_network
 from common.run_spec import NetworkSpec
 
 
-def gradient_norms(backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch) -> np.ndarray:
-    """(T+1, B): the norm of the gradient of a sequence's own squared error with respect to h_t, for t = 0 ... T.
+def gradient_norms(backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch) -> dict[str, np.ndarray]:
+    """For each state, h and an LSTM's c, (T+1, B): the norm of the gradient of a sequence's own squared error with
+    respect to it, for t = 0 ... T; that of h_t with c_t held fixed, and the other way round.
 
     For sequences of equal length, read out at the last step of one direction of one layer, with squared errors.
     """
@@ -36,5 +37,7 @@ def gradient_norms(backend: Backend, network: NetworkSpec, params: Parameters, b
     dy[remaining - 1, np.arange(T * B)] = np.tile(last, (T, 1))
     dstate = tuple(np.zeros_like(part) for part in start)
     grads = backend.vjp(model, own["rnn"], after, start, dy, dstate, lengths=remaining)
-    norms = np.linalg.norm(grads.state0[0][0], axis=1).reshape(T, B)
-    return np.concatenate([norms, np.linalg.norm(last, axis=1)[None]])
+    norms = (np.linalg.norm(part[0], axis=1).reshape(T, B) for part in grads.state0)
+    ends = (np.linalg.norm(last, axis=1), np.zeros(B))  # the readout does not see c_T
+    found = zip(model.state_names, norms, ends, strict=False)
+    return {name: np.concatenate([norm, end[None]]) for name, norm, end in found}

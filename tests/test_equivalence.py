@@ -39,10 +39,12 @@ def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
     weights = ["weight_ih", "weight_hh"] + ["bias_ih", "bias_hh"] * spec.bias
     grads = {f"d{name}" for name in weights} | {"dx", *initial}
     expected = {"complex step": grads, "forward": {"y", *states}, "gradient": grads}
+    thorough = spec.cell in ("RNN", "LSTM") and spec.nonlinearity == "tanh"
+    rules = RULES if thorough else {kind: RULES[kind] for kind in ("last_step", "last_sequence")}
     if spec.bias:
         layer = "" if spec.is_cell else "_l0"
         expected["training"], expected["loss"] = set(), set()
-        for kind, rule in RULES.items():
+        for kind, rule in rules.items():
             tables = ["embedding"] * (kind in ("final_state", "encoder_decoder"))
             decoder = [f"decoder.{name}{layer}" for name in weights] * (kind == "encoder_decoder")
             tables += ["decoder_embedding"] * (kind == "encoder_decoder")
@@ -55,7 +57,7 @@ def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
     assert found == expected
     assert {row.check for row in rows} == set(expected)
     steps = {row.quantity.split()[0]: row.count for row in rows if row.quantity.endswith("curve")}
-    assert steps == ({kind: 100 if kind == "last_step" else 20 for kind in RULES} if spec.bias else {})
+    assert steps == ({kind: 100 if kind == "last_step" else 20 for kind in rules} if spec.bias else {})
     count = Counter((row.check, row.variant, row.quantity, row.a, row.b) for row in rows)
     assert set(count.values()) == {1}
     for check, quantities in expected.items():

@@ -20,23 +20,28 @@ def problem(cell: str) -> tuple:
     return network, initial_network(network, 3), data.test
 
 
-def by_autograd(network: NetworkSpec, params: dict, batch: datasets.task.Batch) -> np.ndarray:
+def by_autograd(network: NetworkSpec, params: dict, batch: datasets.task.Batch) -> dict[str, np.ndarray]:
     """The states one by one as torch.nn's cell makes them, each keeping its gradient; one sequence at a time."""
     model = network.model
     cell = getattr(torch.nn, model.cell.removesuffix("Cell") + "Cell")(2, H, dtype=torch.float64)
     suffix = "" if model.is_cell else "_l0"
     cell.load_state_dict({name: torch.tensor(params[f"rnn.{name}{suffix}"]) for name in cell.state_dict()})
     weight, bias = (torch.tensor(params[f"readout.{name}"]) for name in ("weight", "bias"))
-    norms = np.zeros((T + 1, B))
+    norms = {name: np.zeros((T + 1, B)) for name in network.model.state_names}
     for b in range(B):
         h = torch.zeros(1, H, dtype=torch.float64, requires_grad=True)
-        c, states = torch.zeros(1, H, dtype=torch.float64), [h]
+        c = torch.zeros(1, H, dtype=torch.float64, requires_grad=True)
+        states = [(h, c)]
         for x_t in torch.tensor(batch.x[:, b : b + 1]):
             h, c = cell(x_t, (h, c)) if model.is_lstm else (cell(x_t, h), c)
+            c = c * 1.0  # what the next step alone reads
             h.retain_grad()
-            states.append(h)
+            c.retain_grad()
+            states.append((h, c))
         ((h @ weight.T + bias - torch.tensor(batch.target[b])) ** 2).sum().backward()
-        norms[:, b] = [float(state.grad.norm()) for state in states if state.grad is not None]
+        for k, name in enumerate(norms):
+            grads = [pair[k].grad for pair in states]
+            norms[name][:, b] = [0.0 if grad is None else float(grad.norm()) for grad in grads]
     return norms
 
 
@@ -45,10 +50,12 @@ def by_autograd(network: NetworkSpec, params: dict, batch: datasets.task.Batch) 
 def test_norms_are_those_of_the_kept_gradients(cell: str, name: str) -> None:
     network, params, batch = problem(cell)
     found = gradient_norms(registry.load(name), network, params, batch)
-    assert found.shape == (T + 1, B)
     expected = by_autograd(network, params, batch)
-    assert expected.min() > 0
-    np.testing.assert_allclose(found, expected, rtol=1e-11)
+    assert found.keys() == expected.keys() == set(network.model.state_names)
+    for state, norms in found.items():
+        assert norms.shape == (T + 1, B)
+        assert expected[state][:T].min() > 0
+        np.testing.assert_allclose(norms, expected[state], rtol=1e-11)
 
 
 def test_a_network_that_reads_elsewhere_is_refused() -> None:
