@@ -43,6 +43,16 @@ def _named(options: Sequence[str]) -> Callable[[str], str]:
     return parse
 
 
+def _optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A number, or ``none``, which takes back what a task sets."""
+
+    def parse(text: str) -> Any:
+        return "none" if text.lower() == "none" else kind(text)
+
+    parse.__name__ = f"{kind.__name__} or none"
+    return parse
+
+
 def _integers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
@@ -107,14 +117,14 @@ def parser() -> argparse.ArgumentParser:
             ("optimizer", _named(tuple(OPTIMIZERS)), f"one of {', '.join(OPTIMIZERS)}"),
             ("lr", float, "learning rate"),
             ("momentum", float, "of sgd and rmsprop"),
-            ("clip-norm", float, "largest norm of all gradients together"),
+            ("clip-norm", _optional(float), "largest norm of all gradients together, or none"),
             ("schedule", _named(tuple(SCHEDULES)), f"of the learning rate: one of {', '.join(SCHEDULES)}"),
             ("schedule-steps", int, "updates until it is at its end, or between two steps"),
             ("schedule-factor", float, "of the rate at the end, or of each step (default: 0.1)"),
             ("epochs", int, "times through the data"),
-            ("batch-size", int, "sequences in a mini-batch"),
-            ("patience", int, "stop after so many epochs without a better validation loss, and keep the best"),
-            ("forget-bias", float, "initial bias of the LSTM's forget gate"),
+            ("batch-size", _optional(int), "sequences in a mini-batch, or none: all"),
+            ("patience", _optional(int), "stop after so many epochs without a better validation loss, and keep the best"),
+            ("forget-bias", _optional(float), "initial bias of the LSTM's forget gate, or none: as torch"),
         )
         group = found.add_argument_group("training", "what is not given is the task's own")
         for name, kind, text in rows:

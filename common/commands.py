@@ -13,6 +13,7 @@ from common import (
     arguments,
     console,
     equivalence,
+    full_study,
     parallel,
     records,
     registry,
@@ -175,6 +176,8 @@ def study(options: Namespace) -> int:
     check_seed(options.seed)
     _at_least_one("--rounds", options.rounds)
     names = _names(options)
+    if options.full:
+        _tell_what_is_left_out(names, _cells(options), _dtypes(options))
     reports = load_reports()
     folder = Path(options.out)
     unfinished, final = folder / "records.jsonl.part", folder / "records.jsonl"
@@ -206,6 +209,15 @@ def study(options: Namespace) -> int:
         print(verdict.sentence)
         print(f"Report: {page}")
     return 0 if verdict.passed else 1
+
+
+def _tell_what_is_left_out(names: Sequence[str], cells: Sequence[str], dtypes: Sequence[str]) -> None:
+    """The tasks of the full study are trained in three backends, with two cells, in float64."""
+    full_study.pieces(names, cells, 0)  # raises if nothing is left
+    others = [name for name in names if name not in full_study.BACKENDS]
+    others += [cell for cell in cells if cell not in full_study.CELLS] + [d for d in dtypes if d != "float64"]
+    if others:
+        console.message(f"The tasks of --full are not trained with {', '.join(others)}; the checks are made with all")
 
 
 def load_reports() -> Any:

@@ -33,6 +33,8 @@ LISTS = ("cell", "dtype", "backend")
 WORDS = ("task", "reading", "inputs", "text", "optimizer", "schedule", "nonlinearity")
 # The rules that have a setting of ``OptimizerSpec`` which others ignore.
 RULES = {"alpha": ("rmsprop",), "eps": ("adam", "rmsprop")}
+# What a task may set and "none" takes back.
+OPTIONAL = ("clip_norm", "patience", "batch_size", "forget_bias")
 KEYS = (*DATA, *LISTS, "optimizer", *RUN, *MODEL, *OPTIMIZER)
 
 
@@ -115,6 +117,7 @@ def load(settings: Mapping[str, Any], dtype: str) -> Dataset:
 def run_spec(settings: Mapping[str, Any], data: Dataset, cell: str) -> RunSpec:
     """The run that the settings describe, on this data; what they leave open is the task's own."""
     own = data.training
+    settings = {k: None if k in OPTIONAL and value == "none" else value for k, value in settings.items()}
     _check(settings, data)
     model: dict[str, Any] = {name: settings[name] for name in MODEL if name in settings}
     if cell.startswith("LSTM") and own.forget_bias is not None and model.get("bias", True):

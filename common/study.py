@@ -143,10 +143,13 @@ def compare_runs(data: Dataset, run: RunSpec, results: Mapping[str, Result]) -> 
     Rounding feeds back through every update: over thousands the runs of a task part, which the study measures.
     """
     variant = Variant(spec=run.network.model, given_state=False, seed=run.seed)
-    what = f"{data.reading} {run.optimizer.name}"
-    short = all(len(result.losses) <= COMPARED for result in results.values())
+    what, updates = f"{data.reading} {run.optimizer.name}", {name: len(r.losses) for name, r in results.items()}
+    if len({*updates.values()}) > 1:  # an early stop parted them: that is a difference too
+        counts = {name: {f"{what} updates": float(count)} for name, count in updates.items()}
+        yield from comparison.compare_all(data.task, variant, counts)
+    first, short = min(COMPARED, *updates.values()), max(updates.values()) <= COMPARED
     ends = {name: [result.final_loss] if short else [] for name, result in results.items()}
-    curves = {name: {f"{what} curve": [*result.losses[:COMPARED], *ends[name]]} for name, result in results.items()}
+    curves = {name: {f"{what} curve": [*result.losses[:first], *ends[name]]} for name, result in results.items()}
     yield from comparison.compare_all(data.task, variant, curves, curve=True)
     if short:
         predictions = {name: {f"{what} prediction": result.prediction} for name, result in results.items()}

@@ -47,6 +47,8 @@ def train_command(options: Namespace, names: Sequence[str], collect: Callable[..
                     if not result.losses:
                         return
                 path = _path(folder, name, data, run)
+                if path.exists():
+                    console.message(f"{path} is replaced")
                 saved.save(path, run.network, result.params, _about(name, data, run, result, chosen))
                 yield study.training_record(name, data, run, result) | {"saved": str(path)}
                 if ended:
@@ -95,6 +97,7 @@ def _train_one(name: str, data: Dataset, run: RunSpec, stages: console.Stages, s
 def _path(folder: Path, backend: str, data: Dataset, run: RunSpec) -> Path:
     model = run.network.model
     words = [data.task, data.reading, model.cell, *([model.dtype] if model.dtype != "float64" else []), backend]
+    words += [f"seed{run.seed}"] if run.seed else []
     return folder / ("-".join(word.replace("/", "_").replace(":", "_") for word in words) + ".npz")
 
 

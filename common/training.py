@@ -118,6 +118,9 @@ def fit(
         evaluation = None
         if run.patience or len(losses) - before > 1:
             evaluation = Evaluation(len(losses), trainer.evaluate(data.validation)[0])
+            if not isfinite(evaluation.loss):
+                where = f"on the validation data after epoch {epoch + 1}"
+                raise Diverged(f"the loss is {evaluation.loss} {where}, after {losses[-1]:g} in training; {ADVICE}")
             evaluations.append(evaluation)
         progress.on_epoch(epoch, evaluation)
         if run.patience and evaluation:

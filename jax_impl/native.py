@@ -27,4 +27,4 @@ def to_numpy(tree: Any) -> Any:
 
 
 def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jnp.asarray, tree)
+    return jax.tree.map(jnp.array, tree)

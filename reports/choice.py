@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from .model import Section, Table
 from .numbers import counted
-from .outcomes import MARGIN, Group, Pair, compare, pairs
+from .outcomes import CLEARLY, MARGIN_TEXT, Group, Pair, compare, pairs
+from .regimen import fairness
 from .task_texts import READOUTS, words_of
 from .tasks import full_command
 from .verdict import Record
@@ -22,12 +23,14 @@ def choice_section(records: Sequence[Record]) -> Section | None:
     reference = found[0].first.reference
     paragraphs = (
         "RNN and LSTM are two kinds of recurrent network: both read a sequence step by step and carry a state along. "
-        "The plain RNN overwrites its state at every step. The LSTM has gates that decide what to keep, at about four "
-        "times the number of parameters.",
+        "The plain RNN overwrites its state at every step. The LSTM has gates that decide what to keep.",
+        *filter(None, [fairness(found)]),
         f"Each score is the mean over {_seeds(found)} of runs that start from different weights, on examples that were "
         f"not trained on (the sine wave excepted), as {reference} gives it. The baseline is what one gets without "
-        "learning. A cell is called better if its mean is better, and it is ahead in at least four fifths of the "
-        f"seeds. A cell has learnt the task if its mean is better than the baseline by more than {MARGIN:.0%} of it.",
+        "learning, and a cell has learnt the task if its mean is better than the baseline "
+        f"{MARGIN_TEXT}. A cell is called better if its mean is better and it is ahead in at least {CLEARLY:.0%} of "
+        "the seeds. A run that diverged has no score: it loses to any run with a score, and counts as the baseline "
+        "where the means are compared.",
     )
     command = full_command(records)
     return Section("choice", "Which cell for what", paragraphs, (), _tables(found), (command,), tuple(summary(found)))
@@ -40,9 +43,8 @@ def _seeds(found: Sequence[Pair]) -> str:
 
 def summary(found: Sequence[Pair]) -> list[str]:
     """How often each cell is better, and how often where something has to be remembered for long."""
-    counted = _count(found)
     distant = [pair for pair in found if words_of(pair.first.task, pair.first.reading).span >= LONG]
-    texts = [f"Of {len(found)} tasks and readings, {counted}."]
+    texts = [f"Of {len(found)} tasks and readings, {_count(found)}."]
     if distant and len(distant) < len(found):
         near = [pair for pair in found if pair not in distant]
         texts.append(
@@ -65,7 +67,7 @@ def _result(pair: Pair) -> str:
     found = compare(pair)
     if found.winner:
         return found.winner
-    if sum(group.mean is not None for group in pair.groups) < 2:
+    if not found.seeds:
         return ALONE
     return TIE if found.beaten else IDLE
 
@@ -98,11 +100,14 @@ def _tables(found: Sequence[Pair]) -> tuple[Table, ...]:
 
 
 def _note(found: Sequence[Pair]) -> str:
+    texts = ["What must be remembered follows from how the task is made; it was not measured."]
+    words = [words_of(pair.first.task, pair.first.reading) for pair in found]
+    texts += [f"{word.title}: {word.caution}" for word in words if word.caution]
     bad = [row for pair in found for group in pair.groups for row in group.diverged]
-    if not bad:
-        return ""
-    where = ", ".join(dict.fromkeys(f"{row['cell']} on {row['task']} ({row['reading']})" for row in bad))
-    return f"{counted(len(bad), 'run')} diverged, without a score: {where}."
+    if bad:
+        where = ", ".join(dict.fromkeys(f"{row['cell']} on {row['task']} ({row['reading']})" for row in bad))
+        texts.append(f"{counted(len(bad), 'run')} diverged, without a score: {where}.")
+    return " ".join(texts)
 
 
 def _score(group: Group | None) -> str:

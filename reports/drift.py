@@ -45,7 +45,7 @@ def drift_section(records: Sequence[Record]) -> Section | None:
     if not runs:
         return None
     cells = list(dict.fromkeys(run.cell for run in runs))
-    reference = groups[0].reference
+    reference = " or ".join(dict.fromkeys(name for group in groups for name in group.origins))
     paragraphs = (
         "All backends start from the same weights and see the same batches. A sum in another order rounds differently, "
         "in float64 by about 1e-16 of its size, and every update builds on the one before: training amplifies the "
@@ -158,10 +158,10 @@ def _scores(groups: Sequence[Group]) -> str:
     )
     if apart:
         return (
-            f"{text}{compared - len(apart)} they differ by no more than the scores of two seeds do. They do NOT in "
+            f"{text}{compared - len(apart)} they differ by no more than the best and the worst seed do. They do NOT in "
             f"{len(apart)}: {'; '.join(apart)}."
         )
-    return f"{text}all {compared} they differ by no more than the scores of two seeds do."
+    return f"{text}all {compared} they differ by no more than the best and the worst seed do."
 
 
 def _width(group: Group) -> float:

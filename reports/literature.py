@@ -1,12 +1,13 @@
 """What was published beside what the records hold, and in which respect the two agree."""
 
-import re
 from collections.abc import Callable, Sequence
 
 from common.published import FIGURES, Published
 
 from .model import Section, Table
+from .numbers import count
 from .outcomes import Group, pairs
+from .regimen import sequences
 from .task_texts import words_of
 from .tasks import full_command
 from .verdict import Record
@@ -71,42 +72,49 @@ def _stays(group: Group, _: Found, __: Published) -> str:
     return f"disagrees: {group.text(group.mean)} is below the baseline, {group.text(base)}"
 
 
-def _hardly(group: Group, _: Found, __: Published) -> str:
-    """For a figure hardly below the baseline."""
+def _shorter(group: Group, _: Found, __: Published) -> str:
+    """For figures of longer delays than ours."""
     assert group.mean is not None
-    base = group.first["baseline"]
-    told = f"{group.text(group.mean)}, baseline {group.text(base)}"
-    if group.mean >= base:
-        return f"roughly: ours is not below the baseline at all: {told}"
-    return f"agrees: {told}" if group.mean >= base / 2 else f"disagrees: ours is far below the baseline: {told}"
+    where = "below" if group.mean < group.first["baseline"] else "not below"
+    told = f"{group.text(group.mean)}, {where} the baseline of {group.text(group.first['baseline'])}"
+    return f"not comparable: ours has a shorter delay; {told}"
 
 
-def _below(limit: float) -> Rule:
-    def rule(group: Group, _: Found, __: Published) -> str:
-        assert group.mean is not None
-        good = sum(score < limit for score in group.scores().values())
-        word = "agrees" if group.mean < limit else "disagrees"
-        told = (
-            f"{group.text(group.mean)} on average, under {limit:g} in {good} of {len(group.of(group.reference))} runs"
-        )
-        return f"{word}: {told}"
+def _under(group: Group, _: Found, figure: Published) -> str:
+    """For a figure under a limit."""
+    assert group.mean is not None
+    limit = figure.numbers[0]
+    good = sum(score < limit for score in group.scores().values())
+    word = "agrees" if group.mean < limit else "disagrees"
+    runs = len(group.of(group.reference))
+    return f"{word}: {group.text(group.mean)} on average, under {limit:g} in {good} of {runs} runs"
 
-    return rule
+
+def _seen(group: Group, least: float, most: float) -> str:
+    """How many sequences ours saw beside the published number."""
+    ours = sequences(group)
+    if ours is None:
+        return ""
+    than = "fewer" if ours < least else "more" if ours > most else "as many"
+    return f"; ours saw {count(ours)} sequences, {than}{'' if than == 'as many' else ' than theirs'}"
 
 
 def _wrong(group: Group, _: Found, figure: Published) -> str:
     """Shares of wrong sequences, judged in different ways."""
     assert group.mean is not None
-    wrong, of = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", figure.figure)[:2])
+    wrong, of, seen = figure.numbers
     theirs, ours = wrong / of, 1 - group.mean
     told = f"wrong sequences: theirs {theirs:.2%}, ours {ours:.2%}"
     fits = "agrees in that nearly all are right" if ours <= 0.01 else "disagrees: fewer of ours are right"
-    return f"{fits}; {told}; theirs counts outputs off by 0.3, ours the highest output"
+    judged = "theirs counts outputs off by 0.3, ours the highest output"
+    return f"{fits}; {told}; {judged}{_seen(group, seen, seen)}"
 
 
-def _other_measure(group: Group, _: Found, __: Published) -> str:
+def _other_measure(group: Group, _: Found, figure: Published) -> str:
     learns = "learns it" if group.beats else "does not learn it"
-    return f"not comparable in numbers: theirs counts errors above 0.04, ours is a mean squared error; ours {learns}"
+    limit, seen = figure.numbers[2:]
+    how = f"theirs counts errors above {limit:g}, ours is a mean squared error"
+    return f"not comparable in numbers: {how}; ours {learns}{_seen(group, seen, seen)}"
 
 
 def _successes(group: Group) -> tuple[int, int]:
@@ -114,16 +122,18 @@ def _successes(group: Group) -> tuple[int, int]:
     return sum(score == 1 for score in group.scores().values()), len(group.of(group.reference))
 
 
-def _never(group: Group, _: Found, __: Published) -> str:
+def _never(group: Group, _: Found, figure: Published) -> str:
     good, runs = _successes(group)
     word = "agrees" if not good else "disagrees"
-    return f"{word}: {good} of {runs} runs get every test string right"
+    return (
+        f"{word}: {good} of {runs} runs get every test string right{_seen(group, figure.numbers[0], figure.numbers[0])}"
+    )
 
 
-def _nearly_always(group: Group, _: Found, __: Published) -> str:
+def _nearly_always(group: Group, _: Found, figure: Published) -> str:
     good, runs = _successes(group)
     word = "agrees" if good == runs else "disagrees"
-    return f"{word}: {good} of {runs} runs get every test string right"
+    return f"{word}: {good} of {runs} runs get every test string right{_seen(group, *figure.numbers)}"
 
 
 def _mnist(group: Group, _: Found, __: Published) -> str:
@@ -145,13 +155,13 @@ def _permuted(group: Group, found: Found, figure: Published) -> str:
 
 RULES: dict[tuple[str, str, str], Rule] = {
     ("adding", "modern", "RNN"): _stays,
-    ("adding", "modern", "LSTM"): _below(0.01),
+    ("adding", "modern", "LSTM"): _under,
     ("adding", "1997", "LSTM"): _other_measure,
     ("temporal-order", "6a", "LSTM"): _wrong,
     ("reber", "embedded", "RNN"): _never,
     ("reber", "embedded", "LSTM"): _nearly_always,
-    ("copy", "copy", "RNN"): _stays,
-    ("copy", "copy", "LSTM"): _hardly,
+    ("copy", "copy", "RNN"): _shorter,
+    ("copy", "copy", "LSTM"): _shorter,
     ("digits", "plain", "LSTM"): _mnist,
     ("digits", "permuted", "LSTM"): _permuted,
 }

@@ -1,7 +1,7 @@
 """Outcome records put together by task, reading and cell: scores, spreads, drifts, and which cell is better."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,13 @@ from .verdict import Record, names, of_kind
 
 # A cell is called better where it is ahead in this share of the seeds, and on average.
 CLEARLY = 0.8
-# A score beats the baseline where it is better by this share of it: less is what another draw of examples changes.
-MARGIN = 0.05
+# A score beats the baseline where it is better by this share of it, or of a share of right answers, by this share of
+# what is left to 100% and by so many standard errors of as many examples at the rate of the baseline.
+MARGIN, ERRORS = 0.05, 2
+MARGIN_TEXT = (
+    f"by more than {MARGIN:.0%} of it; a share of right answers, by more than {MARGIN:.0%} of what is missing to 100% "
+    "and more than two standard errors of as many test examples"
+)
 SHARES = ("accuracy", "success rate", "exact match")
 
 
@@ -40,6 +45,12 @@ class Group(NamedTuple):
         return REFERENCE if REFERENCE in self.backends else self.backends[0]
 
     @property
+    def origins(self) -> list[str]:
+        """From which backends the others' drift is: another than the reference where that diverged."""
+        told = dict.fromkeys(row["reference"] for row in self.rows if row.get("drift") and "reference" in row)
+        return list(told) or [self.reference]
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({row["seed"] for row in self.rows})
 
@@ -62,16 +73,27 @@ class Group(NamedTuple):
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds, in the reference; None without any score."""
+        """Over the seeds that have a score in the reference; None without any."""
         return average(self.scores())
+
+    @property
+    def attempted(self) -> set[int]:
+        """The seeds that the reference trained with, whether it came to a score or not."""
+        return {row["seed"] for row in self.of(self.reference)}
+
+    def standing(self, seeds: Collection[int]) -> float:
+        """The mean over seeds by which cells are compared: a run without a score counts as the baseline."""
+        scores = self.scores()
+        baseline: float = self.first["baseline"]
+        return float(np.mean([scores.get(seed, baseline) for seed in seeds]))
 
     def text(self, value: float | None) -> str:
         return score_text(value, self.first)
 
     @property
     def beats(self) -> bool:
-        """Whether the mean beats the baseline."""
-        return self.mean is not None and beats(self.mean, self.first)
+        """Whether the mean beats the baseline; lost runs count in it."""
+        return self.mean is not None and beats(self.standing(self.attempted), self.first)
 
     @property
     def beating(self) -> str:
@@ -106,10 +128,25 @@ def better(a: float, b: float, of: Record) -> bool:
     return a > b if of["higher"] else a < b
 
 
+def threshold(of: Record) -> float:
+    """The baseline of a record and its margin: only what is better beats the baseline."""
+    baseline: float = of["baseline"]
+    if of["metric"] in SHARES:
+        return baseline + max(MARGIN * (1 - baseline), ERRORS * _standard_error(baseline, of.get("tested")))
+    return baseline * (1 + MARGIN if of["higher"] else 1 - MARGIN)
+
+
 def beats(score: float, of: Record) -> bool:
-    """Whether a score is better than the baseline of a record by more than ``MARGIN`` of it."""
-    baseline = of["baseline"]
-    return score > baseline * (1 + MARGIN) if of["higher"] else score < baseline * (1 - MARGIN)
+    """Whether a score is better than the baseline of a record by more than its margin."""
+    return better(score, threshold(of), of)
+
+
+def _standard_error(share: float, examples: int | None) -> float:
+    """Of a share of so many examples; 0 where records do not tell how many. A share of 0 or 1 has one too."""
+    if not examples:
+        return 0.0
+    share = min(max(share, 1 / examples), 1 - 1 / examples)
+    return math.sqrt(max(share * (1 - share), 0.0) / examples)
 
 
 def score_text(value: float | None, of: Record) -> str:
@@ -143,9 +180,9 @@ def _place(key: tuple[str, str]) -> tuple[int, int]:
 
 
 class Comparison(NamedTuple):
-    """Which cell came out better, "" for neither, and in how many of the seeds that both have a score for.
+    """Which cell came out better, "" for neither, and in how many of the seeds that both were trained with.
 
-    ``ahead`` belongs to the better cell, or where there is none, to the one with the better mean.
+    ``ahead`` belongs to the better cell, or where there is none, to the one that stands better on average.
     """
 
     winner: str
@@ -156,20 +193,28 @@ class Comparison(NamedTuple):
 
 
 def compare(pair: Pair) -> Comparison:
-    """The two cells by their means, seed by seed; ``beaten`` says that some cell beats the baseline."""
-    scored = [group for group in pair.groups if group.mean is not None]
-    beaten = any(group.beats for group in scored)
-    if len(scored) != 2:
-        return Comparison("", scored[0].cell if scored else "", 0, 0, beaten)
-    a, b = scored
-    assert a.mean is not None
-    assert b.mean is not None
-    lead, other = (b, a) if better(b.mean, a.mean, a.first) else (a, b)
-    mine, theirs = lead.scores(), other.scores()
-    common = sorted(set(mine) & set(theirs))
-    ahead = sum(better(mine[seed], theirs[seed], lead.first) for seed in common)
-    clear = common and lead.mean != other.mean and ahead >= CLEARLY * len(common)
+    """The two cells by their means and seed by seed; ``beaten`` says that some cell beats the baseline.
+
+    A run that diverged is lost, not missing: any score beats it.
+    """
+    beaten = any(group.beats for group in pair.groups)
+    common = set.intersection(*(group.attempted for group in pair.groups))
+    if len(pair.groups) != 2 or not common:
+        return Comparison("", pair.first.cell, 0, 0, beaten)
+    a, b = pair.groups
+    places = a.standing(common), b.standing(common)
+    lead, other = (b, a) if better(places[1], places[0], a.first) else (a, b)
+    ahead = _ahead(lead, other, common)
+    if places[0] == places[1] and (behind := _ahead(other, lead, common)) > ahead:
+        lead, ahead = other, behind
+    clear = places[0] != places[1] and ahead >= CLEARLY * len(common)
     return Comparison(lead.cell if clear and beaten else "", lead.cell, ahead, len(common), beaten)
+
+
+def _ahead(group: Group, other: Group, seeds: Collection[int]) -> int:
+    """In how many seeds a group has a score, and the other a worse one or none."""
+    mine, theirs = group.scores(), other.scores()
+    return sum(seed in mine and (seed not in theirs or better(mine[seed], theirs[seed], group.first)) for seed in seeds)
 
 
 def verdict_sentence(pair: Pair, named: bool = False) -> str:
@@ -180,33 +225,35 @@ def verdict_sentence(pair: Pair, named: bool = False) -> str:
 
 def _finding(pair: Pair, where: str) -> str:
     scored, found = [group for group in pair.groups if group.mean is not None], compare(pair)
-    baseline = pair.first.text(pair.first.first["baseline"])
+    first = pair.first
+    base = f"baseline {first.text(first.first['baseline'])}; {'higher' if first.first['higher'] else 'lower'} is better"
     told = ", ".join(f"{group.cell} {group.text(group.mean)}" for group in scored)
-    sense = "higher" if pair.first.first["higher"] else "lower"
     if not scored:
         return f"{where} no run has a score."
     if not found.beaten:
-        who = "neither cell beats" if len(scored) == 2 else f"the {scored[0].cell} does not beat"
-        return f"{where} {who} the baseline of {baseline}: {told} ({sense} is better)."
-    if len(scored) == 1:
-        return f"{where} only the {scored[0].cell} has a score: {told} (baseline {baseline}; {sense} is better)."
-    if not found.winner:
-        texts = {group.text(group.mean) for group in scored}
-        if not found.ahead:
-            how = (
-                f"ahead in none of {counted(found.seeds, 'seed')}"
-                if len(texts) > 1
-                else f"equal over {counted(found.seeds, 'seed')}"
-            )
-        else:
-            how = f"the {found.leader} ahead in {found.ahead} of {counted(found.seeds, 'seed')}"
-        return f"{where} neither cell is clearly better: {told} (baseline {baseline}; {sense} is better), {how}."
-    lead, other = sorted(scored, key=lambda group: group.cell != found.winner)
-    behind = "" if other.beats else f" The {other.cell} does not beat the baseline."
-    return (
-        f"{where} the {found.winner} is better: {lead.text(lead.mean)} against {other.text(other.mean)} (baseline "
-        f"{baseline}; {sense} is better), in {found.ahead} of {counted(found.seeds, 'seed')}.{behind}"
-    )
+        who = "neither cell beats" if len(pair.groups) == 2 else f"the {first.cell} does not beat"
+        return f"{where} {who} the baseline: {told} ({base})."
+    if not found.seeds:
+        why = f"the {first.cell} beats the baseline" if len(pair.groups) == 1 else "the cells have no seed in common"
+        return f"{where} {why}: {told} ({base})."
+    seeds = counted(found.seeds, "seed")
+    if found.winner:
+        lead, other = sorted(pair.groups, key=lambda group: group.cell != found.winner)
+        than = "no score" if other.mean is None else other.text(other.mean)
+        behind = "" if other.beats or other.mean is None else f" The {other.cell} does not beat the baseline."
+        return (
+            f"{where} the {found.winner} is better: {lead.text(lead.mean)} against {than} ({base}), in "
+            f"{found.ahead} of {seeds}.{behind}"
+        )
+    if found.ahead:
+        how = f"the {found.leader} ahead in {found.ahead} of {seeds}"
+    else:
+        how = (
+            f"ahead in none of {seeds}"
+            if len({group.text(group.mean) for group in scored}) > 1
+            else f"equal over {seeds}"
+        )
+    return f"{where} neither cell is clearly better: {told} ({base}), {how}."
 
 
 def _losses(pair: Pair) -> list[str]:
@@ -214,9 +261,9 @@ def _losses(pair: Pair) -> list[str]:
     found = []
     for group in pair.groups:
         if bad := group.diverged:
-            found.append(
-                f"{len(bad)} of {counted(len(group.rows), 'run')} of the {group.cell} diverged, without a score."
-            )
+            lost = sum(row["backend"] == group.reference for row in bad)
+            counts = f", of which the {lost} in {group.reference} count as lost" if lost else ""
+            found.append(f"{len(bad)} of {counted(len(group.rows), 'run')} of the {group.cell} diverged{counts}.")
     if len(pair.groups) == 1:
         found.append("The records hold no other cell.")
     return found

@@ -6,15 +6,24 @@ from common.datasets import TASKS
 
 
 class Words(NamedTuple):
-    """A title, what is asked, what must be kept in mind and over how many steps, and the readout with its reason."""
+    """A title, what is asked, what must be kept in mind and over how many steps, and the readout with its reason.
+
+    ``caution`` is what one must know to read the score.
+    """
 
     title: str
     asks: str
     keeps: str
     span: int
     readout: str
+    caution: str = ""
 
 
+# The sizes of the tasks, as they are unless one says otherwise.
+ADDING, ORDER, SUM, COPY = (TASKS[name].options() for name in ("adding", "temporal-order", "sum", "copy"))
+LENGTHS, FIRST, SECOND = ORDER.ranges
+COPIED = COPY.delay + 10
+LATEST = ADDING.steps + ADDING.steps // 10
 WORDS = {
     ("sine", "windows"): Words(
         "Sine wave",
@@ -34,9 +43,9 @@ WORDS = {
     ),
     ("sum", "sequence"): Words(
         "Sum of a series",
-        "add up 10 to 100 small numbers, most of them zero, heard one by one",
-        "a running total over up to 100 steps",
-        100,
+        f"add up {SUM.min_length} to {SUM.max_length} small numbers, most of them zero, heard one by one",
+        f"a running total over up to {SUM.max_length} steps",
+        SUM.max_length,
         "One number comes a step. The output at the last step is read, since the sum is known only then.",
     ),
     ("sum", "vector"): Words(
@@ -49,25 +58,25 @@ WORDS = {
     ),
     ("adding", "modern"): Words(
         "Adding problem",
-        "100 numbers pass by, two of them are marked: tell the sum of those two",
-        "two numbers over up to 100 steps",
-        100,
+        f"{ADDING.steps} numbers pass by, two of them are marked: tell the sum of those two",
+        f"two numbers over up to {ADDING.steps} steps",
+        ADDING.steps,
         "The output at the last step is read: one number answers for the whole sequence, and the marked values can be "
-        "almost 100 steps back.",
+        f"almost {ADDING.steps} steps back.",
     ),
     ("adding", "1997"): Words(
         "Adding problem",
         "the same as first published: both marks come early",
-        "two numbers over 50 to 110 steps",
-        110,
-        "As published in 1997: values from -1 to 1, both marks in the first half of 100 to 110 steps. The output at "
-        "the last step is read.",
+        f"two numbers over {ADDING.steps // 2} to {LATEST} steps",
+        LATEST,
+        "As published in 1997: values from -1 to 1, both marks in the first half of "
+        f"{ADDING.steps} to {LATEST} steps. The output at the last step is read.",
     ),
     ("temporal-order", "6a"): Words(
         "Temporal order",
-        "two signals come far apart among 100 meaningless letters: tell which came first and which second",
-        "two letters over 40 to 100 steps",
-        100,
+        f"two signals come far apart among {ORDER.steps} meaningless letters: tell which came first and which second",
+        f"two letters over {LENGTHS[0] - SECOND[1]} to {LENGTHS[1] - FIRST[0]} steps",
+        LENGTHS[1] - FIRST[0],
         "The output at the last step is read, where the string ends with the sign to answer: one of four classes.",
     ),
     ("reber", "embedded"): Words(
@@ -77,12 +86,13 @@ WORDS = {
         13,
         "The output at every step is read, because every letter has an answer of its own. A string counts only if all "
         "of its steps are right; the hard one is the last but one, which repeats the second letter of the string.",
+        "A guess at the last letter but one is right half the time: what counts is a success rate far above one half.",
     ),
     ("copy", "copy"): Words(
         "Copying memory",
-        "hear ten digits, wait 20 steps, say them again in order",
-        "ten digits over 30 steps",
-        30,
+        f"hear ten digits, wait {COPY.delay} steps, say them again in order",
+        f"ten digits over {COPIED} steps",
+        COPIED,
         "The output at every step is read: blanks first, then, after the sign to begin, one digit a step.",
     ),
     ("digits", "plain"): Words(
@@ -134,7 +144,7 @@ EXAMPLES = {
     "text": "What went before, the character that comes next, and the three that the network thinks likeliest; ␣ is a "
     "blank, ↵ the end of a line.",
     "reber": "After which symbol of a string the network first goes wrong, what the rules allow there, what it said.",
-    "kana": "Each letter is predicted after the right ones before it.",
+    "kana": "Each letter is predicted after the network's own letters before it (greedy decoding).",
 }
 METRICS = {
     "MSE": "the mean squared error (MSE)",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common import bench, commands, records, study, variants
+from common import bench, cli, commands, records, study, variants
 from common.cli import main
 from common.spec import DTYPES
 
@@ -333,3 +333,12 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     )
     assert found.returncode == 0
     assert found.stderr == ""
+
+
+def test_typed_inputs_may_stand_behind_the_options() -> None:
+    options = cli.parse(["predict", "file.npz", "x", "--backend", "torch", "y", "z"])
+    assert (options.input, options.backend) == (["x", "y", "z"], ["torch"])
+    assert cli.parse(["predict", "file.npz"]).input == []
+    for words in (["predict", "file.npz", "--bla", "y"], ["train", "sine", "y"]):
+        with pytest.raises(SystemExit):
+            cli.parse(words)

@@ -123,9 +123,18 @@ def test_typed_series_are_read_and_answered(reading: str) -> None:
     assert lines == ["the sum is 4.02 (rounded: 4)", "the sum is -0.30 (rounded: 0)"]
 
 
+WANTED = "input: expected integers of at least 0, of at most 6 digits, with commas between them, got "
 TYPED: list[Any] = [
-    ("sequence", "1,x", "input: expected integers of at least 0 with commas between them, got 'x'"),
-    ("sequence", "1,-1", "input: expected integers of at least 0 with commas between them, got '-1'"),
+    (
+        "sequence",
+        "1,x",
+        WANTED + "'x'",
+    ),
+    (
+        "sequence",
+        "1,-1",
+        WANTED + "'-1'",
+    ),
     ("sequence", " , ", "input: expected numbers with commas between them, got ' , '"),
     ("vector", "0," * 100 + "1", "input: expected at most 100 numbers as one vector, got 101"),
 ]

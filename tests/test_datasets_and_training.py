@@ -170,66 +170,6 @@ def test_fit_stops_when_the_loss_is_not_finite(bad: float, shown: str, at: int) 
     assert trainer.step.call_count == at
 
 
-@pytest.mark.parametrize(("first", "last", "explodes"), [(0.5, 1.1e6, True), (0.5, 0.9e6, False), (20.0, 1.9e7, False)])
-def test_fit_stops_when_the_loss_explodes(first: float, last: float, explodes: bool) -> None:
-    trainer = Mock(step=Mock(side_effect=[first, 2.0, last]))
-    if not explodes:
-        assert fit(trainer, small_run(3), one_part(BATCH))[0] == [first, 2.0, last]
-        return
-    with pytest.raises(Diverged) as caught:
-        fit(trainer, small_run(3), one_part(BATCH))
-    assert str(caught.value) == f"the loss exploded to {last:g} in epoch 3, after 2, from {first:g}; {ADVICE}"
-
-
-def test_patience_ends_training_and_keeps_the_best_parameters() -> None:
-    found = iter([5.0, 3.0, 4.0, 2.0, 2.0, 6.0, 1.0])
-    trainer = Mock(step=Mock(return_value=1.0), evaluate=Mock(side_effect=lambda _: (next(found), None)))
-    trainer.params.side_effect = lambda: {"after": np.array(trainer.step.call_count)}
-    losses, evaluations, best, ended = fit(trainer, small_run(7, patience=2), one_part(BATCH))
-    assert ended == "patience"
-    assert evaluations == [(1, 5.0), (2, 3.0), (3, 4.0), (4, 2.0), (5, 2.0), (6, 6.0)]
-    assert (len(losses), best) == (6, {"after": 4})
-
-
-def test_an_interrupted_run_ends_before_its_next_update() -> None:
-    trainer = Mock(step=Mock(return_value=1.0))
-    progress = Progress(stopped=lambda: trainer.step.call_count == 2)
-    assert fit(trainer, small_run(5), one_part(BATCH), progress) == ([1.0, 1.0], [], None, "interrupted")
-
-
-def test_mini_batches_are_evaluated_after_each_epoch() -> None:
-    x = np.arange(20.0).reshape(4, 5, 1)
-    trainer = Mock(step=Mock(return_value=1.0), evaluate=Mock(return_value=(0.25, None)))
-    run, data = small_run(2, batch_size=2), one_part(Batch(x, np.zeros((5, 1))))
-    assert fit(trainer, run, data)[1] == [(3, 0.25), (6, 0.25)]
-    seen = [call.args[0].x[0, :, 0].tolist() for call in trainer.step.call_args_list]
-    assert [len(part) for part in seen] == [2, 2, 1] * 2
-    epochs = [[n for part in parts for n in part] for parts in (seen[:3], seen[3:])]
-    assert [sorted(epoch) for epoch in epochs] == [[0, 1, 2, 3, 4]] * 2
-    assert epochs[0] != epochs[1]
-
-
-def test_pieces_of_time_carry_the_state_on_within_an_epoch() -> None:
-    x = np.arange(20.0).reshape(4, 5, 1)
-    trainer = Mock(step=Mock(return_value=1.0), evaluate=Mock(return_value=(0.25, None)))
-    fit(trainer, small_run(2), one_part(Batch(x, x), chunk=3))
-    found = [(call.args[0].x[:, 0, 0].tolist(), call.kwargs["carried"]) for call in trainer.step.call_args_list]
-    assert found == [([0, 5, 10], False), ([15], True)] * 2
-
-
-def test_what_is_drawn_is_drawn_anew_in_every_epoch_and_follows_the_seed() -> None:
-    def draw(rng: np.random.Generator) -> Batch:
-        return Batch(rng.standard_normal((4, 5, 1)), np.zeros((5, 1)))
-
-    def seen(seed: int) -> list[float]:
-        trainer = Mock(step=Mock(return_value=1.0))
-        fit(trainer, small_run(2, seed=seed), one_part(BATCH, draw=draw))
-        return [call.args[0].x[0, 0, 0] for call in trainer.step.call_args_list]
-
-    assert seen(1) == seen(1)
-    assert len({*seen(1), *seen(2)}) == 4
-
-
 def sine_run(hidden_size: int = 32, **options: Any) -> tuple[RunSpec, datasets.Dataset]:
     data = datasets.load("sine")
     return RunSpec(network=data.network("RNN", hidden_size), optimizer=OptimizerSpec(**options)), data

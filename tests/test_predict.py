@@ -281,3 +281,18 @@ def test_a_network_that_cannot_speak_is_refused() -> None:
         generate(numpy, both, loud(both), PROMPT, 2)
     with pytest.raises(InvalidInput, match=r"^temperature: expected at least 0, got -0\.5$"):
         generate(numpy, TEXT, loud(TEXT), PROMPT, 2, -0.5)
+
+
+@every_backend
+def test_a_trainer_has_parameters_of_its_own(name: str) -> None:
+    """Whoever changes the arrays that it was given, or that it gave, changes nothing in it."""
+    model = ModelSpec(cell="LSTM", input_size=3, hidden_size=4)
+    network = NetworkSpec(model=model, readout_size=2)
+    given = initial_network(network, 0)
+    kept = {key: value.copy() for key, value in given.items()}
+    trainer = registry.load(name).trainer(RunSpec(network=network, optimizer=OptimizerSpec()), given)
+    for arrays in (given, trainer.params()):
+        for array in arrays.values():
+            array[...] = 7
+    for key, value in trainer.params().items():
+        np.testing.assert_array_equal(value, kept[key])

@@ -213,3 +213,19 @@ def test_wrong_words_are_refused(words: list[str], message: str) -> None:
         runs(*words)
     assert type(caught.value).__module__ == "common.errors"
     assert str(caught.value) == message
+
+
+def test_none_takes_back_what_a_task_sets() -> None:
+    words = ["places", "--clip-norm", "none", "--patience", "None", "--batch-size", "none", "--forget-bias", "none"]
+    chosen = given(*words)
+    data = datasets.load("places")
+    own, run = settings.run_spec({}, data, "LSTM"), settings.run_spec(chosen, data, "LSTM")
+    before = (own.optimizer.clip_norm, own.patience, own.batch_size, own.network.model.forget_bias)
+    assert None not in before
+    assert (run.optimizer.clip_norm, run.patience, run.batch_size, run.network.model.forget_bias) == (None,) * 4
+
+
+@pytest.mark.parametrize("name", ["task", "reading", "dtype"])
+def test_an_option_of_a_task_cannot_take_the_place_of_a_setting(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"option of sine: expected one of .*, got '{name}'"):
+        list(settings.resolve({"task": "sine", "options": {name: "x"}}))

@@ -284,3 +284,11 @@ def test_ls_tasks_lists_every_task_with_what_it_takes(run: Run, monkeypatch: pyt
         assert max(map(len, shown.splitlines())) == columns
         assert "…" not in shown
         assert ("points_per_period=100" in shown) == (columns == 100)
+
+
+def test_another_seed_has_a_file_of_its_own_and_a_file_that_is_replaced_is_named(run: Run) -> None:
+    words = ("train", "sine", "--epochs", "1", "--hidden-size", "3", "--out", "kept")
+    assert run(*words)[0] == 0
+    assert "is replaced" not in run(*words, "--seed", "1")[2]
+    assert "kept/sine-windows-RNN-numpy.npz is replaced" in run(*words, "--lr", "0.1")[2]
+    assert sorted(os.listdir("kept")) == ["sine-windows-RNN-numpy-seed1.npz", "sine-windows-RNN-numpy.npz"]

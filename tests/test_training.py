@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common import datasets, registry
+from common import datasets, registry, settings, study
 from common.contract import Batch
 from common.datasets import Dataset
 from common.errors import Diverged
@@ -164,6 +164,13 @@ def test_patience_counts_the_epochs_since_the_best() -> None:
     assert (len(losses), evaluations, best, ended) == (9, [], None, "finished")
 
 
+def test_a_validation_loss_that_is_not_a_number_is_not_the_best() -> None:
+    with pytest.raises(Diverged) as caught:
+        scripted([2.0, 1.0, float("nan")], patience=3, epochs=9)
+    message = "the loss is nan on the validation data after epoch 3, after 1 in training"
+    assert str(caught.value).startswith(message)
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_what_patience_keeps_is_the_best_of_the_recorded_evaluations(name: str) -> None:
     """On the validation data the parameters that are kept have the lowest loss that was recorded, not the last."""
@@ -259,3 +266,15 @@ def test_the_first_interruption_is_noted_and_the_second_ends_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_backends_that_stop_at_different_updates_are_not_alike() -> None:
+    """The curves are compared as far as both go, and the numbers of updates too."""
+    data = datasets.load("sine")
+    spec = settings.run_spec({"epochs": 5, "hidden_size": 3}, data, "RNN")
+    long, short = (train(registry.load("numpy"), replace(spec, epochs=epochs), data) for epochs in (5, 3))
+    rows = list(study.compare_runs(data, spec, {"a": long, "b": short}))
+    found = {row.quantity.removeprefix("windows sgd "): (row.passed, row.count) for row in rows}
+    assert found["updates"] == (False, 1)
+    assert found["curve"][1] == 4
+    assert "updates" not in {row.quantity.split()[-1] for row in study.compare_runs(data, spec, {"a": long, "b": long})}

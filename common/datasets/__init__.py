@@ -14,7 +14,7 @@ MODULES = (sine, series_sum, adding, temporal_order, reber, copy_memory, digits,
 TASKS: dict[str, Task] = {module.TASK.name: module.TASK for module in MODULES}
 
 
-def load(task: str, reading: str | None = None, dtype: str = "float64", **options: Any) -> Dataset:
+def load(task: str, reading: str | None = None, dtype: str = "float64", /, **options: Any) -> Dataset:
     """The data of a task under a reading, the first if none is named; ``options`` are those of the task."""
     if task not in TASKS:
         raise InvalidInput(choice("task", list(TASKS), task))

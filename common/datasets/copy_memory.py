@@ -23,7 +23,8 @@ from common.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.run_spec import OptimizerSpec
 
-from .sampling import Series, check_sizes, draw_parts, log_softmax, numbers_of
+from .sampling import Series, check_sizes, draw_parts, numbers_of
+from .symbols import log_softmax
 from .task import Baseline, Dataset, Metric, Task, Training
 
 READINGS = {"copy": "one symbol a step, the answer is read out at every step: T = delay + 20"}

@@ -30,7 +30,8 @@ from common.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.run_spec import OptimizerSpec
 
-from .sampling import Series, check_sizes, draw_parts, lengths_of, log_softmax, numbers_of, side_by_side
+from .sampling import Series, check_sizes, draw_parts, lengths_of, numbers_of
+from .symbols import log_softmax, padded
 from .task import Baseline, Dataset, Metric, Task, Training
 
 READINGS = {"embedded": "one symbol a step, ragged; the next symbol is predicted at every step"}
@@ -116,7 +117,7 @@ def make(reading: str, options: Options) -> Dataset:
 
 
 def to_batch(rows: Sequence[Series]) -> Batch:
-    x, target = side_by_side([row[:-1] for row in rows]), side_by_side([row[1:] for row in rows], fill=-1)
+    x, target = padded([row[:-1] for row in rows]), padded([row[1:] for row in rows], fill=-1)
     return Batch(x, target, lengths=lengths_of(rows) - 1)
 
 
@@ -163,7 +164,7 @@ def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
 def encode(texts: Sequence[str]) -> Batch:
     """Typed beginnings of strings: ``BTBTX``."""
     rows = [numbers_of(text, SYMBOLS) for text in texts]
-    x = side_by_side(rows)
+    x = padded(rows)
     return Batch(x, np.full(x.shape, -1), lengths=lengths_of(rows))
 
 
@@ -182,7 +183,7 @@ def decode(prediction: np.ndarray, batch: Batch) -> list[str]:
 TASK = Task(
     "reber",
     "the symbols that may come next in the embedded Reber grammar",
-    "Fahlman 1991; Hochreiter & Schmidhuber 1997, experiment 1",
+    "Cleeremans, Servan-Schreiber & McClelland 1989; Fahlman 1991; Hochreiter & Schmidhuber 1997, experiment 1",
     READINGS,
     Options,
     make,

@@ -1,4 +1,4 @@
-"""What several tasks draw and read with: parts that share no example, series side by side, typed symbols."""
+"""What several tasks draw and read with: parts that share no example, typed symbols and numbers."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from common.spec import check_positive_int, check_seed
 
 Series = tuple[int, ...]
 PARTS = ("train", "validation", "test")
-# The test comes before validation, so that nothing but the training examples is kept out of it.
+# The test comes before validation, so that nothing but ``train`` is kept out of it.
 ORDER = ("train", "test", "validation")
 # So many draws in a row inside other parts mean that nothing, or next to nothing, is left outside.
 TRIES = 1000
@@ -71,14 +71,6 @@ def keys(parts: Iterable[Iterable[Series]], key: Callable[[Series], Series] = sa
     return {key(example) for part in parts for example in part}
 
 
-def side_by_side(rows: Sequence[Series], fill: int = 0) -> np.ndarray:
-    """(T, B), integers: a column for each series, filled up to the longest."""
-    columns = np.full((max(map(len, rows)), len(rows)), fill, np.int64)
-    for index, row in enumerate(rows):
-        columns[: len(row), index] = row
-    return columns
-
-
 def lengths_of(rows: Sequence[Series]) -> np.ndarray:
     return np.array([len(row) for row in rows], np.int64)
 
@@ -99,9 +91,3 @@ def words_of(text: str) -> list[str]:
     if not words:
         raise InvalidInput(mismatch("input", "numbers with commas between them", repr(text)))
     return words
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))

@@ -32,14 +32,16 @@ from common.errors import InvalidInput, mismatch
 from common.run_spec import OptimizerSpec
 from common.spec import check_number
 
-from .sampling import Series, check_sizes, draw_parts, lengths_of, side_by_side, words_of
+from .sampling import Series, check_sizes, draw_parts, lengths_of, words_of
+from .symbols import padded
 from .task import Baseline, Dataset, Metric, Task, Training
 
 READINGS = {
     "sequence": "one number a step: T = the length of the series, I=1, last step read out",
     "vector": "the whole series as one vector, filled up with zeros: T=1, I=max_length",
 }
-BINS = 10
+# Bins of the picture; digits of a typed number.
+BINS, DIGITS = 10, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ def to_batch(reading: str, options: Options, rows: Sequence[Series], target: boo
     """Series as a reading has them; without ``target`` the sums are not told."""
     sums = np.array([[sum(row) / options.scale * target] for row in rows], np.float64)
     if reading == "sequence":
-        return Batch(side_by_side(rows)[:, :, None].astype(np.float64), sums, lengths=lengths_of(rows))
+        return Batch(padded(rows)[:, :, None].astype(np.float64), sums, lengths=lengths_of(rows))
     vectors = np.zeros((1, len(rows), options.max_length))
     for index, row in enumerate(rows):
         if len(row) > options.max_length:
@@ -133,8 +135,9 @@ def parse(text: str) -> Series:
     """A typed series; lengths and numbers beyond those of the training are allowed."""
     words = words_of(text)
     for word in words:
-        if not (word.isascii() and word.isdigit()):
-            raise InvalidInput(mismatch("input", "integers of at least 0 with commas between them", repr(word)))
+        if not (word.isascii() and word.isdigit() and len(word) <= DIGITS):
+            wanted = f"integers of at least 0, of at most {DIGITS} digits, with commas between them"
+            raise InvalidInput(mismatch("input", wanted, repr(word[:40])))
     return tuple(map(int, words))
 
 

@@ -46,7 +46,7 @@ class Dataset:
     """A task under one reading: three parts that share no example, and how they are read, scored and shown.
 
     Parameters are fitted on ``train``; ``validation`` decides when to stop; ``test`` is what is reported. Where the
-    task can be drawn without end, ``draw`` gives the examples of an epoch, and ``train`` those of the first. With
+    task can be drawn without end, ``draw`` gives the examples of each epoch, and ``train`` is a sample like them. With
     ``chunk`` the training sequences are cut into pieces of so many steps and the state is carried on from one to the
     next.
 
@@ -86,9 +86,12 @@ class Dataset:
         inputs = options.pop("inputs", self.inputs)
         vocabulary = len(self.symbols) or None
         given = options.pop("input_size", None)
-        size = {"features": self.train.x.shape[-1], "one_hot": vocabulary, "embedding": given or 32}[inputs]
+        size = {"features": self.train.x.shape[-1], "one_hot": vocabulary, "embedding": 32 if given is None else given}[
+            inputs
+        ]
         options = {"bidirectional": self.bidirectional, "dtype": self.dtype} | options
-        model = ModelSpec(cell=cell, input_size=size, hidden_size=hidden_size or self.training.hidden_size, **options)
+        hidden_size = self.training.hidden_size if hidden_size is None else hidden_size
+        model = ModelSpec(cell=cell, input_size=size, hidden_size=hidden_size, **options)
         of_symbols: dict[str, Any] = {"inputs": inputs, "vocabulary": vocabulary} if inputs != "features" else {}
         return NetworkSpec(
             model=model, readout_size=self.readout_size, readout=self.readout, loss=self.loss, **of_symbols
@@ -124,7 +127,7 @@ class Task(NamedTuple):
     make: Callable[[str, Any], Dataset]
     seconds: int = 5
 
-    def load(self, reading: str | None = None, dtype: str = "float64", **options: Any) -> Dataset:
+    def load(self, reading: str | None = None, dtype: str = "float64", /, **options: Any) -> Dataset:
         """The data under a reading, the first if none is named."""
         reading = next(iter(self.readings)) if reading is None else reading
         if reading not in self.readings:

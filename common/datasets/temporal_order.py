@@ -14,7 +14,6 @@ trained with cross-entropy. It trains on a new string at each step; here an epoc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +21,9 @@ from common.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.run_spec import OptimizerSpec
 
-from .sampling import Series, check_sizes, draw_parts, lengths_of, log_softmax, numbers_of, side_by_side
-from .task import Baseline, Dataset, Metric, Task, Training
+from .sampling import Series, check_sizes, draw_parts, lengths_of, numbers_of
+from .symbols import accuracy, confusion, log_softmax, majority, padded
+from .task import Dataset, Metric, Task, Training
 
 READINGS = {"6a": "one symbol a step, ragged; the class is read out at the last step"}
 SYMBOLS = ("E", "B", "a", "b", "c", "d", "X", "Y")
@@ -72,7 +72,6 @@ def make(reading: str, options: Options) -> Dataset:
     """The strings and their classes."""
     parts, epoch = draw_parts(partial(sample, options), options)
     train, validation, test = map(to_batch, parts)
-    majority = np.argmax(np.bincount(train.target, minlength=len(CLASSES)))
     return Dataset(
         task="temporal-order",
         reading=reading,
@@ -83,9 +82,9 @@ def make(reading: str, options: Options) -> Dataset:
         readout_size=len(CLASSES),
         loss="cross_entropy",
         metric=Metric("accuracy", higher=True),
-        baseline=Baseline(float(np.mean(test.target == majority)), "always the most frequent class"),
-        score=score,
-        picture=picture,
+        baseline=majority(list(CLASSES), train, test),
+        score=accuracy,
+        picture=partial(confusion, list(CLASSES)),
         training=Training(
             hidden_size=16,
             epochs=24,
@@ -103,27 +102,13 @@ def make(reading: str, options: Options) -> Dataset:
 
 
 def to_batch(rows: Sequence[Series]) -> Batch:
-    return Batch(side_by_side(rows), np.array([class_of(row) for row in rows], np.int64), lengths=lengths_of(rows))
-
-
-def score(prediction: np.ndarray, batch: Batch) -> float:
-    """The share of strings whose class has the highest output."""
-    counted = batch.target >= 0
-    return float(np.mean(prediction[counted].argmax(-1) == batch.target[counted]))
-
-
-def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """How often each class was taken for each."""
-    counted = batch.target >= 0
-    counts = np.zeros((len(CLASSES),) * 2, int)
-    np.add.at(counts, (batch.target[counted], prediction[counted].argmax(-1)), 1)
-    return {"plot": "confusion", "labels": list(CLASSES), "counts": counts.tolist()}
+    return Batch(padded(rows), np.array([class_of(row) for row in rows], np.int64), lengths=lengths_of(rows))
 
 
 def encode(texts: Sequence[str]) -> Batch:
     """Typed strings of any length: ``EabXcdYaB``."""
     rows = [numbers_of(text, SYMBOLS) for text in texts]
-    return Batch(side_by_side(rows), np.full(len(rows), -1), lengths=lengths_of(rows))
+    return Batch(padded(rows), np.full(len(rows), -1), lengths=lengths_of(rows))
 
 
 def decode(prediction: np.ndarray, _: Batch) -> list[str]:

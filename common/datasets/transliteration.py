@@ -8,8 +8,8 @@ the apostrophe. The words mean nothing.
 
 3000 words for training, 300 for validation, 300 for the test; no spelling in letters occurs twice, in either script.
 
-The metric is the share of words whose every letter and whose end are right. The decoder reads the right letters while
-it is judged, which changes nothing: a word is right in this way exactly if it is when the decoder reads its own.
+The metric is the share of words whose every letter and whose end are right. In training the decoder reads the right
+letters (teacher forcing); while it is judged it reads its own, the likeliest of each step.
 
 The baseline reads kana one at a time and remembers nothing: it joins their names. きゃ becomes kiya and っか tuka, so
 it is right for the words without a small kana, 37 % of the test words. One fixed answer would be right for none.
@@ -166,7 +166,7 @@ def spelled(numbers: np.ndarray) -> str:
 
 
 def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """The first words, what is right, and what was predicted, each letter after the right ones before it."""
+    """The first words, what is right, and what was predicted."""
     predicted, correct, rows = decode(prediction, batch), right(prediction, batch), []
     for index, length in enumerate([] if batch.lengths is None else batch.lengths[:12]):
         kana = "".join(SYMBOLS[number] for number in batch.x[:length, index])

@@ -1,0 +1,90 @@
+"""Records of the full study, made up, and what the tests of its report read them with."""
+
+from functools import cache
+
+from reports.document import build
+from reports.task_texts import WORDS
+
+SEEDS = (4, 5, 6, 7, 8)
+SCATTER = {"plot": "scatter", "target": [0.5, 1.0, 1.5], "prediction": [0.75, 1.0, 1.0]}
+ADDING = {"kind": "outcome", "task": "adding", "reading": "modern", "readout": "last_step", "parameters": 1185}
+ADDING |= {"metric": "MSE", "higher": False, "baseline": 0.16, "baseline_text": "always 1", "updates": 500}
+ORDER = ADDING | {"task": "temporal-order", "reading": "6a", "metric": "accuracy", "higher": True, "baseline": 0.25}
+CURVE = {"curve": [[1, 0.5], [10, 0.25], [500, 0.125]], "evaluations": []}
+DRIFT = [[1, 0.0], [8, 1e-15], [90, 2e-8], [300, 1e-12], [500, 5e-4]]
+
+
+def outcome(cell="RNN", seed=4, score: float | None = 0.2, backend="numpy", of=ADDING, **options):
+    """A run; the reference has a curve, others a drift."""
+    row = of | {"cell": cell, "seed": seed, "backend": backend, "score": score, "seconds": 2.5, "ended": "finished"}
+    return row | (CURVE if backend == "numpy" else {"drift": DRIFT}) | options
+
+
+def other(row, **options):
+    """The same run in another backend."""
+    kept = {key: value for key, value in row.items() if key not in ("curve", "evaluations", "picture")}
+    return kept | {"backend": "jax", "drift": DRIFT} | options
+
+
+def diverged(cell="RNN", seed=4, **options):
+    row = outcome(cell, seed, **options) | {"ended": "diverged", "problem": "loss is not finite after 7 updates"}
+    return {key: value for key, value in row.items() if key not in ("score", "updates", "seconds", "curve", "drift")}
+
+
+def runs(rnn, lstm, of=ADDING):
+    """One run of each cell a seed."""
+    cells = (("RNN", rnn), ("LSTM", lstm))
+    return [
+        outcome(cell, seed, score, of=of) for cell, found in cells for seed, score in zip(SEEDS, found, strict=True)
+    ]
+
+
+def norms(cell, stage, factor, backend="numpy", gap=0.0):
+    """Of h alone, as old records have them."""
+    values = [3.0 * (1 + gap) * factor ** (20 - t) for t in range(21)]
+    row = {"kind": "gradient-norms", "task": "adding", "cell": cell, "stage": stage, "backend": backend, "seed": 4}
+    return row | {"sequences": 20, "norms": values}
+
+
+def sample(cell="LSTM", backend="numpy", temperature=0.0, text="of  the\n  list <b>~~~~"):
+    row = {"kind": "sample", "task": "text", "cell": cell, "backend": backend, "seed": 4, "prompt": "The "}
+    return row | {"temperature": temperature, "text": text}
+
+
+PICTURES = {
+    ("sine", "windows"): {
+        "plot": "series",
+        "series": [0.0, 0.5, 1.0, 0.5],
+        "position": [2, 3],
+        "prediction": [0.75, 0.5],
+    },
+    ("sum", "sequence"): {"plot": "by_length", "lengths": [14.0, 60.0], "errors": [1.5, 3.0], "baseline": [9.0, 6.0]}
+    | {"unit": "mean absolute error of the sum"},
+    ("adding", "modern"): SCATTER,
+    ("temporal-order", "6a"): {"plot": "confusion", "labels": ["Q", "R"], "counts": [[30, 2], [11, 7]]},
+    ("reber", "embedded"): {"plot": "strings", "columns": ["string", "legal"], "rows": [["BT|P`E", "T"], ["BP", "P"]]},
+    ("copy", "copy"): {"plot": "by_step", "steps": [1, 2], "values": [0.75, 0.5], "baseline": [0.125, 0.125]}
+    | {"name": "accuracy of the digit"},
+}
+ALL = [
+    outcome(cell, of=ADDING | {"task": task, "reading": reading}) for task, reading in WORDS for cell in ("RNN", "LSTM")
+]
+ALL = [row | ({"picture": PICTURES[key]} if (key := (row["task"], row["reading"])) in PICTURES else {}) for row in ALL]
+ALL += [other(row) for row in ALL]
+FLOW = [norms("RNN", "before", 0.5), norms("RNN", "before", 0.5, "jax", 3e-13), norms("RNN", "after", 0.25)]
+FLOW += [norms("LSTM", "before", 0.875), norms("LSTM", "after", 0.96875)]
+STUDY = [{"kind": "header", "command": "rosetta study --full --seed 4"}, *ALL, *FLOW, sample(), sample(temperature=0.7)]
+
+
+@cache
+def study():
+    return build(STUDY)
+
+
+def section(records, anchor):
+    report = study() if records is STUDY else build(records)
+    return next(part for part in report.sections if part.anchor == anchor)
+
+
+def lines(table):
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
