@@ -123,7 +123,11 @@ def parser() -> argparse.ArgumentParser:
             ("schedule-factor", float, "of the rate at the end, or of each step (default: 0.1)"),
             ("epochs", int, "times through the data"),
             ("batch-size", _optional(int), "sequences in a mini-batch, or none: all"),
-            ("patience", _optional(int), "stop after so many epochs without a better validation loss, and keep the best"),
+            (
+                "patience",
+                _optional(int),
+                "stop after so many epochs without a better validation loss; the best is kept",
+            ),
             ("forget-bias", _optional(float), "initial bias of the LSTM's forget gate, or none: as torch"),
         )
         group = found.add_argument_group("training", "what is not given is the task's own")

@@ -1,11 +1,12 @@
 """The tables that the commands print: what was compared, and what it took."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import NamedTuple
 
 from common import bench, console
+from common.datasets import TASKS
 from common.records import Record
 from common.reproduce import row_command
 from common.spec import CELLS, DTYPES, HALF_DTYPES
@@ -104,9 +105,27 @@ def print_training(found: list[Record]) -> None:
     columns = ("cell", "dtype", "backend", "updates", "first loss", "test loss", f"test {runs[0]['metric']}")
     title = "{task}, {reading}, {optimizer} with lr {lr:g}".format(**runs[0])
     console.table(title, (*columns, "without learning", "ended"), lines, numeric=columns[3:])
+    for line in _gaps(runs):
+        print(line)
     for r in runs:
         if "saved" in r:
             print(f"Saved: {r['saved']}")
+
+
+def _gaps(runs: list[Record]) -> Iterator[str]:
+    """How far each backend's losses part from those of the first that trained the same."""
+    first: dict[tuple[str, str], Record] = {}
+    for run in runs:
+        other = first.setdefault((run["cell"], run["dtype"]), run)
+        pairs = list(zip(run["losses"], other["losses"], strict=False))
+        if other is run or not pairs:
+            continue
+        gaps = [abs(a - b) / max(abs(b), 1e-300) for a, b in pairs]
+        worst = max(range(len(gaps)), key=gaps.__getitem__)
+        held = min(TASKS[run["task"]].held, len(gaps))
+        text = f"{run['cell']} {run['dtype']}: the losses of {run['backend']} and {other['backend']} part by "
+        text += f"{max(gaps[:held]):.1e} of the loss in the first {held} updates, which are compared below"
+        yield text + (f", and by {gaps[worst]:.1e} at update {worst + 1}" if worst >= held else "")
 
 
 def print_bench(found: list[Record]) -> None:

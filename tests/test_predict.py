@@ -279,8 +279,12 @@ def test_a_network_that_cannot_speak_is_refused() -> None:
     both = replace(TEXT, model=replace(MODEL, bidirectional=True))
     with pytest.raises(InvalidInput, match=wanted):
         generate(numpy, both, loud(both), PROMPT, 2)
-    with pytest.raises(InvalidInput, match=r"^temperature: expected at least 0, got -0\.5$"):
-        generate(numpy, TEXT, loud(TEXT), PROMPT, 2, -0.5)
+    for wrong in (-0.5, float("nan"), float("inf")):
+        message = f"^temperature: expected a finite number of at least 0, got {wrong}$"
+        with pytest.raises(InvalidInput, match=message):
+            generate(numpy, TEXT, loud(TEXT), PROMPT, 2, wrong)
+    with pytest.raises(InvalidInput, match="^prompt: expected at least one symbol, got none$"):
+        generate(numpy, TEXT, loud(TEXT), PROMPT[:0], 2)
 
 
 @every_backend

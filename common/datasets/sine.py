@@ -84,5 +84,5 @@ def picture(series: np.ndarray, window: int, prediction: np.ndarray, _: Batch) -
 
 
 TASK = Task(
-    "sine", "next value of a sine wave from a window of 25", "home-made MyRNN articles", READINGS, Options, make
+    "sine", "next value of a sine wave from a window of 25", "home-made MyRNN articles", READINGS, Options, make, 2, 100
 )
