@@ -283,7 +283,7 @@ def test_a_network_that_cannot_speak_is_refused() -> None:
         message = f"^temperature: expected a finite number of at least 0, got {wrong}$"
         with pytest.raises(InvalidInput, match=message):
             generate(numpy, TEXT, loud(TEXT), PROMPT, 2, wrong)
-    with pytest.raises(InvalidInput, match="^prompt: expected at least one symbol, got none$"):
+    with pytest.raises(InvalidInput, match=r"^prompt: expected at least one symbol, got none$"):
         generate(numpy, TEXT, loud(TEXT), PROMPT[:0], 2)
 
 
