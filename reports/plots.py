@@ -235,7 +235,7 @@ def log_axis(axes: Axes, span: tuple[float, float], zero: bool = False) -> float
     axes.set_yscale("log")
     axes.minorticks_off()
     axes.set_ylim(floor / 3 if zero else 10.0**low, 10.0 ** max(high, low + 1))
-    every = 1 if high - low < 8 else 3
+    every = 1 if high - low < 8 else 3 * math.ceil((high - low) / 24)
     ticks = [10.0**e for e in range(low, high + 1) if e % every == 0]
     labels = [f"1e{round(math.log10(t))}" if t != 1 else "1" for t in ticks]
     axes.set_yticks([floor, *ticks] if zero else ticks, ["0", *labels] if zero else labels)
