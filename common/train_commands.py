@@ -32,6 +32,7 @@ def train_command(options: Namespace, names: Sequence[str], collect: Callable[..
     folder = Path(options.out)
     saved.check_folder(folder)
     ended: list[str] = []
+    made_by = {"command": options.command}
 
     def stream() -> Any:
         yield from study.environment(names)
@@ -54,7 +55,7 @@ def train_command(options: Namespace, names: Sequence[str], collect: Callable[..
                 if ended:
                     return
             if len(names) > 1:
-                yield from (row.record() for row in study.compare_runs(data, run, results))
+                yield from (row.record() | made_by for row in study.compare_runs(data, run, results))
 
     with console.Stages() as stages, interruptible() as stopped:
         found = collect(options, stream())

@@ -13,6 +13,7 @@ import pytest
 from common import datasets, records, registry, saved
 from common.cli import main
 from common.generation import greedy
+from common.reproduce import row_command
 
 TINY = ["--set", "train=6", "--set", "validation=3", "--set", "test=3"]
 SIZES = {
@@ -292,3 +293,24 @@ def test_another_seed_has_a_file_of_its_own_and_a_file_that_is_replaced_is_named
     assert "is replaced" not in run(*words, "--seed", "1")[2]
     assert "kept/sine-windows-RNN-numpy.npz is replaced" in run(*words, "--lr", "0.1")[2]
     assert sorted(os.listdir("kept")) == ["sine-windows-RNN-numpy-seed1.npz", "sine-windows-RNN-numpy.npz"]
+
+
+def test_a_comparison_tells_the_command_that_made_it(run: Run) -> None:
+    words = [
+        "train",
+        "sine",
+        "--epochs",
+        "2",
+        "--lr",
+        "0.1",
+        "--set",
+        "window=4",
+        "--backend",
+        "numpy",
+        "--backend",
+        "torch",
+    ]
+    _, out, _ = run(*words, "--json")
+    checks = [record for record in lines(out) if record["kind"] == "check"]
+    assert checks
+    assert {row_command(row, 7) for row in checks} == {f"rosetta {' '.join(words)} --json"}
