@@ -141,6 +141,9 @@ def _check(settings: Mapping[str, Any], data: Dataset) -> None:
         raise InvalidInput(choice(f"inputs of {data.task}", possible, inputs))
     if "embedding_size" in settings and inputs != "embedding":
         raise InvalidInput(mismatch("embedding_size", "inputs=embedding beside it", inputs))
+    if settings.get("bidirectional") and data.readout == "every_step" and data.symbols == data.output_symbols:
+        wanted = f"one direction for {data.task}: the other would read the symbol that is to be predicted"
+        raise InvalidInput(mismatch("bidirectional", wanted, True))
     if data.chunk and settings.get("batch_size") is not None:
         wanted = f"none for {data.task}, whose sequences are all read side by side"
         raise InvalidInput(mismatch("batch_size", wanted, settings["batch_size"]))

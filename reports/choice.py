@@ -12,7 +12,7 @@ from .verdict import Record
 
 # From so many steps on, what must be remembered counts as far back.
 LONG = 50
-TIE, IDLE, ALONE = "neither clearly", "neither learns it", "not compared"
+TIE, IDLE, ALONE = "neither clearly", "neither, so trained", "not compared"
 
 
 def choice_section(records: Sequence[Record]) -> Section | None:
@@ -58,7 +58,11 @@ def _count(found: Sequence[Pair]) -> str:
     results = [_result(pair) for pair in found]
     cells = list(dict.fromkeys(group.cell for pair in found for group in pair.groups))
     words = {cell: f"the {cell} is better" for cell in cells}
-    words |= {TIE: "neither is clearly better", IDLE: "neither learns the task", ALONE: "the cells cannot be compared"}
+    words |= {
+        TIE: "neither is clearly better",
+        IDLE: "so trained, neither learns the task",
+        ALONE: "the cells cannot be compared",
+    }
     return ", ".join(f"{text} in {number}" for name, text in words.items() if (number := results.count(name)))
 
 

@@ -54,7 +54,7 @@ BUGS = [
     Bug("W_hh transposed", "RNN", "numpy_impl/elman", "h_prev[t] @ w.weight_hh.T", "h_prev[t] @ w.weight_hh", ALL),
     Bug("one bias forgotten", "RNN", "numpy_impl/elman", "a_x += w.bias_ih + w.bias_hh", "a_x += w.bias_ih", ALL),
     Bug("initial state ignored", "RNN", "numpy_impl/elman", "(h_prev[0],) = state0", "h_prev[0] = 0", ALL),
-    Bug("final state is the first", "RNN", "numpy_impl/stack", "Steps(None, -1, None)", "Steps(None, 0, None)", {"forward", "complex step", *TRAINED}),
+    Bug("final state is the first", "RNN", "numpy_impl/stack", "Steps(None, -1, None)", "Steps(None, 0, None)", {"forward", "complex step", "training"}),
     Bug("float32 inside", "RNN", "numpy_impl/elman", "x.dtype)", "'f4' if x.dtype == 'f8' else x.dtype)", ALL),
     Bug("gates i, f swapped", "LSTM", "numpy_impl/lstm", "i, f, g, o = split(gates)\n    for", "f, i, g, o = split(gates)\n    for", ALL),
     Bug("sigmoid(2x)", "LSTMCell", "numpy_impl/lstm_cell", "np.tanh(0.5 * a)", "np.tanh(a)", ALL),

@@ -229,3 +229,11 @@ def test_none_takes_back_what_a_task_sets() -> None:
 def test_an_option_of_a_task_cannot_take_the_place_of_a_setting(name: str) -> None:
     with pytest.raises(InvalidInput, match=f"option of sine: expected one of .*, got '{name}'"):
         list(settings.resolve({"task": "sine", "options": {name: "x"}}))
+
+
+@pytest.mark.parametrize("task", ["text", "reber"])
+def test_a_network_may_not_read_what_it_is_to_predict(task: str) -> None:
+    message = f"bidirectional: expected one direction for {task}: the other would read the symbol .*, got True"
+    with pytest.raises(InvalidInput, match=message):
+        run_of(task, "--bidirectional")
+    assert run_of("copy", "--bidirectional").network.model.bidirectional

@@ -16,9 +16,9 @@ def test_which_cell_for_what() -> None:
     records += [outcome(cell, of=ORDER | {"task": "places", "reading": "letters"}) for cell in ("RNN", "LSTM")]
     part = section(records, "choice")
     assert part.findings == (
-        "Of 3 tasks and readings, the RNN is better in 1, the LSTM is better in 1, neither learns the task in 1.",
+        "Of 3 tasks and readings, the RNN is better in 1, the LSTM is better in 1, so trained, neither learns the task in 1.",
         "Where something must be remembered over 50 steps or more (2 of them), the RNN is better in 1, the LSTM is "
-        "better in 1; of the other 1, neither learns the task in 1.",
+        "better in 1; of the other 1, so trained, neither learns the task in 1.",
     )
     adding, order, places = lines(part.tables[0])
     assert (adding["Task"], adding["Better, in seeds"], adding["RNN"], adding["LSTM"], adding["Baseline"]) == (
@@ -28,7 +28,7 @@ def test_which_cell_for_what() -> None:
         "0.00100",
         "0.160",
     )
-    assert (order["Better, in seeds"], places["Better, in seeds"]) == ("RNN, 5/5", "neither learns it")
+    assert (order["Better, in seeds"], places["Better, in seeds"]) == ("RNN, 5/5", "neither, so trained")
     assert (adding["Output read"], adding["Score"]) == ("last step", "MSE, lower is better")
     assert [row["Task"] for row in lines(section(ALL, "choice").tables[0])][:2] == [
         "Sine wave: windows",

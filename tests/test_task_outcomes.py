@@ -103,7 +103,7 @@ def test_nothing_is_compared_without_a_common_seed() -> None:
     assert (compare(strange).winner, winner(strange)) == ("", "not compared")
     assert "the cells have no seed in common" in verdict_sentence(strange)
     (idle,) = pairs(runs([0.2] * 5, [0.17] * 5))
-    assert winner(idle) == "neither learns it"
+    assert winner(idle) == "neither, so trained"
     (alone,) = pairs([outcome(score=0.01)])
     assert winner(alone) == "not compared"
     assert section([outcome(score=0.01)], "choice").findings == (
