@@ -16,7 +16,8 @@ def test_which_cell_for_what() -> None:
     records += [outcome(cell, of=ORDER | {"task": "places", "reading": "letters"}) for cell in ("RNN", "LSTM")]
     part = section(records, "choice")
     assert part.findings == (
-        "Of 3 tasks and readings, the RNN is better in 1, the LSTM is better in 1, so trained, neither learns the task in 1.",
+        "Of 3 tasks and readings, the RNN is better in 1, the LSTM is better in 1, so trained, neither learns the task "
+        "in 1.",
         "Where something must be remembered over 50 steps or more (2 of them), the RNN is better in 1, the LSTM is "
         "better in 1; of the other 1, so trained, neither learns the task in 1.",
     )
