@@ -146,7 +146,7 @@ def train(options: Namespace) -> int:
     chosen = settings.given(options)
     check_seed(chosen.get("seed", 0))
     options.backend = chosen.get("backend")
-    return train_commands.train_command(options, _names(options), _collect)
+    return train_commands.train_command(options, chosen, _names(options), _collect)
 
 
 def generate(options: Namespace) -> int:

@@ -25,9 +25,13 @@ SHOWN = 10
 TEMPERATURE = 0.7
 
 
-def train_command(options: Namespace, names: Sequence[str], collect: Callable[..., list[records.Record]]) -> int:
+def train_command(
+    options: Namespace,
+    chosen: dict[str, Any],
+    names: Sequence[str],
+    collect: Callable[..., list[records.Record]],
+) -> int:
     """Train in every chosen backend, save what was learnt, compare the backends if there are several."""
-    chosen = settings.given(options)
     runs = list(settings.resolve(chosen))
     folder = Path(options.out)
     saved.check_folder(folder)
