@@ -1,4 +1,7 @@
-"""The LSTM over a whole sequence: one product for the input of all steps, then ``lax.scan``."""
+"""The LSTM over a whole sequence: one product for the input of all steps, then ``lax.scan``.
+
+The tags, such as (K7), name equations of ``numpy_impl/DERIVATION.md``; (K1) has two lines, as the input needs no state.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +17,21 @@ def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[Carry, Carry]:
 
     With a projection ``weight_hr`` (P, H); without one, P is H.
     """
-    a_x = x @ w.weight_ih.T
+    a_x = x @ w.weight_ih.T  # (K1)
     if w.bias_ih is not None:
-        a_x = a_x + (w.bias_ih + w.bias_hh)
+        a_x = a_x + (w.bias_ih + w.bias_hh)  # (K2)
 
     def step(carry: Carry, a_t: jax.Array) -> tuple[Carry, Carry]:
         h_prev, c_prev = carry
-        a_i, a_f, a_g, a_o = jnp.split(a_t + h_prev @ w.weight_hh.T, 4, axis=-1)
-        i = jax.nn.sigmoid(a_i)
-        f = jax.nn.sigmoid(a_f)
-        g = jnp.tanh(a_g)
-        o = jax.nn.sigmoid(a_o)
-        c = f * c_prev + i * g
-        h = o * jnp.tanh(c)
+        a_i, a_f, a_g, a_o = jnp.split(a_t + h_prev @ w.weight_hh.T, 4, axis=-1)  # (K1)
+        i = jax.nn.sigmoid(a_i)  # (K3)
+        f = jax.nn.sigmoid(a_f)  # (K4)
+        g = jnp.tanh(a_g)  # (K5)
+        o = jax.nn.sigmoid(a_o)  # (K6)
+        c = f * c_prev + i * g  # (K7)
+        h = o * jnp.tanh(c)  # (K8)
         if w.weight_hr is not None:
-            h = h @ w.weight_hr.T
+            h = h @ w.weight_hr.T  # (L8)
         return (h, c), (h, c)
 
     last, states = lax.scan(step, state0, a_x)

@@ -1,14 +1,15 @@
 """The tags of the equations in numpy_impl/*.py and in DERIVATION.md are a bijection."""
 
-import io
 import re
-import tokenize
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import jax_impl
 import numpy_impl
+import torch_impl
+from common.equations import tagged_lines
 
 FOLDER = Path(numpy_impl.__file__).parent
 DERIVATION = (FOLDER / "DERIVATION.md").read_text(encoding="utf-8")
@@ -17,12 +18,7 @@ SOURCES = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER
 
 def code_tags(source: str) -> list[tuple[str, bool]]:
     """The tags of one file in order, each with whether code stands before it on its line."""
-    lines, tags = source.splitlines(), []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        row, column = token.start
-        if token.type == tokenize.COMMENT and (match := re.fullmatch(r"# \(([A-Z]\d+)\)", token.string)):
-            tags.append((match[1], bool(lines[row - 1][:column].strip())))
-    return tags
+    return [(line.tag, bool(line.code)) for line in tagged_lines(source)]
 
 
 def sections(derivation: str) -> dict[str, str]:
@@ -111,3 +107,26 @@ def test_a_fault_in_the_real_code_is_reported(change: str):
     elman = SOURCES["elman.py"].replace("  # (E3)", change)
     found = problems(SOURCES | {"elman.py": elman}, DERIVATION)
     assert any(line.startswith("E3: ") for line in found)
+
+
+@pytest.mark.parametrize("package", [jax_impl, torch_impl], ids=["jax", "torch"])
+@pytest.mark.parametrize(
+    ("file", "wanted"),
+    [
+        ("rnn_cell.py", "C1 C2 C3"),
+        ("elman.py", "E1 E2 E3"),
+        ("lstm_cell.py", "K1 K2 K3 K4 K5 K6 K7 K8"),
+        ("lstm.py", "K1 K2 K1 K3 K4 K5 K6 K7 K8 L8"),
+    ],
+)
+def test_the_forward_equations_are_tagged_in_the_frameworks_too(package, file: str, wanted: str):
+    source = (Path(package.__file__).parent / file).read_text(encoding="utf-8")
+    assert " ".join(tag for tag, on_code in code_tags(source) if on_code) == wanted
+
+
+def test_a_tagged_line_knows_its_code_and_what_it_assigns():
+    (gates, step) = tagged_lines(
+        "f(x)\ni, (a.f, g[t]) = h = one(  # no tag\n    2)\ni, (f, g[t]) = h = x  # (K3)\na += 1  # (K4)\n"
+    )
+    assert gates == ("K3", 4, "i, (f, g[t]) = h = x", ("i", "f", "g[t]", "h"))
+    assert step == ("K4", 5, "a += 1", ("a",))

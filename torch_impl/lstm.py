@@ -1,4 +1,7 @@
-"""The LSTM over a whole sequence: one product for the input of all steps, then a loop."""
+"""The LSTM over a whole sequence: one product for the input of all steps, then a loop.
+
+The tags, such as (K7), name equations of ``numpy_impl/DERIVATION.md``; (K1) has two lines, as the input needs no state.
+"""
 
 import torch
 from torch import Tensor
@@ -11,21 +14,21 @@ def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[list[
 
     With a projection ``weight_hr`` (P, H); without one, P is H.
     """
-    a_x = x @ w.weight_ih.T
+    a_x = x @ w.weight_ih.T  # (K1)
     if w.bias_ih is not None:
-        a_x = a_x + (w.bias_ih + w.bias_hh)
+        a_x = a_x + (w.bias_ih + w.bias_hh)  # (K2)
     h, c = state0
     hs, cs = [], []
     for a_t in a_x.unbind(0):
-        a_i, a_f, a_g, a_o = torch.addmm(a_t, h, w.weight_hh.T).chunk(4, dim=-1)
-        i = torch.sigmoid(a_i)
-        f = torch.sigmoid(a_f)
-        g = torch.tanh(a_g)
-        o = torch.sigmoid(a_o)
-        c = f * c + i * g
-        h = o * torch.tanh(c)
+        a_i, a_f, a_g, a_o = torch.addmm(a_t, h, w.weight_hh.T).chunk(4, dim=-1)  # (K1)
+        i = torch.sigmoid(a_i)  # (K3)
+        f = torch.sigmoid(a_f)  # (K4)
+        g = torch.tanh(a_g)  # (K5)
+        o = torch.sigmoid(a_o)  # (K6)
+        c = f * c + i * g  # (K7)
+        h = o * torch.tanh(c)  # (K8)
         if w.weight_hr is not None:
-            h = h @ w.weight_hr.T
+            h = h @ w.weight_hr.T  # (L8)
         hs.append(h)
         cs.append(c)
     return hs, cs

@@ -1,4 +1,7 @@
-"""One step of the Elman network (Elman 1990; ``torch.nn.RNNCell``). The derivative is autograd's."""
+"""One step of the Elman network (Elman 1990; ``torch.nn.RNNCell``). The derivative is autograd's.
+
+The tags, such as (C3), name equations of ``numpy_impl/DERIVATION.md``.
+"""
 
 import torch
 from torch import Tensor
@@ -11,7 +14,8 @@ NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 def step(w: Weights, x: Tensor, state: tuple[Tensor], nonlinearity: str) -> tuple[Tensor]:
     """x (B, I) and state (h (B, H),) -> the next state."""
     (h_prev,) = state
-    a = x @ w.weight_ih.T + h_prev @ w.weight_hh.T
+    a = x @ w.weight_ih.T + h_prev @ w.weight_hh.T  # (C1)
     if w.bias_ih is not None:
-        a = a + w.bias_ih + w.bias_hh
-    return (NONLINEARITIES[nonlinearity](a),)
+        a = a + w.bias_ih + w.bias_hh  # (C2)
+    h = NONLINEARITIES[nonlinearity](a)  # (C3)
+    return (h,)
