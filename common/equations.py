@@ -1,4 +1,4 @@
-"""Which line of source is which equation of ``numpy_impl/DERIVATION.md``: the tags at the ends of lines, as ``# (K7)``."""
+"""Which line of source is which equation of ``numpy_impl/DERIVATION.md``: the tags at its end, as ``# (K7)``."""
 
 import ast
 import io

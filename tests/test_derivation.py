@@ -102,7 +102,7 @@ def test_a_planted_fault_is_reported(old: str, new: str, report: str):
     assert any(report in line for line in problems(code, text))
 
 
-@pytest.mark.parametrize("change", ["", "  # (E3)\nhs = 0  # (E3)"], ids=["removed", "doubled"])
+@pytest.mark.parametrize("change", ["", "  # (E3)\n        hs = 0  # (E3)"], ids=["removed", "doubled"])
 def test_a_fault_in_the_real_code_is_reported(change: str):
     elman = SOURCES["elman.py"].replace("  # (E3)", change)
     found = problems(SOURCES | {"elman.py": elman}, DERIVATION)
