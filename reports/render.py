@@ -24,13 +24,13 @@ def write(records: Sequence[Record], folder: Path, partial: bool) -> Path:
     texts = {"report.md": markdown(report), "report.html": page(report)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace_all({folder / name: text for name, text in texts.items()})
+        replace_all({folder / name: text for name, text in texts.items()})
     except OSError as error:
         raise InvalidInput(mismatch("output folder", "a writable folder", f"{folder} ({error})")) from error
     return folder / "report.html"
 
 
-def _replace_all(texts: Mapping[Path, str]) -> None:
+def replace_all(texts: Mapping[Path, str]) -> None:
     """All files are complete under temporary names before the first one takes its place."""
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
     try:
@@ -43,7 +43,7 @@ def _replace_all(texts: Mapping[Path, str]) -> None:
             written.unlink(missing_ok=True)
 
 
-def _environment(autoescape: bool) -> jinja2.Environment:
+def environment(autoescape: bool) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,
@@ -56,7 +56,7 @@ def _environment(autoescape: bool) -> jinja2.Environment:
 
 def page(report: Report) -> str:
     """The whole page as HTML."""
-    templates = _environment(autoescape=True)
+    templates = environment(autoescape=True)
     templates.filters["svg"] = Markup
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
     return templates.get_template("report.html.j2").render(report=report, style=style)
@@ -64,7 +64,7 @@ def page(report: Report) -> str:
 
 def markdown(report: Report) -> str:
     """The twin; if it would be too long to paste, without the numbers behind the plots, then with shorter tables."""
-    templates = _environment(autoescape=False)
+    templates = environment(autoescape=False)
     templates.filters["cell"] = _cell
     template = templates.get_template("report.md.j2")
     text = ""

@@ -6,21 +6,18 @@ it, so that a check that goes blind is noticed.
 """
 
 import importlib
-import itertools
-import shutil
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import pytest
 
 from common import equivalence, registry
 from common.contract import Backend
+from common.planting import planted
 from common.spec import CELLS, OPTIONS, ModelSpec
 from common.variants import H, I, Variant, shrink
 
-ROOT = Path(__file__).parent.parent
 TRAINED = {"loss", "training"}
 # A wrong BPTT: the outputs are right.
 BPTT = {"complex step", "gradient", *TRAINED}
@@ -38,7 +35,6 @@ STACK = Variant(
     spec=ModelSpec(cell="LSTM", bidirectional=True, dropout=0.4, **SIZES), steps=7, batch=6, lengths=(4, 7, 1, 5, 7, 2)
 )
 RAGGED_CELL = Variant(spec=ModelSpec(cell="LSTMCell", input_size=3, hidden_size=5), steps=4, batch=3, lengths=(2, 4, 1))
-counter = itertools.count()
 
 
 class Bug(NamedTuple):
@@ -135,25 +131,14 @@ BUGS = [
 
 
 @pytest.fixture
-def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], Backend]]:
+def plant() -> Iterator[Callable[[str, str, str], Backend]]:
     """A call (file, old, new) -> the backend of a copy with that one change."""
-    monkeypatch.syspath_prepend(tmp_path)
-    packages = []
+    with ExitStack() as copies:
 
-    def load(file: str, old: str, new: str) -> Backend:
-        package, _, module = file.partition("/")
-        copy = f"{package}_mutant{next(counter)}"
-        packages.append(copy)
-        shutil.copytree(ROOT / package, tmp_path / copy)
-        source = tmp_path / copy / f"{module}.py"
-        text = source.read_text()
-        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}.py"
-        source.write_text(text.replace(old, new))
-        return importlib.import_module(f"{copy}.backend").BACKEND
+        def load(file: str, old: str, new: str) -> Backend:
+            return importlib.import_module(f"{copies.enter_context(planted((file, old, new)))}.backend").BACKEND
 
-    yield load
-    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
-        del sys.modules[name]
+        yield load
 
 
 def found_by(mutant: Backend, on: str, dtype: str = "float64") -> set[str]:

@@ -1,0 +1,42 @@
+"""The trace of one example (``common.tracing``): JAX's derivatives with respect to zeros added in a cell's step.
+
+JAX has no name for an intermediate value. So the step is copied, something is added behind each of its tagged lines,
+and the derivative with respect to that is the derivative with respect to the value. Every step has weights of its own.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from common.layout import Weights
+from common.tracing import Example, Trace, assigned, by_step, check_example, gathered, perturbed, watching
+
+from . import lstm_cell, rnn_cell
+from .native import precision, to_jax, to_numpy
+
+
+def trace(example: Example) -> Trace:
+    """Every value and derivative of ``Trace``."""
+    check_example(example)
+    cell = lstm_cell if example.spec.is_lstm else rnn_cell
+    step, options = perturbed(cell, "step").step, example.options
+
+    def loss(weights: list[Weights], inputs: list[jax.Array], eps: list[dict[str, jax.Array]]) -> Any:
+        state, total = state0, jnp.zeros(())
+        for t, (w, x_t) in enumerate(zip(weights, inputs, strict=True)):
+            state = step(w, x_t, state, **options, eps=eps[t])
+            total += counted[t] * ((state[0] - target[t]) ** 2).sum() / 2
+        return total
+
+    with precision():
+        w, x, target, counted = to_jax((example.weights, example.x, example.target, example.counted))
+        state = state0 = to_jax(example.state)
+        with watching(Path(cell.__file__)) as events:
+            for x_t in x:
+                state = cell.step(w, x_t, state, **options)
+        values = [assigned(step) for step in by_step(events)]
+        inputs, zeros = list(x), jax.tree.map(jnp.zeros_like, values)
+        derivatives = jax.grad(loss, argnums=(0, 1, 2))([w] * len(inputs), inputs, zeros)
+        return gathered(to_numpy(values), *to_numpy(derivatives))

@@ -1,0 +1,47 @@
+"""The trace of one example (``common.tracing``): what the tagged lines of a cell and of ``unroll`` assign.
+
+Nothing is computed for it but the gradient of the loss with respect to h and, for an LSTM, the gates side by side.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.layout import GATES, named_weights
+from common.tracing import Event, Example, Step, Trace, assigned, by_step, check_example, stacked, watching
+
+from . import lstm_cell, rnn_cell, unroll
+
+
+def trace(example: Example) -> Trace:
+    """Every value and derivative; beside those of ``Trace`` ``dc_next``, ``dh_prev``, ``dc_prev``, and ``da_i`` to
+    ``da_o``, but no derivatives of the gates' values, which are not computed. The log has (U1) and (U2) too."""
+    check_example(example)
+    w, options = example.weights, example.options
+    cell = lstm_cell if example.spec.is_lstm else rnn_cell
+    files = [Path(module.__file__ or "") for module in (cell, unroll)]
+    with watching(*files) as forth:
+        states, tapes = unroll.forward(partial(cell.forward, **options), w, example.x, example.state)
+    dy = example.counted[:, None, None] * (states[0] - example.target)
+    dstates, dlast = (dy, *(None for _ in states[1:])), tuple(np.zeros_like(part[-1]) for part in states)
+    with watching(*files) as back:
+        unroll.backward(partial(cell.backward, **options), w, tapes, dstates, dlast)
+    times = range(len(example.x))
+    log = [Step(t, "forward", events) for t, events in zip(times, by_step(forth), strict=True)]
+    log += [Step(t, "backward", events) for t, events in zip(reversed(times), by_step(back), strict=True)]
+    arrays = stacked([assigned(step.events) for step in log[: len(times)]])
+    return Trace(arrays | stacked([derivatives(step.events) for step in reversed(log[len(times) :])]), tuple(log))
+
+
+def derivatives(events: tuple[Event, ...]) -> dict[str, Any]:
+    """What one step on the way back assigned, under the names of a trace."""
+    values = assigned(events)
+    state, total = values.pop("dstate"), values.pop("total")
+    found = {f"{name}_step" if name.startswith(("dweight", "dbias")) else name: v for name, v in values.items()}
+    found |= dict(zip(("dh", "dc_next"), state, strict=False))
+    found |= {f"d{name}": part for name, part in named_weights(total, "").items()}
+    if "da_i" in found:
+        found["da"] = np.concatenate([found[f"da_{gate}"] for gate in GATES], axis=1)
+    return found

@@ -1,0 +1,95 @@
+"""Lessons as static pages: no script, nothing loaded from elsewhere, mathematics as MathML."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from ..model import Block, Plot, Table
+from ..render import TEMPLATES, environment
+from . import show, sources
+from .script import Lesson, Ran
+
+
+def mathematics(latex: str, display: bool = False) -> str:
+    """LaTeX as MathML."""
+    return convert(latex, display="block" if display else "inline")
+
+
+@cache
+def _parser() -> MarkdownIt:
+    def formula(latex: str, options: dict[str, Any]) -> str:
+        return mathematics(latex, options["display_mode"])
+
+    return MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, renderer=formula, double_inline=True)
+
+
+def prose(text: str, inline: bool = False) -> Markup:
+    """Markdown with mathematics between dollar signs, as HTML."""
+    parser = _parser()
+    return Markup(parser.renderInline(text) if inline else parser.render(text))
+
+
+def code(text: str) -> Markup:
+    """Python, its tokens in classes of the style sheet."""
+    return Markup(highlight(text, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n"))
+
+
+@cache
+def _templates() -> Any:
+    templates = environment(autoescape=True)
+    templates.filters |= {"svg": Markup, "prose": prose, "code": code}
+    templates.filters["mathematics"] = lambda latex: Markup(mathematics(latex, display=True))
+    templates.tests |= {
+        name: lambda item, kind=kind: isinstance(item, kind)
+        for name, kind in {
+            "sentence": show.Sentence,
+            "table": Table,
+            "plot": Plot,
+            "block": Block,
+            "snippet": show.Snippet,
+            "beside": show.Beside,
+        }.items()
+    }
+    return templates
+
+
+def style() -> Markup:
+    """The report's style sheet and that of the lessons behind it."""
+    return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "lesson.css")))
+
+
+def fragment(item: show.Item) -> str:
+    """One shown thing with the style sheet, as a notebook displays it."""
+    return f"<style>{style()}</style>{_templates().get_template('shown.html.j2').module.shown(item)}"
+
+
+def page(ran: Sequence[Ran], lesson: Lesson, others: Sequence[Lesson]) -> str:
+    """A lesson that was run, as HTML."""
+    place = [other.number for other in others].index(lesson.number)
+    near = [others[n] if 0 <= n < len(others) else None for n in (place - 1, place + 1)]
+    return _templates().get_template("lesson.html.j2").render(
+        lesson=lesson, ran=ran, previous=near[0], following=near[1], notation=sources.notation(), style=style()
+    )
+
+
+def index(lessons: Sequence[Lesson], steppers: Sequence[tuple[str, str]]) -> str:
+    """The page that leads to all of them; ``steppers`` are file names with their titles."""
+    return _templates().get_template("lessons.html.j2").render(lessons=lessons, steppers=steppers, style=style())
+
+
+def file_name(lesson: Lesson) -> str:
+    return f"{lesson.name}.html"
+
+
+def source_path(lesson: Lesson) -> Path:
+    """As one names it from the top of the checkout."""
+    return Path("reports/lessons") / lesson.path.name

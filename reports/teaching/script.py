@@ -1,0 +1,109 @@
+"""Lessons as scripts: cells that begin with ``# %%``, prose in the comments of ``# %% [markdown]`` cells.
+
+The format is jupytext's "percent", which editors know too. A code cell may have tags, as ``# %% tags=["solution"]``:
+"solution" for that of an exercise, "setup" for what a reader can skip; both are folded on the page.
+"""
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common.errors import InvalidInput, choice, mismatch
+
+from ..model import Block
+from . import show
+
+FOLDER = Path(__file__).parent.parent / "lessons"
+TAGS = ("setup", "solution")
+MARK = re.compile(r"# %%(?P<prose> \[markdown\])?(?: tags=\[\"(?P<tag>\w+)\"\])?\s*")
+
+
+class Cell(NamedTuple):
+    """Prose (Markdown) or code, as its text; ``line`` is that of its first line in the file, for error messages."""
+
+    prose: bool
+    text: str
+    tag: str
+    line: int
+
+
+class Lesson(NamedTuple):
+    """A script in cells."""
+
+    path: Path
+    cells: tuple[Cell, ...]
+
+    @property
+    def number(self) -> int:
+        return int(self.path.stem.partition("_")[0])
+
+    @property
+    def name(self) -> str:
+        return self.path.stem.replace("_", "-")
+
+    @property
+    def title(self) -> str:
+        """That of the page: the first heading, without its number."""
+        return self.cells[0].text.splitlines()[0].removeprefix("# ").partition(". ")[2]
+
+    def opening(self, word: str) -> str:
+        """What stands behind **Question.** or **Answer.** in the first cell."""
+        found = re.search(rf"\*\*{word}\.\*\* (.+?)(?:\n\n|\Z)", self.cells[0].text, flags=re.DOTALL)
+        if found is None:
+            raise InvalidInput(mismatch(f"{self.path.name}", f"**{word}.** in its first cell", "none"))
+        return found[1].replace("\n", " ")
+
+
+class Ran(NamedTuple):
+    """A cell and what it showed."""
+
+    cell: Cell
+    shown: Sequence[show.Item]
+
+
+def lessons() -> tuple[Lesson, ...]:
+    """All lessons, in order."""
+    return tuple(read(path) for path in sorted(FOLDER.glob("[0-9][0-9]_*.py")))
+
+
+def read(path: Path) -> Lesson:
+    """The cells of a script."""
+    cells, start = [], 0
+    rows = path.read_text(encoding="utf-8").splitlines()
+    marks = [number for number, row in enumerate(rows) if row.startswith("# %%")]
+    for start, end in zip(marks, [*marks[1:], len(rows)], strict=True):
+        mark = MARK.fullmatch(rows[start])
+        if mark is None or (mark["tag"] or "setup") not in TAGS:
+            raise InvalidInput(choice(f"{path.name} line {start + 1}: tag", TAGS, rows[start]))
+        own = rows[start + 1 : end]
+        if mark["prose"]:
+            foreign = next((row for row in own if row and not row.startswith("#")), None)
+            if foreign is not None:
+                raise InvalidInput(mismatch(f"{path.name}, prose at line {start + 1}", "comments", foreign))
+            own = [row.removeprefix("#").removeprefix(" ") for row in own]
+        cells.append(Cell(bool(mark["prose"]), "\n".join(own).strip("\n"), mark["tag"] or "", start + 2))
+    if not cells or not cells[0].prose or any(row.strip() for row in rows[: marks[0]]):
+        raise InvalidInput(mismatch(path.name, "a first cell of prose", "something else"))
+    return Lesson(path, tuple(cells))
+
+
+def run(lesson: Lesson) -> list[Ran]:
+    """Every cell in order, in one namespace; what a cell prints is shown behind what it shows.
+
+    An exception goes through, with the line of the file in its traceback.
+    """
+    namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
+    found = []
+    for cell in lesson.cells:
+        printed = io.StringIO()
+        with show.collecting() as items, contextlib.redirect_stdout(printed):
+            if not cell.prose:
+                code = compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec")
+                exec(code, namespace)
+        if printed.getvalue():
+            items.append(Block("Printed", printed.getvalue()))
+        found.append(Ran(cell, items))
+    return found
