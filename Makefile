@@ -2,13 +2,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help study test format clean
+.PHONY: help study lessons test format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/:/'
 
 study: .venv/study  ## compare everything, train, time; writes reports/latest/report.html
 	$(BIN)/rosetta study
+
+lessons: .venv/study  ## run the lessons; writes reports/latest/lessons/index.html
+	$(BIN)/rosetta lessons
 
 test: .venv/test  ## tests, lint, formatting, types and import rules
 	$(BIN)/ruff check
@@ -21,7 +24,7 @@ format: .venv/test  ## format and sort
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:  ## remove the environment and the latest report
+clean:  ## remove the environment and what was written last
 	rm -rf .venv reports/latest
 
 .venv/bin/python:

@@ -202,6 +202,42 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--size", action="append", type=_named(list(SIZES)), metavar="SIZE", help=text)
     bench.add_argument("--rounds", type=int, default=11, help="default: 11")
 
+    lessons = verb("lessons", "run the lessons and write their pages, with the steppers")
+    lessons.add_argument("--out", default="reports/latest/lessons", help="folder (default: reports/latest/lessons)")
+    lessons.add_argument("--lesson", type=int, action="append", metavar="N", help="one of them; repeat it for several")
+    lessons.add_argument("--notebooks", action="store_true", help="write Jupyter notebooks too")
+    jobs(lessons)
+
+    def walked(found: argparse.ArgumentParser, cells: Sequence[str]) -> None:
+        """One example through one cell."""
+        found.add_argument(
+            "--cell", type=_named(cells), default=cells[0], help=f"one of {', '.join(cells)} (default: {cells[0]})"
+        )
+        found.add_argument("--weights", metavar="FILE", help="of `rosetta train`, an .npz, or torch's state_dict")
+        found.add_argument("--steps", type=int, default=5, metavar="T", help="default: 5")
+        found.add_argument("--seed", type=int, default=0, help="of the example (default: 0)")
+        group = found.add_argument_group("model", argument_default=argparse.SUPPRESS)
+        group.add_argument("--input-size", type=int, help="features of x (default: 2)")
+        group.add_argument("--hidden-size", type=int, help="features of h (default: 3)")
+        group.add_argument("--nonlinearity", type=_named(NONLINEARITIES), help="of RNN and RNNCell (default: tanh)")
+        group.add_argument("--no-bias", dest="bias", action="store_false", help="leave out both biases")
+
+    trace = verb("trace", "print every intermediate of one example, forward and backward")
+    walked(trace, CELLS)
+    text = "numpy, jax or torch; repeat it for several (default: all); finite differences are always there"
+    trace.add_argument("--backend", action="append", metavar="NAME", help=text)
+    text = "what the loss compares with a target: every state, or the last (default: every)"
+    trace.add_argument("--loss", type=_named(("every", "last")), default="every", help=text)
+
+    stepper = verb("stepper", "write a page that walks through one example, forward and backward")
+    walked(stepper, CELLS)
+    stepper.add_argument(
+        "--units", type=_integers, metavar="N,N,...", help="hidden units to show (default: the first 4)"
+    )
+    stepper.add_argument("--inputs", type=_integers, metavar="N,N,...", help="inputs to show (default: the first 3)")
+    stepper.add_argument("--out", default="reports/latest/stepper.html", help="default: reports/latest/stepper.html")
+    stepper.set_defaults(loss="every")
+
     report = verb("report", "render a records file as HTML and Markdown")
     report.add_argument("records", nargs="?", default="reports/latest/records.jsonl", help="a file of JSON lines")
     report.add_argument("--out", help="output folder (default: the folder of the records)")

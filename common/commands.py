@@ -29,8 +29,10 @@ from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCu
 from common.information import describe, doctor, ls
 from common.records import Record
 from common.spec import check_seed
+from common.teaching_commands import lessons, stepper, trace
 
-__all__ = ["bench", "check", "describe", "doctor", "generate", "ls", "predict", "report", "study", "train"]
+__all__ = ["bench", "check", "describe", "doctor", "generate", "lessons", "ls", "predict", "report"]
+__all__ += ["stepper", "study", "trace", "train"]
 
 
 def _names(options: Namespace) -> list[str]:

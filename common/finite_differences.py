@@ -3,7 +3,7 @@
 They know nothing of the chain rule, but lose a third of the digits: the error is of the order d^2 + 1e-16 / d.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -15,10 +15,11 @@ from common.tracing import Example, Trace, assigned, check_example, perturbed, s
 STEP = 1e-5
 
 
-def trace(example: Example, cell: ModuleType) -> Trace:
+def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None) -> Trace:
     """Every derivative of L, with ``forward`` of a module as the step: weights, x_t (1, I), state -> state and tape.
 
-    An accumulated gradient is the difference for weights that are changed from step t on.
+    An accumulated gradient is the difference for weights that are changed from step t on. With ``units``, numbers of
+    hidden units from 0, what belongs to others is NaN: many units take long.
     """
     check_example(example)
     with watching(Path(cell.__file__ or "")) as events:
@@ -44,14 +45,24 @@ def trace(example: Example, cell: ModuleType) -> Trace:
         def here(t: int = t, w: Weights = w, x_t: np.ndarray = x_t, eps: dict[str, np.ndarray] = eps) -> float:
             return loss(t, w, x_t, eps)
 
-        steps.append({f"d{name}": differences(here, array) for name, array in moved.items()})
+        found = {name: differences(here, array, _chosen(name, example, units)) for name, array in moved.items()}
+        steps.append({f"d{name}": array for name, array in found.items()})
     return Trace(stacked(steps))
 
 
-def differences(function: Callable[[], float], array: np.ndarray) -> np.ndarray:
+def _chosen(name: str, example: Example, units: Sequence[int] | None) -> Callable[[tuple[int, ...]], bool]:
+    """Whether an element is wanted: rows of weights, columns of W_hh and of states belong to a unit."""
+    H = example.spec.hidden_size
+    axes = {"x": (), "weight_ih": (0,), "weight_hh": (0, 1)}.get(name, (-1,))
+    return lambda index: units is None or all(index[axis] % H in units for axis in axes)
+
+
+def differences(
+    function: Callable[[], float], array: np.ndarray, chosen: Callable[[tuple[int, ...]], bool] = lambda _: True
+) -> np.ndarray:
     """The derivative of a function that reads the array; each element is moved in place and put back."""
-    found = np.empty_like(array)
-    for index in np.ndindex(array.shape):
+    found = np.full_like(array, np.nan)
+    for index in filter(chosen, np.ndindex(array.shape)):
         value = array[index]
         d = STEP * max(1.0, abs(value))
         array[index] = above = value + d

@@ -30,8 +30,8 @@ def planted(*changes: tuple[str, str, str]) -> Iterator[str]:
         for file, old, new in changes:
             source = copy / f"{file.partition('/')[2]}.py"
             text = source.read_text(encoding="utf-8")
-            if text.count(old) != 1:
-                raise InvalidInput(mismatch(f"text to replace in {file}.py", f"{old!r} once", f"{text.count(old)} times"))
+            if (count := text.count(old)) != 1:
+                raise InvalidInput(mismatch(f"text to replace in {file}.py", f"{old!r} once", f"it {count} times"))
             source.write_text(text.replace(old, new), encoding="utf-8")
         sys.path.insert(0, folder)
         try:

@@ -17,7 +17,7 @@ from common.errors import InvalidInput, RecordsCut, choice, mismatch
 
 SCHEMA = 1
 KINDS = ("header", "environment", "check", "training", "one-bias", "bench", "task", "outcome", "sample")
-KINDS += ("gradient-norms", "end")
+KINDS += ("gradient-norms", "trace", "end")
 Record = dict[str, Any]
 
 

@@ -222,9 +222,10 @@ def load(name: str) -> Callable[[Example], Trace]:
     return importlib.import_module(f"{name}_impl.trace").trace
 
 
-def everything(example: Example, names: Sequence[str] = TRACED) -> dict[str, Trace]:
-    """Backend name -> trace, and that of finite differences over NumPy's forward step."""
+def everything(example: Example, names: Sequence[str] = TRACED, units: Sequence[int] | None = None) -> dict[str, Trace]:
+    """Backend name -> trace, and that of finite differences over NumPy's forward step, perhaps of some units alone."""
     from common import finite_differences  # here, as it needs this module
 
     cell = importlib.import_module(f"numpy_impl.{'lstm' if example.spec.is_lstm else 'rnn'}_cell")
-    return {name: load(name)(example) for name in names} | {FINITE_DIFFERENCES: finite_differences.trace(example, cell)}
+    traces = {name: load(name)(example) for name in names}
+    return traces | {FINITE_DIFFERENCES: finite_differences.trace(example, cell, units)}

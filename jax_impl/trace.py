@@ -20,7 +20,7 @@ from .native import precision, to_jax, to_numpy
 def trace(example: Example) -> Trace:
     """Every value and derivative of ``Trace``."""
     check_example(example)
-    cell = lstm_cell if example.spec.is_lstm else rnn_cell
+    cell: Any = lstm_cell if example.spec.is_lstm else rnn_cell
     step, options = perturbed(cell, "step").step, example.options
 
     def loss(weights: list[Weights], inputs: list[jax.Array], eps: list[dict[str, jax.Array]]) -> Any:

@@ -1,6 +1,6 @@
 """The trace of one example (``common.tracing``): what the tagged lines of a cell and of ``unroll`` assign.
 
-Nothing is computed for it but the gradient of the loss with respect to h and, for an LSTM, the gates side by side.
+Nothing is computed for it but the gradient of the loss with respect to h; an LSTM's da is its gates' side by side.
 """
 
 from functools import partial
@@ -16,8 +16,10 @@ from . import lstm_cell, rnn_cell, unroll
 
 
 def trace(example: Example) -> Trace:
-    """Every value and derivative; beside those of ``Trace`` ``dc_next``, ``dh_prev``, ``dc_prev``, and ``da_i`` to
-    ``da_o``, but no derivatives of the gates' values, which are not computed. The log has (U1) and (U2) too."""
+    """The values and derivatives of ``Trace``, but for ``di`` to ``do``, which no line computes, and the log.
+
+    Beside them ``dh_prev`` and, for an LSTM, ``dc_prev``, ``dc_next`` and ``da_i`` to ``da_o``, each (T, H).
+    """
     check_example(example)
     w, options = example.weights, example.options
     cell = lstm_cell if example.spec.is_lstm else rnn_cell

@@ -21,16 +21,22 @@ TEMPLATES = Path(__file__).parent / "templates"
 def write(records: Sequence[Record], folder: Path, partial: bool) -> Path:
     """Both files, rendered before either is touched; an old report stays whole until a new one takes its place."""
     report = build(records, partial)
-    texts = {"report.md": markdown(report), "report.html": page(report)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_all({folder / name: text for name, text in texts.items()})
-    except OSError as error:
-        raise InvalidInput(mismatch("output folder", "a writable folder", f"{folder} ({error})")) from error
+    write_all(folder, {"report.md": markdown(report), "report.html": page(report)})
     return folder / "report.html"
 
 
-def replace_all(texts: Mapping[Path, str]) -> None:
+def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """File name -> text, into a folder that is made where there is none; returns the paths."""
+    files = {folder / name: text for name, text in texts.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace_all(files)
+    except OSError as error:
+        raise InvalidInput(mismatch("output folder", "a writable folder", f"{folder} ({error})")) from error
+    return list(files)
+
+
+def _replace_all(texts: Mapping[Path, str]) -> None:
     """All files are complete under temporary names before the first one takes its place."""
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
     try:

@@ -4,6 +4,7 @@ Every step has weights of its own, so that what it contributes to their gradient
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,19 +18,21 @@ from .native import precision, to_numpy, to_torch
 def trace(example: Example) -> Trace:
     """Every value and derivative of ``Trace``."""
     check_example(example)
-    cell = lstm_cell if example.spec.is_lstm else rnn_cell
+    cell: Any = lstm_cell if example.spec.is_lstm else rnn_cell
     with precision():
         x, target, counted, state = map(to_torch, (example.x, example.target, example.counted, example.state))
         inputs = [x_t.clone().requires_grad_() for x_t in x]
         weights = [Weights(*to_torch(tuple(example.weights))) for _ in inputs]
         leaves = inputs + [part.requires_grad_() for w in weights for part in w if part is not None]
-        loss = torch.zeros(())
+        loss = x.new_zeros(())
         with watching(Path(cell.__file__)) as events:
             for t, (w, x_t) in enumerate(zip(weights, inputs, strict=True)):
                 state = cell.step(w, x_t, state, **example.options)
                 loss = loss + counted[t] * ((state[0] - target[t]) ** 2).sum() / 2
         values = [assigned(step) for step in by_step(events)]
-        grads = iter(torch.autograd.grad(loss, leaves + [tensor for step in values for tensor in step.values()]))
+        leaves += [tensor for step in values for tensor in step.values()]
+        # The derivative with respect to what a step computes and does not use, as one with a fault may, is zero.
+        grads = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
         dx = [to_numpy(next(grads)) for _ in inputs]
         dweights = [Weights(*(None if part is None else to_numpy(next(grads)) for part in w)) for w in weights]
         dvalues = [{name: to_numpy(next(grads)) for name in step} for step in values]

@@ -44,11 +44,12 @@ def code(text: str) -> Markup:
 
 
 @cache
-def _templates() -> Any:
-    templates = environment(autoescape=True)
-    templates.filters |= {"svg": Markup, "prose": prose, "code": code}
-    templates.filters["mathematics"] = lambda latex: Markup(mathematics(latex, display=True))
-    templates.tests |= {
+def templates() -> Any:
+    """The Jinja2 environment of the lessons' pages."""
+    found = environment(autoescape=True)
+    found.filters |= {"svg": Markup, "prose": prose, "code": code}
+    found.filters["mathematics"] = lambda latex: Markup(mathematics(latex, display=True))
+    found.tests |= {
         name: lambda item, kind=kind: isinstance(item, kind)
         for name, kind in {
             "sentence": show.Sentence,
@@ -59,7 +60,7 @@ def _templates() -> Any:
             "beside": show.Beside,
         }.items()
     }
-    return templates
+    return found
 
 
 def style() -> Markup:
@@ -69,21 +70,23 @@ def style() -> Markup:
 
 def fragment(item: show.Item) -> str:
     """One shown thing with the style sheet, as a notebook displays it."""
-    return f"<style>{style()}</style>{_templates().get_template('shown.html.j2').module.shown(item)}"
+    return f"<style>{style()}</style>{templates().get_template('shown.html.j2').module.shown(item)}"
 
 
 def page(ran: Sequence[Ran], lesson: Lesson, others: Sequence[Lesson]) -> str:
     """A lesson that was run, as HTML."""
     place = [other.number for other in others].index(lesson.number)
     near = [others[n] if 0 <= n < len(others) else None for n in (place - 1, place + 1)]
-    return _templates().get_template("lesson.html.j2").render(
-        lesson=lesson, ran=ran, previous=near[0], following=near[1], notation=sources.notation(), style=style()
+    return (
+        templates()
+        .get_template("lesson.html.j2")
+        .render(lesson=lesson, ran=ran, previous=near[0], following=near[1], notation=sources.notation(), style=style())
     )
 
 
 def index(lessons: Sequence[Lesson], steppers: Sequence[tuple[str, str]]) -> str:
     """The page that leads to all of them; ``steppers`` are file names with their titles."""
-    return _templates().get_template("lessons.html.j2").render(lessons=lessons, steppers=steppers, style=style())
+    return templates().get_template("lessons.html.j2").render(lessons=lessons, steppers=steppers, style=style())
 
 
 def file_name(lesson: Lesson) -> str:

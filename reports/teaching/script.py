@@ -4,6 +4,7 @@ The format is jupytext's "percent", which editors know too. A code cell may have
 "solution" for that of an exercise, "setup" for what a reader can skip; both are folded on the page.
 """
 
+import ast
 import contextlib
 import io
 import re
@@ -28,6 +29,13 @@ class Cell(NamedTuple):
     text: str
     tag: str
     line: int
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether the code does nothing but show lines or sources, and can itself be left out of the page."""
+        shows = ("show.lines(", "show.source(")
+        body = [] if self.prose else ast.parse(self.text).body
+        return all(ast.unparse(statement).startswith(shows) for statement in body)
 
 
 class Lesson(NamedTuple):

@@ -127,9 +127,7 @@ def plot(
     name = "plot-" + "".join(c if c.isalnum() else "-" for c in caption.lower())[:40]
     svg = draw(name, 620, 320, alt, paint)
     legend = tuple(Key(variable(place), label, marks[place % len(marks)]) for place, label in enumerate(values))
-    rows = tuple(
-        (f"{at:g}", *(f"{y[place]:.4g}" for y in values.values())) for place, at in enumerate(x.tolist())
-    )
+    rows = tuple((f"{at:g}", *(f"{y[place]:.4g}" for y in values.values())) for place, at in enumerate(x.tolist()))
     data = Table(f"Numbers: {caption}", (x_label, *values), rows, numbers=range(len(values) + 1))
     _emit(Plot(caption, (Panel(svg, alt),), legend, data))
 

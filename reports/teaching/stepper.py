@@ -1,0 +1,59 @@
+"""The page on which a reader walks forward and backward through a small network in time; its data are embedded."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from common.examples import example
+from common.spec import ModelSpec
+from common.tracing import Example
+
+from ..render import TEMPLATES, write_all
+from . import pages, walk
+
+# File name and title of the pages among the lessons, and the cell.
+PAGES = (
+    ("stepper-rnn.html", "Step through an RNN, forward and backward", "RNNCell"),
+    ("stepper-lstm.html", "Step through an LSTM, forward and backward", "LSTMCell"),
+)
+
+
+def lesson_page(cell: str) -> str:
+    """The page among the lessons: a small network with random weights."""
+    spec = ModelSpec(cell=cell, input_size=2, hidden_size=3)
+    return page(example(spec, steps=5, seed=0), (0, 1, 2), (0, 1), lessons=True)
+
+
+def write(shown: Example, units: Sequence[int], inputs: Sequence[int], file: Path, weights: str = "") -> Path:
+    """The page of an example, of these hidden units and inputs (numbers from 0), as a file."""
+    (written,) = write_all(file.parent, {file.name: page(shown, units, inputs, weights)})
+    return written
+
+
+def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: str = "", lessons: bool = False) -> str:
+    """The page; ``weights`` names the file that they come from. With ``lessons`` it leads back to them."""
+    data = walk.walk(shown, units, inputs)
+    data["tags"] = {tag: _rendered(own) for tag, own in data["tags"].items()}
+    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("stepper.css", "stepper.js"))
+    template = pages.templates().get_template("stepper.html.j2")
+    embedded = Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+    return template.render(
+        data=data, embedded=embedded, style=pages.style() + style, script=script, weights=weights, lessons=lessons
+    )
+
+
+def _rendered(tag: dict[str, Any]) -> dict[str, Any]:
+    """Mathematics and code of an equation as HTML."""
+    code = [
+        {
+            "framework": own.framework,
+            "where": own.where,
+            "relation": own.relation,
+            "lines": list(map(pages.code, own.lines)),
+        }
+        for own in tag["code"]
+    ]
+    return {"says": tag["says"], "formula": pages.mathematics(tag["latex"], display=True), "code": code}
