@@ -53,7 +53,8 @@ def _from_npz(path: Path, cell: str) -> Parameters:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         wanted = f"an .npz file, or torch's ({', '.join(TORCH_FILES)})"
-        raise InvalidInput(mismatch("--weights", wanted, f"{path} ({error})")) from error
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(mismatch("--weights", wanted, f"{path} ({reason})")) from error
     if "about" not in arrays:
         return arrays
     network, params, _ = saved.load(path)
@@ -73,8 +74,13 @@ def _spec(path: Path, cell: str, nonlinearity: str, params: Mapping[str, np.ndar
             raise InvalidInput(
                 mismatch(f"names in {path}", f"{', '.join(wanted)}, matrices", ", ".join(params) or "none")
             )
+    rows, columns = params[wanted[1]].shape
+    gates = 4 if cell.startswith("LSTM") else 1
+    if rows != gates * columns:
+        cause = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}.get(rows // columns, "")
+        raise InvalidInput(mismatch(f"{wanted[1]} for {cell}", (gates * columns, columns), (rows, columns), cause))
     options: dict[str, Any] = {"bias": "bias_ih" + suffix in params, "nonlinearity": nonlinearity}
-    sizes = {"input_size": params[wanted[0]].shape[1], "hidden_size": params[wanted[1]].shape[1]}
+    sizes = {"input_size": params[wanted[0]].shape[1], "hidden_size": columns}
     return ModelSpec(cell=cell, **sizes, **options)
 
 

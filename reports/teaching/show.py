@@ -17,7 +17,7 @@ from common import console
 from common.errors import InvalidInput, mismatch
 
 from ..model import Block, Key, Panel, Plot, Table
-from ..plots import MARKERS
+from ..plots import MARKERS, log_axis, value_range
 from ..svg import colour, draw, variable
 from . import sources
 
@@ -117,10 +117,11 @@ def plot(
                 y = np.where(y > 0, y, np.nan)
             every = max(1, len(x) // 12)
             marker = MARKERS[marks[place % len(marks)]]
-            axes.plot(x, y, color=colour(place), linewidth=1.6, marker=marker, markersize=6, markevery=every)
+            axes.plot(
+                x, y, color=colour(place), linewidth=1.6, marker=marker, markersize=6, markevery=every, clip_on=False
+            )
         if log:
-            axes.set_yscale("log")
-            axes.minorticks_off()
+            log_axis(axes, value_range(v for y in values.values() for v in y))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
 

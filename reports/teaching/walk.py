@@ -246,7 +246,19 @@ def _run(pick: Pick, trace: Trace, others: Mapping[str, Trace]) -> dict[str, Any
             gaps.setdefault(name, {})[who] = [f"{value:.0e}" for value in gap]
             close = gap <= CLOSE[who]
             agree[name] = [bool(a and b) for a, b in zip(agree.get(name, [True] * len(gap)), close, strict=True)]
-    return {"values": values, "gaps": gaps, "agree": agree, "changed": {}}
+    return {"values": values, "early": _early(pick, trace), "gaps": gaps, "agree": agree, "changed": {}}
+
+
+def _early(pick: Pick, trace: Trace) -> dict[str, dict[str, Any]]:
+    """Tag -> quantity -> what the line sets at every step, where a later line of the step sets the same name again."""
+    steps = [step.events for step in trace.events if step.phase == "forward"]
+    found = {}
+    for place, event in enumerate(steps[0]):
+        names = event.values.keys() & {name for later in steps[0][place + 1 :] for name in later.values}
+        if names:
+            arrays = tracing.stacked([{name: events[place].values[name] for name in names} for events in steps])
+            found[event.tag] = {name: pick(name, array) for name, array in pick.arrays(Trace(arrays)).items()}
+    return found
 
 
 def _changed(right: Sequence[Step], wrong: Sequence[Step]) -> dict[str, str]:

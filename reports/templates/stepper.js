@@ -1,0 +1,426 @@
+// Walks through data.moments, one a line executed, and shows what data.runs and data.worlds hold for it. It looks up,
+// and computes nothing but places, colours and roundings.
+const $ = (id) => document.getElementById(id);
+const data = JSON.parse($("data").textContent);
+const { moments, quantities, sizes, tags } = data;
+const states = data.cell === "LSTM" ? ["h", "c"] : ["h"];
+const WAYS = { numpy: "NumPy", jax: "JAX", torch: "PyTorch", "finite differences": "finite differences" };
+const SUMMED = ["dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh"];
+const inBoxes = ["x", ...states, "dh"];
+const CHOICES = ["loss", "factor", "bug"];
+const END = moments.length - 1;
+
+const state = { moment: 0, ...Object.fromEntries(CHOICES.map((id) => [id, $(id).value])) };
+let pinned = null; // the quantity compared, where it is not the one set now
+let playing = null; // the timer
+let run, world, scale;
+
+const setters = {}; // quantity -> step -> the moments that set it
+const groups = []; // the first and the last moment of every step in every direction
+moments.forEach(({ t, phase, sets }, place) => {
+  for (const name of sets) ((setters[name] ||= {})[t] ||= []).push(place);
+  const last = moments[place - 1];
+  if (last?.t === t && last.phase === phase) groups.at(-1)[1] = place;
+  else groups.push([place, place]);
+});
+const blocks = [...document.querySelectorAll("[data-quantity]")].map((block) => ({
+  block,
+  name: block.dataset.quantity,
+  mark: block.querySelector(".mark"),
+  note: block.querySelector(".set"),
+  button: block.querySelector("button"),
+  cells: [...block.querySelectorAll("[data-index]")].map((cell) => [cell, cell.dataset.index.split(",")]),
+}));
+const boxes = [...document.querySelectorAll("#strip button")];
+
+/* Words, numbers and colours */
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+// A sign for the eye, a word for a screen reader.
+const sign = (seen, heard) =>
+  [element("span", { "aria-hidden": "true" }, seen), element("span", { class: "hidden" }, heard)];
+const power = (text) => text.replace("e-", "e−").replace("e+", "e");
+
+// A number with its sign and so many digits.
+function shown(text, digits) {
+  const value = Number(text);
+  const size = Math.abs(value);
+  const written = size < 1e-3 || size >= 1e5 ? power(size.toExponential(digits - 1)) : size.toPrecision(digits);
+  return value ? (value < 0 ? "−" : "+") + written : "0";
+}
+
+const bare = (name) => name.replace("_step", "");
+const title = (name) => bare(name) + (SUMMED.includes(name) ? ", the sum" : name === bare(name) ? "" : ", this step's part");
+const span = (from, to) => (from === to ? `step ${from}` : `steps ${from} to ${to}`);
+
+// "steps 1 to 3, step 5" of [true, true, true, false, true].
+function ranges(marks) {
+  const found = [];
+  marks.forEach((mark, t) => {
+    if (mark && marks[t - 1]) found.at(-1)[1] = t + 1;
+    else if (mark) found.push([t + 1, t + 1]);
+  });
+  return found.map((own) => span(...own)).join(", ");
+}
+
+// Quantities of one kind share a scale of colour.
+const kind = (name) => name.replace("target", "h").replace(/^[ifgo]$/, "gate").replace(/_([ifgo]|prev|next)$/, "");
+
+function paint(cell, name, text) {
+  const value = Number(text ?? 0);
+  cell.classList.toggle("plus", value > 0);
+  cell.classList.toggle("minus", value < 0);
+  cell.style.setProperty("--strength", value ? Math.sqrt(Math.abs(value) / scale[kind(name)]).toFixed(3) : 0);
+}
+
+function measureScale() {
+  scale = {};
+  const { start, target } = world.given;
+  for (const [name, numbers] of Object.entries({ x: world.values.x.given, target, ...run.values })) {
+    const first = states.includes(name) ? start[name] : [];
+    const sizes = [numbers, first].flat(4).map((text) => Math.abs(Number(text ?? 0)));
+    scale[kind(name)] = Math.max(scale[kind(name)] ?? 0, ...sizes);
+  }
+}
+
+/* What is known at the present moment */
+
+const now = () => moments[state.moment];
+const group = () => groups.findIndex(([, last]) => state.moment <= last);
+const known = (name, t) => name === "x" || setters[name]?.[t]?.[0] <= state.moment;
+// The line of this step that sets once more what is known already.
+const again = (name, t) => setters[name]?.[t]?.find((place) => place > state.moment);
+const differs = (name, t) => known(name, t) && again(name, t) === undefined && run.agree[name]?.[t] === false;
+
+// The step whose value is shown: of a sum the one last added, or undefined.
+const stepOf = (name) =>
+  SUMMED.includes(name) ? [...Array(sizes.steps).keys()].find((t) => known(name, t)) : now().t;
+
+// NumPy's numbers as text, or null while they are not known.
+function own(name, t) {
+  if (name === "x") return world.values.x.given[t];
+  if (!known(name, t)) return null;
+  if (again(name, t) === undefined) return run.values[name][t];
+  const setter = setters[name][t].filter((place) => place <= state.moment).at(-1);
+  return run.early[moments[setter].tag][name][t];
+}
+
+// Numbers, a word under the name, and why there are no numbers.
+function content(name) {
+  const { t, phase } = now();
+  const { start, target } = world.given;
+  const before = { h_prev: "h", c_prev: "c" }[name];
+  if (before) return t ? [run.values[before][t - 1], `${before} of step ${t}`] : [start[before], "start"];
+  if (name === "target") return [target[t], target[t] ? "counts in L" : "not in L", "none"];
+  if (name === "dh_next" && t === sizes.steps - 1) return [null, "none: last", "none"];
+  if (name === "dh_next") return [phase === "backward" ? run.values.dh_prev[t + 1] : null, `from step ${t + 2}`];
+  const { meaning } = quantities[name];
+  return [own(name, stepOf(name)), meaning.length < 15 ? meaning : ""];
+}
+
+// true, false or "none", and words, on what the others have for a quantity.
+function verdict(name, t) {
+  const later = again(name, t);
+  if (name === "x") return ["none", "Given: nobody computes it."];
+  if (!known(name, t)) return ["none", "Not yet computed."];
+  if (later) return ["none", `Line (${moments[later].tag}) sets it once more, and is compared.`];
+  if (!run.agree[name]) return ["none", "Only NumPy has a line for it: nothing to compare."];
+  return run.agree[name][t] ? [true, "✓ agree"] : [false, "✗ NumPy differs"];
+}
+
+/* Showing a moment */
+
+const words = () => `step ${now().t + 1} of ${sizes.steps}, ${now().phase}, line (${now().tag})`;
+
+function codeOf(tag, number) {
+  return tags[tag].code.map(({ framework, where, relation, lines }) => {
+    const numpy = framework === "NumPy";
+    const file = element("span", { class: "file" }, where && numpy ? `${where}, line ${number}` : where);
+    const remark = (text, kind = "relation") => element("p", { class: kind }, text);
+    const code = lines.map((line) => Object.assign(element("code"), { innerHTML: line }));
+    if (relation) code.unshift(remark(lines.length ? `${relation}:` : relation));
+    if (numpy && run.changed[tag]) {
+      const wrong = element("ins", {}, element("code", {}, run.changed[tag]));
+      const right = element("del", {}, ...code.splice(0));
+      code.push(remark("✗ planted mistake", "planted"), wrong, remark("in the place of"), right);
+    }
+    return element("div", {}, element("dt", {}, framework, " ", file), element("dd", {}, ...code));
+  });
+}
+
+function showLine(place) {
+  const { tag, t, phase, number } = moments[place];
+  const formula = Object.assign(element("div", { class: "equation-line" }), { innerHTML: tags[tag].formula });
+  const says = element("p", { class: "says" }, tags[tag].says);
+  $("line-title").textContent = `The line (${tag})`;
+  $("line-body").replaceChildren(formula, says, element("dl", {}, ...codeOf(tag, number)));
+  Object.assign($("line").dataset, { tag, t, phase });
+}
+
+// The tallest line decides how much room there is, so that nothing moves from line to line.
+function reserve() {
+  const body = $("line-body");
+  body.style.minHeight = "";
+  const heights = Object.keys(tags).map((tag) => {
+    showLine(moments.findIndex((moment) => moment.tag === tag));
+    return body.offsetHeight;
+  });
+  body.style.minHeight = `${Math.max(...heights) + 1}px`;
+  showLine(state.moment);
+}
+
+function showValues() {
+  const { t, sets } = now();
+  const summed = stepOf("dweight_ih");
+  $("values-title").textContent = `Values of step ${t + 1}`;
+  $("sums").textContent = `The gradients, added up so far${summed >= 0 ? `: ${span(sizes.steps, summed + 1)}` : ""}`;
+  for (const { name, block, mark, note, button, cells } of blocks) {
+    const [numbers, remark, missing = "not yet"] = content(name);
+    const set = sets.includes(name);
+    block.dataset.known = Boolean(numbers);
+    block.classList.toggle("set-now", set);
+    mark.replaceChildren(...(differs(name, stepOf(name)) ? sign("✗", "differs") : []));
+    note.textContent = set ? "set now" : remark;
+    button?.setAttribute("aria-pressed", pinned === name);
+    for (const [cell, [row, column]] of cells) {
+      const text = numbers && (column ? numbers[row][column] : numbers[row]);
+      cell.replaceChildren(...(numbers ? [shown(text, 4)] : sign("–", missing)));
+      if (numbers) cell.dataset.value = text;
+      else delete cell.dataset.value;
+      paint(cell, name, text);
+    }
+  }
+}
+
+function showStrip() {
+  const { t, phase } = now();
+  const fill = (box, name, numbers) => box.querySelectorAll(`[data-row="${name}"] i`).forEach((square, place) => {
+    square.textContent = numbers ? shown(numbers[place], 1)[0] : "";
+    paint(square, name, numbers?.[place]);
+  });
+  for (const name of states) fill(document.querySelector(".start"), name, world.given.start[name]);
+  boxes.forEach((box, step) => {
+    for (const name of inBoxes) fill(box, name, own(name, step));
+    const [here, counts] = [step === t, Boolean(world.given.target[step])];
+    box.setAttribute("aria-current", here ? "step" : "false");
+    box.querySelector(".now").textContent = here ? "now" : "";
+    box.querySelector("small").textContent = counts ? "in L" : "";
+    const has = inBoxes.filter((name) => known(name, step)).join(" ");
+    const label = `Step ${step + 1}${here ? ", now" : ""}${counts ? ", counts in the loss" : ""}; known: ${has}`;
+    box.setAttribute("aria-label", label);
+  });
+  $("strip").scrollLeft = boxes[t].offsetLeft + boxes[t].offsetWidth / 2 - $("strip").clientWidth / 2;
+  const go = states.length > 1 ? "go" : "goes";
+  $("way").textContent = phase === "forward"
+    ? `forward: ${states.join(" and ")} ${go} to the next step ⟶`
+    : `⟵ backward: ${states.map((name) => `d${name}_prev`).join(" and ")} ${go} to the step before`;
+}
+
+function showFourWays(name, t, compared) {
+  const { rows, columns, meaning } = quantities[name];
+  const at = t === undefined ? "" : `of ${span(SUMMED.includes(name) ? sizes.steps : t + 1, t + 1)}`;
+  $("four-title").replaceChildren("Four ways: ", element("code", {}, bare(name)), ` ${at}`);
+  const others = now().sets.filter((other) => other !== name).map(bare);
+  const also = others.length ? ` This line sets ${others.join(", ")}${pinned ? "" : " too"}.` : "";
+  $("four-meaning").textContent = `${meaning[0].toUpperCase()}${meaning.slice(1)}.${also}`;
+  $("unpin").hidden = !pinned;
+
+  const ways = name === "x" ? { given: "given" } : WAYS;
+  const found = Object.keys(ways).map((who) =>
+    [who, ["numpy", "given"].includes(who) ? own(name, t) : compared && world.values[name]?.[who]?.[t]]);
+  const cell = (who, text, index) =>
+    element("td", { "data-who": who, "data-index": index, ...(text && { "data-value": text }) },
+      ...(text ? [shown(text, 6)] : sign("–", "none")));
+  const line = (label, ...index) =>
+    element("tr", {}, element("th", { scope: "row" }, label), ...found.map(([who, numbers]) =>
+      cell(who, numbers && index.reduce((part, place) => part[place], numbers), index)));
+  const lines = rows.flatMap((label, row) =>
+    columns ? columns.map((other, column) => line(`${label}, ${other}`, row, column)) : [line(label, row)]);
+  const gaps = found.map(([who]) => {
+    const gap = compared && run.gaps[name]?.[who]?.[t];
+    return gap ? element("td", { "data-gap": who }, Number(gap) ? power(gap) : "0") : element("td");
+  });
+  const heads = [["x", "dx"].includes(name) ? "input" : columns ? "place" : "unit", ...Object.values(ways)];
+  $("four-ways").replaceChildren(
+    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
+    element("tbody", {}, ...lines),
+    element("tfoot", {}, element("tr", {}, element("th", { scope: "row" }, "apart by"), ...gaps)),
+  );
+}
+
+function render() {
+  const name = pinned ?? now().sets[0];
+  const [same, judged] = verdict(name, stepOf(name));
+  document.body.dataset.moment = state.moment;
+  $("slider").value = state.moment;
+  $("slider").setAttribute("aria-valuetext", words());
+  $("where").textContent = `${words()} · ${state.moment + 1} of ${moments.length}`;
+  for (const id of ["first", "step-back", "line-back"]) $(id).setAttribute("aria-disabled", !state.moment);
+  for (const id of ["last", "step-on", "line-on"]) $(id).setAttribute("aria-disabled", state.moment === END);
+  showLine(state.moment);
+  showValues();
+  showStrip();
+  showFourWays(name, stepOf(name), same !== "none");
+  $("verdict").textContent = judged;
+  $("verdict").dataset.agree = same;
+  const heard = judged.replace("✓", "all").replace("✗ ", "");
+  if (!playing) $("live").textContent = `${words()}: ${tags[now().tag].says} ${title(name)}: ${heard}`;
+}
+
+// Where the numbers of a planted mistake part from the others', in order of execution.
+function listParted() {
+  const wrong = (name, t, place) => run.agree[name]?.[t] === false && setters[name][t].at(-1) === place;
+  const firstOf = (names) =>
+    moments.findIndex(({ t, sets }, place) => sets.some((name) => names.includes(name) && wrong(name, t, place)));
+  const parted = Object.keys(run.agree).filter((name) => run.agree[name].includes(false));
+  const jumps = parted.map((name) => [firstOf([name]), name]).sort(([one], [other]) => one - other);
+  $("parted").replaceChildren(...jumps.map(([place, name]) => {
+    const text = ` differs at ${ranges(run.agree[name].map((same) => !same))}`;
+    const button = element("button", { type: "button", "data-parted": name }, element("code", {}, title(name)), text);
+    button.addEventListener("click", () => pin(name, place));
+    return element("li", {}, button);
+  }));
+  $("mistake").hidden = !state.bug;
+  $("first-parted").onclick = () => pin(null, firstOf(parted));
+}
+
+/* Moving */
+
+// The address leads to this moment.
+function remember() {
+  const kept = Object.entries(state).filter(([, value]) => value !== "");
+  try {
+    history.replaceState(null, "", `#${new URLSearchParams(kept)}`);
+  } catch {} // some browsers allow only so many a minute
+}
+
+function recall() {
+  const kept = new URLSearchParams(location.hash.slice(1));
+  for (const id of CHOICES) {
+    const option = [...$(id).options].find(({ value }) => value === kept.get(id));
+    if (option) state[id] = option.value;
+    else if (id === "bug") state.bug = "";
+  }
+  if (state.bug) state.factor = "1.0";
+  const moment = Number(kept.get("moment"));
+  if (moments[moment]) state.moment = moment;
+  load();
+}
+
+// Another loss, factor or mistake.
+function load() {
+  const key = `${state.loss}/${state.factor}`;
+  world = data.worlds[key];
+  run = data.runs[`${key}/${state.bug}`];
+  for (const id of CHOICES) $(id).value = state[id];
+  measureScale();
+  listParted();
+  reserve();
+  render();
+}
+
+function go(moment, keep = true) {
+  state.moment = Math.min(Math.max(moment, 0), END);
+  render();
+  if (keep) remember();
+}
+
+// To the same line of another step; where the direction turns, to the nearest line.
+function travel(to, keep) {
+  if (!groups[to]) return go(to < 0 ? 0 : END, keep);
+  const [first, last] = groups[to];
+  const turns = moments[first].phase !== now().phase;
+  return go(turns ? (to > group() ? first : last) : first + state.moment - groups[group()][0], keep);
+}
+
+const moves = {
+  first: (keep) => go(0, keep),
+  "step-back": (keep) => travel(group() - 1, keep),
+  "line-back": (keep) => go(state.moment - 1, keep),
+  "line-on": (keep) => go(state.moment + 1, keep),
+  "step-on": (keep) => travel(group() + 1, keep),
+  last: (keep) => go(END, keep),
+};
+
+function move(id, keep) {
+  play(false);
+  moves[id](keep);
+}
+
+// Compare this quantity from now on, or again the one that is set.
+function pin(name, place = state.moment) {
+  play(false);
+  pinned = name;
+  go(place);
+  if (name) $("verdict").scrollIntoView({ block: "nearest" });
+}
+
+function tick() {
+  go(state.moment + 1);
+  if (state.moment === END) play(false);
+}
+
+function play(on) {
+  if (on === Boolean(playing)) return;
+  clearInterval(playing);
+  playing = on ? setInterval(tick, 1000) : null;
+  $("play").querySelector("span").textContent = on ? "pause" : "play";
+  $("play").querySelector("path").setAttribute("d", on ? "M6 2h4v12H6zM14 2h4v12h-4z" : "M7 1v14l12-7z");
+  if (on && state.moment === END) go(0);
+  if (!on) render();
+}
+
+function choose(id) {
+  state[id] = $(id).value;
+  let told = "";
+  if (state.bug && Number(state.factor) !== 1) {
+    told = id === "bug" ? "W_hh is now taken times 1" : "The planted mistake is taken out";
+    told += ": mistakes are planted for W_hh times 1 only.";
+    Object.assign(state, id === "bug" ? { factor: "1.0" } : { bug: "" });
+  }
+  $("told").textContent = told;
+  play(false);
+  load();
+  remember();
+}
+
+const KEYS = {
+  ArrowLeft: "line-back", ArrowRight: "line-on", PageUp: "step-back", PageDown: "step-on", Home: "first", End: "last",
+};
+
+function pressed(event) {
+  const { target, key } = event;
+  const arrow = /^Arrow(Left|Right)$/.test(key);
+  if (event.ctrlKey || event.altKey || event.metaKey || (event.shiftKey && !arrow)) return;
+  if (target.closest("select, input, [role=region]")) return;
+  if (key === " ") {
+    if (event.repeat || target.closest("button, summary, a")) return;
+    play(!playing);
+  } else if (key in KEYS) move(event.shiftKey ? KEYS[key].replace("line", "step") : KEYS[key], !event.repeat);
+  else return;
+  event.preventDefault();
+}
+
+recall();
+for (const id in moves) $(id).addEventListener("click", () => move(id));
+for (const id of CHOICES) $(id).addEventListener("change", () => choose(id));
+for (const { button, name } of blocks) button?.addEventListener("click", () => pin(pinned === name ? null : name));
+boxes.forEach((box, t) => box.addEventListener("click", () => {
+  play(false);
+  travel(groups.findIndex(([first]) => moments[first].t === t && moments[first].phase === now().phase));
+}));
+$("play").addEventListener("click", () => play(!playing));
+$("slider").addEventListener("input", () => { play(false); go(Number($("slider").value), false); });
+$("slider").addEventListener("change", remember);
+$("unpin").addEventListener("click", () => { pin(null); $("line").focus(); });
+addEventListener("keydown", pressed);
+addEventListener("keyup", ({ key, target }) => { if (key in KEYS && !target.closest?.("select")) remember(); });
+addEventListener("hashchange", () => { play(false); recall(); });
+addEventListener("resize", reserve);
+addEventListener("visibilitychange", () => { if (document.hidden) play(false); });
