@@ -284,13 +284,19 @@ assert (np.diff(saved, n=2, axis=0) == 0).all() and (np.diff(saved, axis=0) > 0)
 assert (saved[:, 1] == 8 * (saved[:, 0] * B * I + (saved[:, 0] + 1) * B * H)).all()  # x, and h_0 to h_T
 assert (saved[:, 1] == saved[:, 2]).all()
 assert sorted(array.shape[1:] for array in residuals) == sorted([(B, I), *[(B, H)] * 3])
+_, h_prev, h = elman.forward(w, x, (h0,), "tanh")[1]
+with precision():
+    inside = [np.array(array) for array in jax.tree.leaves(jax.vjp(network, w, x, h0)[1])]
+for wanted in (x, h_prev, h, 1 - h):  # each is there
+    assert any(array.shape == wanted.shape and np.allclose(array, wanted, atol=1e-14) for array in inside)
 columns = ("steps T", "NumPy's tape", "PyTorch's saved tensors", "JAX's residuals")
 show.table("Bytes that are saved for the way back", columns, rows, numbers=range(4))
 show.text(
     f"Memory grows linearly: {times[1] - times[0]} more steps need {saved[1, 1] - saved[0, 1]} more bytes in NumPy and "
     f"PyTorch, {saved[1, 3] - saved[0, 3]} in JAX. JAX holds {', '.join(size(array) for array in residuals)}: beside "
-    r"$x$ it stacks $h_{\text{prev}}$, $h$ and $1 - h$, where the others have one buffer. (What its compiler makes of "
-    "that later is not counted.)"
+    r"$x$ it stacks $h_{\text{prev}}$, $h$ and $1 - h$, where the others have one buffer. (What its compiler makes "
+    f"of it is not counted. This is PyTorch {torch.__version__} and JAX {jax.__version__}; others may save more or "
+    "less.)"
 )
 
 # %% [markdown]

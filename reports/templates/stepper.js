@@ -9,12 +9,10 @@ const SUMMED = ["dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh"];
 const inBoxes = ["x", ...states, "dh"];
 const CHOICES = ["loss", "factor", "bug"];
 const END = moments.length - 1;
-
 const state = { moment: 0, ...Object.fromEntries(CHOICES.map((id) => [id, $(id).value])) };
 let pinned = null; // the quantity compared, where it is not the one set now
 let playing = null; // the timer
 let run, world, scale;
-
 const setters = {}; // quantity -> step -> the moments that set it
 const groups = []; // the first and the last moment of every step in every direction
 moments.forEach(({ t, phase, sets }, place) => {
@@ -23,17 +21,12 @@ moments.forEach(({ t, phase, sets }, place) => {
   if (last?.t === t && last.phase === phase) groups.at(-1)[1] = place;
   else groups.push([place, place]);
 });
-const blocks = [...document.querySelectorAll("[data-quantity]")].map((block) => ({
-  block,
-  name: block.dataset.quantity,
-  mark: block.querySelector(".mark"),
-  note: block.querySelector(".set"),
-  button: block.querySelector("button"),
-  cells: [...block.querySelectorAll("[data-index]")].map((cell) => [cell, cell.dataset.index.split(",")]),
-}));
+const blocks = [...document.querySelectorAll("[data-quantity]")].map((block) => {
+  const [mark, note, button] = [".mark", ".set", "button"].map((part) => block.querySelector(part));
+  const cells = [...block.querySelectorAll("[data-index]")].map((cell) => [cell, cell.dataset.index.split(",")]);
+  return { block, name: block.dataset.quantity, mark, note, button, cells };
+});
 const boxes = [...document.querySelectorAll("#strip button")];
-
-/* Words, numbers and colours */
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -56,17 +49,14 @@ function shown(text, digits) {
 }
 
 const bare = (name) => name.replace("_step", "");
-const title = (name) => bare(name) + (SUMMED.includes(name) ? ", the sum" : name === bare(name) ? "" : ", this step's part");
+const title = (name) => name.replace(/_step$/, ", this step's part") + (SUMMED.includes(name) ? ", the sum" : "");
 const span = (from, to) => (from === to ? `step ${from}` : `steps ${from} to ${to}`);
 
 // "steps 1 to 3, step 5" of [true, true, true, false, true].
 function ranges(marks) {
-  const found = [];
-  marks.forEach((mark, t) => {
-    if (mark && marks[t - 1]) found.at(-1)[1] = t + 1;
-    else if (mark) found.push([t + 1, t + 1]);
-  });
-  return found.map((own) => span(...own)).join(", ");
+  const begins = marks.flatMap((mark, t) => (mark && !marks[t - 1] ? [t + 1] : []));
+  const ends = marks.flatMap((mark, t) => (mark && !marks[t + 1] ? [t + 1] : []));
+  return begins.map((from, place) => span(from, ends[place])).join(", ");
 }
 
 // Quantities of one kind share a scale of colour.
@@ -79,12 +69,12 @@ function paint(cell, name, text) {
   cell.style.setProperty("--strength", value ? Math.sqrt(Math.abs(value) / scale[kind(name)]).toFixed(3) : 0);
 }
 
-function measureScale() {
-  scale = {};
+// The largest number of every kind, over all steps.
+function measure() {
   const { start, target } = world.given;
+  scale = {};
   for (const [name, numbers] of Object.entries({ x: world.values.x.given, target, ...run.values })) {
-    const first = states.includes(name) ? start[name] : [];
-    const sizes = [numbers, first].flat(4).map((text) => Math.abs(Number(text ?? 0)));
+    const sizes = [numbers, states.includes(name) ? start[name] : []].flat(4).map((text) => Math.abs(text ?? 0));
     scale[kind(name)] = Math.max(scale[kind(name)] ?? 0, ...sizes);
   }
 }
@@ -99,32 +89,29 @@ const again = (name, t) => setters[name]?.[t]?.find((place) => place > state.mom
 const differs = (name, t) => known(name, t) && again(name, t) === undefined && run.agree[name]?.[t] === false;
 
 // The step whose value is shown: of a sum the one last added, or undefined.
-const stepOf = (name) =>
-  SUMMED.includes(name) ? [...Array(sizes.steps).keys()].find((t) => known(name, t)) : now().t;
+const steps = [...boxes.keys()];
+const stepOf = (name) => (SUMMED.includes(name) ? steps.find((t) => known(name, t)) : now().t);
 
 // NumPy's numbers as text, or null while they are not known.
 function own(name, t) {
   if (name === "x") return world.values.x.given[t];
   if (!known(name, t)) return null;
-  if (again(name, t) === undefined) return run.values[name][t];
   const setter = setters[name][t].filter((place) => place <= state.moment).at(-1);
-  return run.early[moments[setter].tag][name][t];
+  return (again(name, t) === undefined ? run.values : run.early[moments[setter].tag])[name][t];
 }
 
 // Numbers, a word under the name, and why there are no numbers.
-function content(name) {
-  const { t, phase } = now();
-  const { start, target } = world.given;
+function content(name, brief) {
+  const [{ t, phase }, { start, target }] = [now(), world.given];
   const before = { h_prev: "h", c_prev: "c" }[name];
   if (before) return t ? [run.values[before][t - 1], `${before} of step ${t}`] : [start[before], "start"];
   if (name === "target") return [target[t], target[t] ? "counts in L" : "not in L", "none"];
   if (name === "dh_next" && t === sizes.steps - 1) return [null, "none: last", "none"];
   if (name === "dh_next") return [phase === "backward" ? run.values.dh_prev[t + 1] : null, `from step ${t + 2}`];
-  const { meaning } = quantities[name];
-  return [own(name, stepOf(name)), meaning.length < 15 ? meaning : ""];
+  return [own(name, stepOf(name)), brief];
 }
 
-// true, false or "none", and words, on what the others have for a quantity.
+// On what the others have for a quantity: true, false or "none", and words.
 function verdict(name, t) {
   const later = again(name, t);
   if (name === "x") return ["none", "Given: nobody computes it."];
@@ -156,10 +143,10 @@ function codeOf(tag, number) {
 
 function showLine(place) {
   const { tag, t, phase, number } = moments[place];
-  const formula = Object.assign(element("div", { class: "equation-line" }), { innerHTML: tags[tag].formula });
-  const says = element("p", { class: "says" }, tags[tag].says);
   $("line-title").textContent = `The line (${tag})`;
-  $("line-body").replaceChildren(formula, says, element("dl", {}, ...codeOf(tag, number)));
+  $("formula").innerHTML = tags[tag].formula;
+  $("says").textContent = tags[tag].says;
+  $("code").replaceChildren(...codeOf(tag, number));
   Object.assign($("line").dataset, { tag, t, phase });
 }
 
@@ -181,7 +168,7 @@ function showValues() {
   $("values-title").textContent = `Values of step ${t + 1}`;
   $("sums").textContent = `The gradients, added up so far${summed >= 0 ? `: ${span(sizes.steps, summed + 1)}` : ""}`;
   for (const { name, block, mark, note, button, cells } of blocks) {
-    const [numbers, remark, missing = "not yet"] = content(name);
+    const [numbers, remark, missing = "not yet"] = content(name, block.dataset.brief);
     const set = sets.includes(name);
     block.dataset.known = Boolean(numbers);
     block.classList.toggle("set-now", set);
@@ -212,14 +199,10 @@ function showStrip() {
     box.querySelector(".now").textContent = here ? "now" : "";
     box.querySelector("small").textContent = counts ? "in L" : "";
     const has = inBoxes.filter((name) => known(name, step)).join(" ");
-    const label = `Step ${step + 1}${here ? ", now" : ""}${counts ? ", counts in the loss" : ""}; known: ${has}`;
-    box.setAttribute("aria-label", label);
+    box.ariaLabel = `Step ${step + 1}${here ? ", now" : ""}${counts ? ", counts in the loss" : ""}; known: ${has}`;
   });
   $("strip").scrollLeft = boxes[t].offsetLeft + boxes[t].offsetWidth / 2 - $("strip").clientWidth / 2;
-  const go = states.length > 1 ? "go" : "goes";
-  $("way").textContent = phase === "forward"
-    ? `forward: ${states.join(" and ")} ${go} to the next step ⟶`
-    : `⟵ backward: ${states.map((name) => `d${name}_prev`).join(" and ")} ${go} to the step before`;
+  $("way").textContent = $("way").dataset[phase];
 }
 
 function showFourWays(name, t, compared) {
@@ -232,8 +215,8 @@ function showFourWays(name, t, compared) {
   $("unpin").hidden = !pinned;
 
   const ways = name === "x" ? { given: "given" } : WAYS;
-  const found = Object.keys(ways).map((who) =>
-    [who, ["numpy", "given"].includes(who) ? own(name, t) : compared && world.values[name]?.[who]?.[t]]);
+  const numbersOf = (who) => (compared && world.values[name]?.[who]?.[t]) || null;
+  const found = Object.keys(ways).map((who, place) => [who, place ? numbersOf(who) : own(name, t)]);
   const cell = (who, text, index) =>
     element("td", { "data-who": who, "data-index": index, ...(text && { "data-value": text }) },
       ...(text ? [shown(text, 6)] : sign("–", "none")));
@@ -247,11 +230,10 @@ function showFourWays(name, t, compared) {
     return gap ? element("td", { "data-gap": who }, Number(gap) ? power(gap) : "0") : element("td");
   });
   const heads = [["x", "dx"].includes(name) ? "input" : columns ? "place" : "unit", ...Object.values(ways)];
-  $("four-ways").replaceChildren(
-    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
-    element("tbody", {}, ...lines),
-    element("tfoot", {}, element("tr", {}, element("th", { scope: "row" }, "apart by"), ...gaps)),
-  );
+  const header = heads.map((head) => element("th", { scope: "col" }, head));
+  const footer = element("tr", {}, element("th", { scope: "row" }, "apart by"), ...gaps);
+  const parts = { thead: [element("tr", {}, ...header)], tbody: lines, tfoot: [footer] };
+  $("four-ways").replaceChildren(...Object.entries(parts).map(([part, rows]) => element(part, {}, ...rows)));
 }
 
 function render() {
@@ -269,43 +251,42 @@ function render() {
   showFourWays(name, stepOf(name), same !== "none");
   $("verdict").textContent = judged;
   $("verdict").dataset.agree = same;
-  const heard = judged.replace("✓", "all").replace("✗ ", "");
-  if (!playing) $("live").textContent = `${words()}: ${tags[now().tag].says} ${title(name)}: ${heard}`;
+  const said = `${tags[now().tag].says} ${title(name)}: ${judged.replace(/^. /, "")}`;
+  if (!playing) $("live").textContent = `${words()}: ${said}`;
 }
 
 // Where the numbers of a planted mistake part from the others', in order of execution.
 function listParted() {
-  const wrong = (name, t, place) => run.agree[name]?.[t] === false && setters[name][t].at(-1) === place;
-  const firstOf = (names) =>
-    moments.findIndex(({ t, sets }, place) => sets.some((name) => names.includes(name) && wrong(name, t, place)));
-  const parted = Object.keys(run.agree).filter((name) => run.agree[name].includes(false));
-  const jumps = parted.map((name) => [firstOf([name]), name]).sort(([one], [other]) => one - other);
-  $("parted").replaceChildren(...jumps.map(([place, name]) => {
-    const text = ` differs at ${ranges(run.agree[name].map((same) => !same))}`;
-    const button = element("button", { type: "button", "data-parted": name }, element("code", {}, title(name)), text);
+  const wrong = (name) => run.agree[name].flatMap((same, t) => (same ? [] : [setters[name][t].at(-1)]));
+  const firsts = Object.keys(run.agree).map((name) => [Math.min(...wrong(name)), name]);
+  const parted = firsts.filter(([place]) => place <= END).sort(([one], [other]) => one - other);
+  $("parted").replaceChildren(...parted.map(([place, name]) => {
+    const button = element("button", { type: "button", "data-parted": name }, element("code", {}, title(name)));
+    button.append(` differs at ${ranges(run.agree[name].map((same) => !same))}`);
     button.addEventListener("click", () => pin(name, place));
     return element("li", {}, button);
   }));
   $("mistake").hidden = !state.bug;
-  $("first-parted").onclick = () => pin(null, firstOf(parted));
+  $("first-parted").disabled = !parted.length;
+  $("first-parted").onclick = () => pin(null, parted[0][0]);
 }
 
 /* Moving */
 
 // The address leads to this moment.
 function remember() {
-  const kept = Object.entries(state).filter(([, value]) => value !== "");
+  const kept = new URLSearchParams(Object.entries(state).filter(([, value]) => value !== ""));
   try {
-    history.replaceState(null, "", `#${new URLSearchParams(kept)}`);
+    history.replaceState(null, "", `#${kept}`);
   } catch {} // some browsers allow only so many a minute
 }
 
 function recall() {
+  play(false);
   const kept = new URLSearchParams(location.hash.slice(1));
   for (const id of CHOICES) {
-    const option = [...$(id).options].find(({ value }) => value === kept.get(id));
-    if (option) state[id] = option.value;
-    else if (id === "bug") state.bug = "";
+    const value = kept.get(id) ?? (id === "bug" ? "" : state[id]);
+    if ([...$(id).options].some((option) => option.value === value)) state[id] = value;
   }
   if (state.bug) state.factor = "1.0";
   const moment = Number(kept.get("moment"));
@@ -315,54 +296,53 @@ function recall() {
 
 // Another loss, factor or mistake.
 function load() {
-  const key = `${state.loss}/${state.factor}`;
-  world = data.worlds[key];
-  run = data.runs[`${key}/${state.bug}`];
+  world = data.worlds[`${state.loss}/${state.factor}`];
+  run = data.runs[`${state.loss}/${state.factor}/${state.bug}`];
   for (const id of CHOICES) $(id).value = state[id];
-  measureScale();
+  measure();
   listParted();
   reserve();
   render();
 }
 
-function go(moment, keep = true) {
+function show(moment) {
   state.moment = Math.min(Math.max(moment, 0), END);
   render();
+}
+
+function go(moment, keep = true) {
+  play(false);
+  show(moment);
   if (keep) remember();
 }
 
-// To the same line of another step; where the direction turns, to the nearest line.
-function travel(to, keep) {
-  if (!groups[to]) return go(to < 0 ? 0 : END, keep);
+// The same line in another step; where the direction turns, the nearest line.
+function along(to) {
+  if (!groups[to]) return to < 0 ? 0 : END;
   const [first, last] = groups[to];
-  const turns = moments[first].phase !== now().phase;
-  return go(turns ? (to > group() ? first : last) : first + state.moment - groups[group()][0], keep);
+  if (moments[first].phase !== now().phase) return to > group() ? first : last;
+  return first + state.moment - groups[group()][0];
 }
 
 const moves = {
-  first: (keep) => go(0, keep),
-  "step-back": (keep) => travel(group() - 1, keep),
-  "line-back": (keep) => go(state.moment - 1, keep),
-  "line-on": (keep) => go(state.moment + 1, keep),
-  "step-on": (keep) => travel(group() + 1, keep),
-  last: (keep) => go(END, keep),
+  first: () => 0,
+  "step-back": () => along(group() - 1),
+  "line-back": () => state.moment - 1,
+  "line-on": () => state.moment + 1,
+  "step-on": () => along(group() + 1),
+  last: () => END,
 };
-
-function move(id, keep) {
-  play(false);
-  moves[id](keep);
-}
 
 // Compare this quantity from now on, or again the one that is set.
 function pin(name, place = state.moment) {
-  play(false);
   pinned = name;
   go(place);
   if (name) $("verdict").scrollIntoView({ block: "nearest" });
 }
 
 function tick() {
-  go(state.moment + 1);
+  show(state.moment + 1);
+  remember();
   if (state.moment === END) play(false);
 }
 
@@ -372,8 +352,7 @@ function play(on) {
   playing = on ? setInterval(tick, 1000) : null;
   $("play").querySelector("span").textContent = on ? "pause" : "play";
   $("play").querySelector("path").setAttribute("d", on ? "M6 2h4v12H6zM14 2h4v12h-4z" : "M7 1v14l12-7z");
-  if (on && state.moment === END) go(0);
-  if (!on) render();
+  show(on && state.moment === END ? 0 : state.moment);
 }
 
 function choose(id) {
@@ -390,37 +369,30 @@ function choose(id) {
   remember();
 }
 
-const KEYS = {
-  ArrowLeft: "line-back", ArrowRight: "line-on", PageUp: "step-back", PageDown: "step-on", Home: "first", End: "last",
-};
+const KEYS = Object.fromEntries(Object.keys(moves).map((id) => [$(id).getAttribute("aria-keyshortcuts"), id]));
 
 function pressed(event) {
-  const { target, key } = event;
-  const arrow = /^Arrow(Left|Right)$/.test(key);
-  if (event.ctrlKey || event.altKey || event.metaKey || (event.shiftKey && !arrow)) return;
-  if (target.closest("select, input, [role=region]")) return;
-  if (key === " ") {
-    if (event.repeat || target.closest("button, summary, a")) return;
-    play(!playing);
-  } else if (key in KEYS) move(event.shiftKey ? KEYS[key].replace("line", "step") : KEYS[key], !event.repeat);
+  const { target, key, shiftKey } = event;
+  if (event.ctrlKey || event.altKey || event.metaKey || target.matches("select, input, [role=region]")) return;
+  const move = shiftKey ? KEYS[key]?.replace("line", "step") : KEYS[key];
+  if (move && (!shiftKey || key.startsWith("Arrow"))) go(moves[move](), !event.repeat);
+  else if (key === " " && !event.repeat && !target.closest("button, summary, a")) play(!playing);
   else return;
   event.preventDefault();
 }
 
 recall();
-for (const id in moves) $(id).addEventListener("click", () => move(id));
+for (const id in moves) $(id).addEventListener("click", () => go(moves[id]()));
 for (const id of CHOICES) $(id).addEventListener("change", () => choose(id));
 for (const { button, name } of blocks) button?.addEventListener("click", () => pin(pinned === name ? null : name));
-boxes.forEach((box, t) => box.addEventListener("click", () => {
-  play(false);
-  travel(groups.findIndex(([first]) => moments[first].t === t && moments[first].phase === now().phase));
-}));
+boxes.forEach((box, t) => box.addEventListener("click", () =>
+  go(along(groups.findIndex(([first]) => moments[first].t === t && moments[first].phase === now().phase)))));
 $("play").addEventListener("click", () => play(!playing));
-$("slider").addEventListener("input", () => { play(false); go(Number($("slider").value), false); });
+$("slider").addEventListener("input", () => go(Number($("slider").value), false));
 $("slider").addEventListener("change", remember);
 $("unpin").addEventListener("click", () => { pin(null); $("line").focus(); });
 addEventListener("keydown", pressed);
-addEventListener("keyup", ({ key, target }) => { if (key in KEYS && !target.closest?.("select")) remember(); });
-addEventListener("hashchange", () => { play(false); recall(); });
+addEventListener("keyup", ({ key }) => key in KEYS && remember());
+addEventListener("hashchange", recall);
 addEventListener("resize", reserve);
 addEventListener("visibilitychange", () => { if (document.hidden) play(false); });
