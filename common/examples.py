@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from common import registry, saved
-from common.errors import InvalidInput, mismatch
-from common.layout import Parameters, initial_parameters, layer_suffixes
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.layout import Parameters, check_parameters, initial_parameters, layer_suffixes, split_network
 from common.spec import ModelSpec, check_positive_int, check_seed
 from common.tracing import Example
 
@@ -31,57 +31,75 @@ def example(spec: ModelSpec, params: Parameters | None = None, *, steps: int, se
     return Example(spec, params or initial_parameters(spec, seed), x, target, state0, np.ones(steps))
 
 
-def read_weights(path: Path, cell: str, nonlinearity: str = "tanh") -> tuple[ModelSpec, Parameters]:
+def read_weights(path: Path, cell: str, nonlinearity: str | None = None) -> tuple[ModelSpec, Parameters]:
     """The model of this cell whose weights are in a file, and the weights, in float64.
 
     The file is one that ``rosetta train`` wrote, an ``.npz`` of arrays under torch's names, or a state_dict of
-    ``torch.save``. It holds one layer in one direction.
+    ``torch.save``. It holds one layer in one direction. Only the first tells the nonlinearity; else None is tanh.
     """
+    told = None
     if path.suffix in TORCH_FILES:
         registry.load("torch")  # for its errors, where torch is missing
         params = importlib.import_module("torch_impl.files").state_dict(path)
     else:
-        params = _from_npz(path, cell)
-    params = {name: np.asarray(value, dtype="float64") for name, value in params.items()}
-    spec = _spec(path, cell, nonlinearity, params)
+        params = _from_npz(path)
+        if "about" in params:
+            own, params = _trained(path, cell)
+            told = own.nonlinearity
+    if nonlinearity and told and nonlinearity != told:
+        raise InvalidInput(mismatch("--nonlinearity", f"{told}, as {path} tells it", nonlinearity))
+    for name, value in params.items():
+        if value.dtype.kind != "f":
+            raise InvalidType(mismatch(f"{name} in {path}", "an array of floating-point numbers", value.dtype))
+    try:
+        spec = _spec(cell, told or nonlinearity or "tanh", params)
+        params = {name: value.astype("float64") for name, value in params.items()}
+        check_parameters(spec, params)
+    except (InvalidInput, InvalidType) as error:
+        raise type(error)(f"weights in {path}: {error}") from error
     return spec, params
 
 
-def _from_npz(path: Path, cell: str) -> Parameters:
+def _from_npz(path: Path) -> Parameters:
+    wanted = f"an .npz file, or torch's ({', '.join(TORCH_FILES)})"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        wanted = f"an .npz file, or torch's ({', '.join(TORCH_FILES)})"
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInput(mismatch("--weights", wanted, f"{path} ({reason})")) from error
-    if "about" not in arrays:
-        return arrays
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            arrays = {name: found[name] for name in found.files} if isinstance(found, np.lib.npyio.NpzFile) else None
+    except OSError as error:
+        raise InvalidInput(mismatch("--weights", wanted, f"{path} ({error.strerror or error})")) from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidInput(mismatch("--weights", wanted, f"{path}, which is none, or damaged")) from error
+    if arrays is None:
+        raise InvalidInput(mismatch("--weights", wanted, f"{path}, which holds a single array"))
+    return arrays
+
+
+def _trained(path: Path, cell: str) -> tuple[ModelSpec, Parameters]:
+    """The recurrent model of a file that ``rosetta train`` wrote."""
     network, params, _ = saved.load(path)
     own = network.model
-    if own.is_lstm != cell.startswith("LSTM") or own.options:
-        raise InvalidInput(mismatch(f"model in {path}", f"one layer of {cell} in one direction", own.label))
-    return {name.removeprefix("rnn."): value for name, value in params.items() if name.startswith("rnn.")}
+    if own.is_lstm != cell.startswith("LSTM") or own.options or network.has_decoder:
+        got = own.label + " with a decoder" * network.has_decoder
+        raise InvalidInput(mismatch(f"model in {path}", f"one layer of {cell} in one direction", got))
+    return own, split_network(params)["rnn"]
 
 
-def _spec(path: Path, cell: str, nonlinearity: str, params: Mapping[str, np.ndarray]) -> ModelSpec:
+def _spec(cell: str, nonlinearity: str, params: Mapping[str, np.ndarray]) -> ModelSpec:
     """What the shapes tell; a cell's names have no suffix, a layer's end in ``_l0``."""
     cell = cell.removesuffix("Cell") + ("Cell" if "weight_ih" in params else "")
     (suffix,) = layer_suffixes(ModelSpec(cell=cell, input_size=1, hidden_size=1))
     wanted = [name + suffix for name in ("weight_ih", "weight_hh")]
-    for name in wanted:
-        if name not in params or params[name].ndim != 2:
-            raise InvalidInput(
-                mismatch(f"names in {path}", f"{', '.join(wanted)}, matrices", ", ".join(params) or "none")
-            )
-    rows, columns = params[wanted[1]].shape
-    gates = 4 if cell.startswith("LSTM") else 1
+    if any(name not in params or params[name].ndim != 2 for name in wanted):
+        got = ", ".join(f"{name} {value.shape}" for name, value in params.items()) or "nothing"
+        raise InvalidInput(mismatch("names", f"{', '.join(wanted)}, matrices", got))
+    gates, (rows, columns) = 4 if cell.startswith("LSTM") else 1, params[wanted[1]].shape
     if rows != gates * columns:
         cause = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}.get(rows // columns, "")
+        cause = "a proj_size, which is not traced?" if "weight_hr" + suffix in params else cause
         raise InvalidInput(mismatch(f"{wanted[1]} for {cell}", (gates * columns, columns), (rows, columns), cause))
     options: dict[str, Any] = {"bias": "bias_ih" + suffix in params, "nonlinearity": nonlinearity}
-    sizes = {"input_size": params[wanted[0]].shape[1], "hidden_size": columns}
-    return ModelSpec(cell=cell, **sizes, **options)
+    return ModelSpec(cell=cell, input_size=params[wanted[0]].shape[1], hidden_size=columns, **options)
 
 
 def check_numbers(what: str, numbers: tuple[int, ...], size: int) -> None:

@@ -103,8 +103,10 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def opened(browser: Browser, file: Path, **options: Any) -> Iterator[Page]:
     """A page from a file; behind the block, it must have logged no error and asked for nothing but itself."""
-    context = browser.new_context(**({"viewport": DESK} | options))
+    chosen: dict[str, Any] = {"viewport": DESK} | options
+    context = browser.new_context(**chosen)
     page = context.new_page()
+    page.set_default_timeout(10_000)
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))

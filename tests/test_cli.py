@@ -264,7 +264,7 @@ def test_study_writes_records_and_reports(tmp_path: Path, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert f"Report: {tmp_path}/new/report.html" in out
     found = records.read(tmp_path / "new" / "records.jsonl")
-    assert {record["kind"] for record in found} == set(records.KINDS) - {"outcome", "sample", "gradient-norms"}
+    assert {record["kind"] for record in found} == set(records.KINDS) - {"outcome", "sample", "gradient-norms", "trace"}
     rows = [row for row in found if row["kind"] == "check" and row["b"] != "one-bias"]
     random = [row for row in rows if row.get("drawn")]
     rows = [row for row in rows if not row.get("drawn")]

@@ -97,7 +97,7 @@ def failing(lesson: Lesson) -> list[str]:
 
 
 def test_a_traceback_names_the_lines_of_the_file(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    lesson = write(TEXT + "\n# %%\nz = 0\nwrong()  # called\n")
+    lesson = write(TEXT + "\n# %%\n\n\nz = 0\nwrong()  # called\n")
     assert failing(lesson) == ["wrong()  # called", '    raise ArithmeticError("here")']
     assert failing(write(TEXT.replace("c = a", "wrong()\nc = a"))) == ["wrong()", '    raise ArithmeticError("here")']
     show.text("plain again")
@@ -125,6 +125,7 @@ def test_a_mistake_of_syntax_has_its_line(write: Write) -> None:
             "07_small_one.py, prose at line 21: expected comments, got x = 1",
         ),
         (TEXT.partition("\n\n# %% tags")[2].join(("# %% tags", "")), "expected a first cell of prose"),
+        ("", "07_small_one.py: expected cells that begin with # %%, got none"),
         ("import sys\n" + TEXT, "07_small_one.py: expected a first cell of prose, got something else"),
     ],
 )
@@ -201,6 +202,8 @@ def test_a_table_of_another_width_is_refused(rows: list[tuple[str, ...]]) -> Non
 
 
 def test_curves_of_another_length_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"curves of 'Mine': expected \(2, 2\), got"):
+        show.plot("Mine", np.ones((2, 2)), {"y": np.ones((2, 2))}, alt="", x_label="x")
     for curves in ({"y": [1, 2]}, {"y": [1, 2, 3], "z": np.ones((3, 1))}):
         with show.collecting() as items, pytest.raises(InvalidInput, match=r"curves of 'Mine': expected \(3,\), got"):
             show.plot("Mine", [1, 2, 3], curves, alt="", x_label="x")
@@ -248,6 +251,13 @@ def test_a_page(write: Write) -> None:
     assert "printed last" not in folded(text, "setup") + folded(text, "solution")
     assert ">lines<" not in text, "a cell that only shows is left out"
     assert "(C3)" in text
+
+
+def test_no_markup_of_a_lesson_reaches_the_page() -> None:
+    text = "<script>alert(1)</script> and <b>bold</b>, $x < y$"
+    for made in (pages.prose(text), pages.prose(text, inline=True), pages.fragment(show.Sentence(text))):
+        assert not re.search(r"<script|<b>", made)
+        assert "&lt;script&gt;" in made
 
 
 def test_an_index_leads_to_all(write: Write) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browser import AUDIT, PHONE, chromium, opened
 
 from reports.teaching import pages, script, stepper
 from reports.teaching.build import lesson_files
@@ -113,7 +114,6 @@ def problems(lesson: Lesson) -> list[str]:
     for number, row in enumerate(lesson.path.read_text("utf-8").splitlines(), 1):
         if len(row) > 120:
             found.append(f"line {number}: {len(row)} characters")
-        found += [f"line {number}: {word}" for word in re.findall(r"(?i)\b(?:session|agent)s?\b", row)]
     return found
 
 
@@ -121,7 +121,8 @@ def page_problems(text: str, known: set[str]) -> list[str]:
     """What a page must not have; ``known`` are the files that it may lead to."""
     found = [] if len(text.encode()) < LARGEST else [f"{len(text.encode())} bytes"]
     found += re.findall(r"<script|@import|<iframe|<object|<embed|url\((?!#)", text)
-    ids = set(re.findall(r'\sid="([^"]*)"', text))
+    ids = re.findall(r'\sid="([^"]*)"', text)
+    found += [f"twice: {name}" for name in sorted(set(ids)) if ids.count(name) > 1]
     for link in re.findall(r'\s(?:[\w-]+:)?(?:href|src|srcset)="([^"]*)"', text):
         file, _, anchor = link.partition("#")
         if link != "data:," and (file not in known if file else anchor not in ids):
@@ -141,8 +142,8 @@ def test_a_lesson_has_its_parts(path: Path) -> None:
 
 
 @every_lesson
-def test_a_lesson_runs_and_makes_its_page(path: Path) -> None:
-    """Every assert in it holds, and the page stands by itself."""
+def test_a_lesson_runs_and_makes_its_page(path: Path, tmp_path: Path) -> None:
+    """Every assert in it holds, and the page stands by itself and is legible in a browser."""
     lesson, made = script.read(path), lesson_files(path, True)
     assert set(made) == {f"{lesson.name}.html", f"{lesson.name}.ipynb"}
     known = {"index.html", *map(pages.file_name, script.lessons()), *(name for name, _, _ in stepper.PAGES)}
@@ -150,6 +151,13 @@ def test_a_lesson_runs_and_makes_its_page(path: Path) -> None:
     notebook = nbformat.reads(made[f"{lesson.name}.ipynb"], as_version=4)
     nbformat.validate(notebook)
     assert [cell["source"] for cell in notebook.cells] == [cell.text for cell in lesson.cells]
+    file = tmp_path / pages.file_name(lesson)
+    file.write_text(made[file.name], encoding="utf-8")
+    with chromium() as browser:
+        for options in ({}, {"viewport": PHONE}, {"color_scheme": "dark"}):
+            with opened(browser, file, **options) as page:
+                page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+                assert page.evaluate(AUDIT) == []
 
 
 GOOD = """\
@@ -216,7 +224,6 @@ BAD = [
     ('# %% tags=["solution"]\nassert "second"', "# %%\nassert 5", "line 31: an exercise without a solution behind it"),
     ("show.table(", '# %% tags=["solution"]\nshow.table(', "line 19: a solution of nothing"),
     ("assert 4", "assert 4  # " + "." * 110, "line 15: 122 characters"),
-    ("Do it again.", "Ask an Agent.", "line 33: Agent"),
 ]  # fmt: skip
 
 
@@ -249,10 +256,19 @@ def test_sentences_are_counted(text: str, count: int) -> None:
 
 
 def test_a_bad_page_is_found() -> None:
-    fine = '<p id="here"><a href="#here">a</a><a href="index.html">b</a><link href="data:,"><code>$</code></p>'
+    fine = (
+        '<p class="a" id="here"><a href="#here">a</a><a href="index.html">b</a><link href="data:,"><code>$</code></p>'
+    )
     assert page_problems(fine, {"index.html"}) == []
     for bad in (
         *("<script>", '<a href="other.html">', '<a href="#there">', '<img src="https://a.b/c.png">', "a $x$ b"),
-        *('<a href="http://a.b">', '<use xlink:href="#there"/>', "<mi>\\foo</mi>", "x" * LARGEST, "url(//a.b/c.woff)"),
+        *(
+            '<a href="http://a.b">',
+            '<p id="here">',
+            '<use xlink:href="#there"/>',
+            "<mi>\\foo</mi>",
+            "x" * LARGEST,
+            "url(//a.b/c.woff)",
+        ),
     ):
         assert len(page_problems(fine + bad, {"index.html"})) == 1, bad[:30]

@@ -208,3 +208,17 @@ def test_a_snippet_of_nothing(symbol: str) -> None:
     with show.collecting() as items, pytest.raises(InvalidInput, match=message):
         show.source("jax_impl/stack.py", symbol)
     assert not items
+
+
+def test_a_snippet_begins_with_its_decorators() -> None:
+    assert sources.snippet("common/tracing.py", "watching").startswith("@contextmanager\ndef watching(")
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"file in jax_impl: expected one of the project, got jax_impl/none\.py"):
+        sources.snippet("jax_impl/none.py", "f")
+    for tag, file in (("B1", None), ("C1", "nowhere")):
+        with pytest.raises(
+            InvalidInput, match=rf"\({tag}\) in jax_impl/\w+\.py: expected a line with its tag, got none"
+        ):
+            sources.equation(tag, file)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from common import examples, registry, tracing
-from common.errors import InvalidInput
-from common.layout import Parameters, initial_parameters
+from common import datasets, examples, registry, tracing
+from common.errors import InvalidInput, InvalidType
+from common.layout import Parameters, initial_network, initial_parameters
+from common.saved import save
 from common.spec import ModelSpec
 
 
@@ -101,9 +102,12 @@ def test_a_gru_is_named(tmp_path: Path) -> None:
         ({"weight_ih_l0": np.ones((6, 4))}, r"weight_ih_l0: expected \(5, 4\) for RNN.*, got \(6, 4\)"),
         (
             {"weight_ih_l0": np.ones(4)},
-            "names in .*: expected weight_ih_l0, weight_hh_l0, matrices, got weight_ih_l0, ",
+            r"weights in .*: names: expected weight_ih_l0, weight_hh_l0, matrices, got weight_ih_l0 \(4,\), ",
         ),
-        ({"weight_hh_l0": None}, "names in .*: expected weight_ih_l0, weight_hh_l0, matrices, got weight_ih_l0, bias"),
+        (
+            {"weight_hh_l0": None},
+            r"names: expected weight_ih_l0, weight_hh_l0, matrices, got weight_ih_l0 \(5, 4\), bias",
+        ),
     ],
 )
 def test_weights_that_fit_no_model(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -120,25 +124,56 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"state_dict": torch.nn.RNN(2, 3).state_dict()}, tmp_path / "nested.pt")
     torch.save(torch.nn.RNN(2, 3), tmp_path / "module.pt")
+    torch.save({1: torch.ones(2)}, tmp_path / "number.pt")
+    (tmp_path / "hello.pt").write_text("hello")
     np.savez(tmp_path / "none.npz")
+    np.save(tmp_path / "single.npy", np.ones(3))
+    np.savez(tmp_path / "words.npz", weight_ih_l0=np.array([["a"]]), weight_hh_l0=np.ones((1, 1)))
+    np.savez(tmp_path / "complex.npz", weight_ih_l0=np.ones((1, 1)), weight_hh_l0=1j * np.ones((1, 1)))
     for name, message in (
         (
             "no-such.npz",
             r"--weights: expected an .npz file, or torch's .*, got .*no-such.npz \(No such file or directory\)",
         ),
         ("text.npz", "--weights: expected an .npz file, or torch's .*, got .*text.npz"),
+        ("single.npy", "--weights: expected an .npz file, or torch's .*, got .*single.npy, which holds a single array"),
+        ("words.npz", "weight_ih_l0 in .*words.npz: expected an array of floating-point numbers, got <U1"),
+        ("complex.npz", "weight_hh_l0 in .*complex.npz: expected an array of floating-point numbers, got complex128"),
+        ("number.pt", "--weights: expected a state_dict, .* got .*number.pt with 1: a Tensor"),
+        ("hello.pt", "--weights: expected a state_dict, .* got .*hello.pt"),
         ("empty.npz", "--weights: expected an .npz file, or torch's .*, got .*empty.npz"),
         ("", r"--weights: expected an .npz file, or torch's .*\(Is a directory\)"),
-        ("none.npz", "names in .*none.npz: expected weight_ih_l0, weight_hh_l0, matrices, got none"),
-        ("no-such.pt", r"expected a state_dict that torch.save wrote, got .*no-such.pt \(No such file or directory\)"),
-        ("cut.pt", "--weights: expected a state_dict that torch.save wrote, got .*cut.pt"),
-        ("module.pt", "--weights: expected a state_dict that torch.save wrote, got .*module.pt"),
-        ("list.pt", r"--weights: expected a state_dict, names with tensors, got .*list.pt \(list\)"),
-        ("nested.pt", r"--weights: expected a state_dict, names with tensors, got .*nested.pt \(dict\)"),
+        ("none.npz", "weights in .*none.npz: names: expected weight_ih_l0, weight_hh_l0, matrices, got nothing"),
+        (
+            "no-such.pt",
+            r"expected a state_dict, .* that torch.save wrote, got .*no-such.pt \(No such file or directory\)",
+        ),
+        ("cut.pt", "--weights: expected a state_dict, .* that torch.save wrote, got .*cut.pt"),
+        ("module.pt", "--weights: expected a state_dict, .* that torch.save wrote, got .*module.pt; a whole module"),
+        ("list.pt", "--weights: expected a state_dict, .* got .*list.pt, which holds a list"),
+        ("nested.pt", "--weights: expected a state_dict, .* got .*nested.pt with 'state_dict': a OrderedDict"),
     ):
-        with pytest.raises(InvalidInput, match=message) as error:
+        with pytest.raises((InvalidInput, InvalidType), match=message) as error:
             examples.read_weights(tmp_path / name, "RNN")
         assert "\n" not in str(error.value)
+
+
+def test_what_was_trained_tells_its_nonlinearity_and_is_no_decoder(tmp_path: Path) -> None:
+    data = datasets.load("sine")
+    network = data.network("RNN", hidden_size=5, nonlinearity="relu")
+    about = {"task": "sine", "reading": "", "options": {}, "symbols": [], "output_symbols": [], "data": ""}
+    save(tmp_path / "relu.npz", network, initial_network(network, 0), about)
+    spec, params = examples.read_weights(tmp_path / "relu.npz", "RNN")
+    assert spec == network.model
+    assert set(params) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
+    with pytest.raises(InvalidInput, match=r"--nonlinearity: expected relu, as .*relu.npz tells it, got tanh"):
+        examples.read_weights(tmp_path / "relu.npz", "RNN", "tanh")
+    with pytest.raises(InvalidInput, match=r"model in .*: expected one layer of LSTM in one direction, got RNN relu"):
+        examples.read_weights(tmp_path / "relu.npz", "LSTM")
+    network = datasets.load("kana").network("LSTM", hidden_size=5)
+    save(tmp_path / "kana.npz", network, initial_network(network, 0), about | {"task": "kana"})
+    with pytest.raises(InvalidInput, match=r"one layer of LSTM in one direction, got LSTM with a decoder"):
+        examples.read_weights(tmp_path / "kana.npz", "LSTM")
 
 
 def test_an_example(tmp_path: Path) -> None:

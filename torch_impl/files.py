@@ -8,16 +8,20 @@ import torch
 
 from common.errors import InvalidInput, mismatch
 
+WANTED = "a state_dict, names with tensors, that torch.save wrote"
+
 
 def state_dict(path: Path) -> dict[str, np.ndarray]:
-    """What ``torch.save(module.state_dict(), path)`` wrote, in float64; no code in the file is run."""
+    """What ``torch.save(module.state_dict(), path)`` wrote, numbers in float64; no code in the file is run."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise InvalidInput(mismatch("--weights", "a state_dict that torch.save wrote", f"{path} ({reason})")) from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise InvalidInput(
-            mismatch("--weights", "a state_dict, names with tensors", f"{path} ({type(found).__name__})")
-        )
-    return {name: value.detach().double().numpy() for name, value in found.items()}
+    except OSError as error:
+        raise InvalidInput(mismatch("--weights", WANTED, f"{path} ({error.strerror or error})")) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise InvalidInput(mismatch("--weights", WANTED, path, "a whole module, or no file of torch's?")) from error
+    if not isinstance(found, dict):
+        raise InvalidInput(mismatch("--weights", WANTED, f"{path}, which holds a {type(found).__name__}"))
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise InvalidInput(mismatch("--weights", WANTED, f"{path} with {name!r}: a {type(value).__name__}"))
+    return {name: (value.double() if value.is_floating_point() else value).numpy() for name, value in found.items()}

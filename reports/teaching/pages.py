@@ -29,7 +29,11 @@ def _parser() -> MarkdownIt:
     def formula(latex: str, options: dict[str, Any]) -> str:
         return mathematics(latex, options["display_mode"])
 
-    return MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, renderer=formula, double_inline=True)
+    return (
+        MarkdownIt("commonmark", {"html": False})
+        .enable("table")
+        .use(dollarmath_plugin, renderer=formula, double_inline=True)
+    )
 
 
 def prose(text: str, inline: bool = False) -> Markup:

@@ -82,6 +82,8 @@ def read(path: Path) -> Lesson:
     cells, start = [], 0
     rows = path.read_text(encoding="utf-8").splitlines()
     marks = [number for number, row in enumerate(rows) if row.startswith("# %%")]
+    if not marks:
+        raise InvalidInput(mismatch(path.name, "cells that begin with # %%", "none"))
     for start, end in zip(marks, [*marks[1:], len(rows)], strict=True):
         mark = MARK.fullmatch(rows[start])
         if mark is None or (mark["tag"] or "setup") not in TAGS:
@@ -92,8 +94,9 @@ def read(path: Path) -> Lesson:
             if foreign is not None:
                 raise InvalidInput(mismatch(f"{path.name}, prose at line {start + 1}", "comments", foreign))
             own = [row.removeprefix("#").removeprefix(" ") for row in own]
-        cells.append(Cell(bool(mark["prose"]), "\n".join(own).strip("\n"), mark["tag"] or "", start + 2))
-    if not cells or not cells[0].prose or any(row.strip() for row in rows[: marks[0]]):
+        blank = next((n for n, row in enumerate(own) if row), 0)
+        cells.append(Cell(bool(mark["prose"]), "\n".join(own).strip("\n"), mark["tag"] or "", start + 2 + blank))
+    if not cells[0].prose or any(row.strip() for row in rows[: marks[0]]):
         raise InvalidInput(mismatch(path.name, "a first cell of prose", "something else"))
     return Lesson(path, tuple(cells))
 

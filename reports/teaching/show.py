@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -106,7 +107,7 @@ def plot(
     """
     x = np.asarray(x, dtype=float)
     values = {label: np.asarray(y, dtype=float) for label, y in curves.items()}
-    if any(y.shape != x.shape for y in values.values()):
+    if x.ndim != 1 or any(y.shape != x.shape for y in values.values()):
         raise InvalidInput(mismatch(f"curves of {caption!r}", x.shape, {k: y.shape for k, y in values.items()}))
     marks = list(MARKERS)
 
@@ -125,7 +126,7 @@ def plot(
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
 
-    name = "plot-" + "".join(c if c.isalnum() else "-" for c in caption.lower())[:40]
+    name = f"plot-{crc32(caption.encode()):08x}"
     svg = draw(name, 620, 320, alt, paint)
     legend = tuple(Key(variable(place), label, marks[place % len(marks)]) for place, label in enumerate(values))
     rows = tuple((f"{at:g}", *(f"{y[place]:.4g}" for y in values.values())) for place, at in enumerate(x.tolist()))

@@ -81,7 +81,8 @@ def notation() -> str:
 
 def lines(framework: str, file: str, tag: str) -> tuple[Line, ...]:
     """The lines with this tag in a file of a framework's package; empty where there is none."""
-    return tuple(line for line in lines_of(folder(PACKAGES[framework]) / f"{file}.py") if line.tag == tag)
+    path = folder(PACKAGES[framework]) / f"{file}.py"
+    return tuple(line for line in lines_of(path) if line.tag == tag) if path.exists() else ()
 
 
 def equation(tag: str, file: str | None = None) -> Equation:
@@ -115,6 +116,8 @@ def _code(framework: str, tag: str, own: str, file: str) -> Code:
 def snippet(path: str, symbol: str) -> str:
     """The source of a function, a class or a method, as ``snippet("jax_impl/stack.py", "Steps.turn")``."""
     package, _, file = path.partition("/")
+    if not (folder(package) / file).is_file():
+        raise InvalidInput(mismatch(f"file in {package}", "one of the project", path))
     text = (folder(package) / file).read_text(encoding="utf-8")
     body: list[ast.stmt] = ast.parse(text).body
     found: ast.stmt | None = None
@@ -123,5 +126,5 @@ def snippet(path: str, symbol: str) -> str:
         if found is None:
             raise InvalidInput(mismatch(f"{symbol} in {path}", "a function or a class", "none"))
         body = getattr(found, "body", [])
-    rows = text.splitlines()
-    return textwrap.dedent("\n".join(rows[(found.lineno if found else 1) - 1 : found.end_lineno if found else None]))
+    first = min([found.lineno, *(own.lineno for own in getattr(found, "decorator_list", []))]) if found else 1
+    return textwrap.dedent("\n".join(text.splitlines()[first - 1 : found.end_lineno if found else None]))

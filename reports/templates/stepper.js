@@ -116,7 +116,7 @@ function verdict(name, t) {
   const later = again(name, t);
   if (name === "x") return ["none", "Given: nobody computes it."];
   if (!known(name, t)) return ["none", "Not yet computed."];
-  if (later) return ["none", `Line (${moments[later].tag}) sets it once more, and is compared.`];
+  if (later) return ["none", `Compared when line (${moments[later].tag}) has set it once more.`];
   if (!run.agree[name]) return ["none", "Only NumPy has a line for it: nothing to compare."];
   return run.agree[name][t] ? [true, "✓ agree"] : [false, "✗ NumPy differs"];
 }
