@@ -4,9 +4,9 @@
 # **Question.** What does an `RNNCell` compute, and why does it have two biases?
 #
 # **Answer.** An `RNNCell` multiplies its input and its previous state by one weight matrix each, adds the two
-# products and two biases, and takes the tanh of every sum. The two biases act as one, as only their sum enters
-# the result. They train differently from one, as each of the two receives the whole gradient, so that under
-# gradient descent their sum moves twice as far.
+# products and two biases, and takes the tanh of every sum. PyTorch has two for compatibility with cuDNN; they
+# act as one, as only their sum enters the result. They train differently from one, as each of the two receives
+# the whole gradient, so that under gradient descent their sum moves twice as far.
 #
 # A **recurrent network** reads a sequence one element after another and keeps a memory of what it has read. A
 # **cell** is the rule for one step of it. It takes two things: the **input** of this step, a vector of $I$
@@ -18,7 +18,8 @@
 #
 # What a cell learns are its **parameters**: the **weights**, two matrices that the input and the state are
 # multiplied by, and the **biases**, vectors that are added to every row. The sum before the tanh is the
-# **pre-activation** $a$. With $h_{\text{prev}}$ for the state before the step, the whole cell is
+# **pre-activation** $a$; tanh is a function that grows from $-1$ to $1$. With $h_{\text{prev}}$ for the state
+# before the step, the whole cell is
 #
 # $$ h = \tanh(x W_{ih}^\top + b_{ih} + h_{\text{prev}} W_{hh}^\top + b_{hh}) $$
 #
@@ -159,22 +160,23 @@ show.source("numpy_impl/one_bias.py", "forward")
 # ## The gradient does not halve
 #
 # A **loss** is one number that says how bad the result is; training lowers it. The **gradient** of a parameter
-# holds the derivatives of the loss by its numbers. **Gradient descent** subtracts from each parameter its
-# gradient, times a small factor, the **learning rate**. Doing so once is an **update**.
+# holds the derivatives of the loss with respect to its numbers. **Gradient descent** subtracts from each
+# parameter its gradient, times a small factor, the **learning rate**. Doing so once is an **update**.
 #
-# Let some loss depend on the new state, and let $dh$ be its derivative by the elements of $h$. Such a
-# derivative that is handed in from outside is called a **cotangent**; here it is random. The chain rule takes
-# it through the tanh, whose derivative is $1 - h^2$, to the pre-activation. Write $da$ for what arrives there.
-# A bias is added to every row of $a$, so its gradient $db$ is the sum of the rows of $da$. That holds for
+# Let some loss depend on the new state, and let $dh$ hold its derivatives with respect to the elements of $h$.
+# Such a derivative that is handed in from outside is called a **cotangent**; here it is random. The chain rule
+# takes it through the tanh, whose derivative is $1 - h^2$, to the pre-activation. Write $da$ for what arrives
+# there. A bias is added to every row of $a$, so its gradient $db$ is the sum of the rows of $da$. That holds for
 # *both* biases.
 
 # %%
 show.lines("C4", "C7")
 
 # %% [markdown]
-# Here $\psi(h)$ is $1 - h \odot h$ for tanh, $\odot$ is the product element by element, and $\mathbf{1}^\top
-# da$ is the sum of the rows. JAX and PyTorch have no such lines: they derive them. So we ask PyTorch for the
-# gradients of both kinds of cell. The loss is the sum of $dh \odot h$, whose derivative by $h$ is $dh$.
+# Here $\psi(h)$ is $1 - h \odot h$ for tanh, $\odot$ is the product element by element, and $\mathbf{1}^\top da$
+# is the sum of the rows. JAX and PyTorch have no such lines: they derive them. So we ask PyTorch for the
+# gradients of both kinds of cell. The loss is the sum of $dh \odot h$, whose derivative with respect to $h$ is
+# $dh$.
 
 
 # %%
@@ -236,10 +238,10 @@ show.table(f"After one update with learning rate {RATE}", columns, rows, numbers
 # %% [markdown]
 # ## What that does to training
 #
-# Now whole training runs. The data are windows of a sine wave; the network reads a window and predicts the
-# value that follows it. The state after the last step goes through a linear layer, and the loss is the mean
-# squared error of the predictions. All runs start from the same parameters and see the same data, once per
-# update. Under each of the two rules, the only difference is the number of biases.
+# Now whole training runs. The data are **windows** of a sine wave, pieces of equal length; the network reads a
+# window and predicts the value that follows it. The state after the last step goes through a linear layer, and
+# the loss is the mean squared error of the predictions. All runs start from the same parameters and see the same
+# data, once per update. Under each of the two rules, the only difference is the number of biases.
 
 # %%
 data, ratios = datasets.load("sine"), {}
@@ -257,8 +259,8 @@ show.plot(caption, range(run.epochs), ratios, alt=alt, x_label="updates", y_labe
 
 # %% [markdown]
 # The losses before the first update are the same, as the functions are the same. All later ones differ: first
-# the biases, then the gradients, then everything. Neither run is wrong. But two programs can be compared number
-# by number only if both have the same number of biases.
+# the biases, then the gradients, then everything. Neither run is wrong. But two programs with the same settings
+# can be compared number by number only if both have the same number of biases.
 #
 # ## Why PyTorch has two
 #
@@ -328,5 +330,5 @@ relu_cell = torch.nn.RNNCell(I, H, bias=False, nonlinearity="relu", dtype=torch.
 relu_cell.load_state_dict({"weight_ih": torch.tensor(W_ih), "weight_hh": torch.tensor(W_hh)})
 assert near(relu_cell(torch.tensor(large), h_t), h_relu)
 assert (h_relu.min(), h_relu.max() > 1) == (0, True)
-assert abs(np.tanh(plain)).max() <= 1
+assert abs(np.tanh(plain)).max() <= 1 < abs(plain).max()
 show.text(f"relu: from {h_relu.min():g} to {h_relu.max():.2f}. tanh: within -1 and 1, whatever the sums.")

@@ -97,7 +97,8 @@ assert near(my_cell(x[0], h_0), their_cell(x[0], h_0))
 #
 # The loop gives the cell one step after another, and each time the state that the last step has left. It uses the same
 # parameters in every step. It returns two things: all states as one array, `output`, of shape $(T, B, H)$, and the last
-# state alone, `h_n`. PyTorch gives `h_n` a first axis for layers and directions; here there is one of each.
+# state alone, `h_n`. PyTorch gives `h_n` a first axis for layers and directions, which come further below; here there
+# is one of each.
 
 
 # %%
@@ -213,7 +214,7 @@ assert not near(output_3[0], h_n_3[0])
 # **Sequences of different lengths.** A batch is one array, so shorter sequences are filled up at their end. What is
 # filled in is the **padding**, and the batch is called **ragged**. PyTorch is told the lengths by
 # `pack_padded_sequence`; the classes of the project take them as `lengths=`. Then `h_n` has each sequence's state after
-# its *own* last step, and `output` is zero behind it. So `output[-1]` is zero for every sequence that ended earlier.
+# its *own* last step, and `output` is zero after it. So `output[-1]` is zero for every sequence that ended earlier.
 
 # %%
 lengths = torch.tensor([9, 6, 3])
@@ -234,7 +235,7 @@ show.table("Unit 0 at the end", ("Sequence", "Length", "output[-1]", "h_n[0]"), 
 # %%
 curves = {f"sequence {n}, length {lengths[n]}": ragged[:, n, 0].detach().numpy() for n in range(B)}
 ends = ", ".join(f"{last[0, n, 0]:.2f} after step {lengths[n]}" for n in range(B))
-alt = f"Unit 0 of the three sequences ends at {ends}; behind the end of a sequence its output is 0."
+alt = f"Unit 0 of the three sequences ends at {ends}; after the end of a sequence its output is 0."
 show.plot("The output of a ragged batch", range(1, T + 1), curves, alt=alt, x_label="step", y_label="unit 0")
 
 # %% [markdown]

@@ -5,10 +5,10 @@
 # I hand it the axes in another meaning?
 #
 # **Answer.** The first axis of the input is time; with `batch_first=True` it is the second, and this flag permutes the
-# axes of the input and of the output, but never those of the states. A network that gets its axes in the other meaning
-# raises no error: it carries its state from one sequence to the next, so the sequences of a batch influence one
-# another, while the steps of a sequence no longer do. The gradient of one output with respect to every input tells
-# which axis a network takes as time, whatever the names of the variables say.
+# axes of the input and of the output, but never those of the states. A network that gets its axes in the other meaning,
+# and no initial state, raises no error: it carries its state from one sequence to the next, so the sequences of a batch
+# influence one another, while the steps of a sequence no longer do. The gradient of one output with respect to every
+# input tells which axis a network takes as time, whatever the names of the variables say.
 #
 # A **recurrent network** reads a sequence step by step. Its **hidden state**, a row of $H$ numbers, goes from each step
 # to the next; the state before the first step is $h_0$, often zero. Several sequences read at once, without a
@@ -83,9 +83,11 @@ assert same(x_batch_first[2, 4], x[4, 2])
 assert not same(x.reshape(B, T, I), x_batch_first)
 
 # %% [markdown]
-# Four layers with the same weights, without and with the flag. `h_0` and `h_n` always have the shape (layers, B, H):
-# without an axis of steps there is nothing to permute. In this project the flag lives in the two small functions under
-# the table, around a core that always has time first: a way in for inputs, a way out for outputs, and none for states.
+# A **layer** is a network that reads the sequence once; layers can be stacked, and here there is one. We take the
+# layers of four implementations, with the same weights, without and with the flag. `h_0` and `h_n` always have the
+# shape (layers, B, H): without an axis of steps there is nothing to permute. In this project the flag lives in the two
+# small functions under the table, around a core that always has time first: a way in for inputs, a way out for outputs,
+# and none for states.
 
 # %%
 rows = []
@@ -122,7 +124,8 @@ assert only((abs(y_trap - y_step) > 1e-9).any(axis=1), np.s_[1:])  # only the ro
 # Now the common slip: data in the order (B, T, I) goes to a layer without `batch_first`. The last axis fits, so nothing
 # objects, and the output has the shape that one expects, (B, T, H). Only `h_n` looks odd. The two lines that make the
 # states, under the results, tell what was computed: the product mixes no rows, and the loop runs over the first axis,
-# whatever it means, handing the state from one index to the next.
+# whatever it means, handing the state from one index to the next. ($a_x$ is the input's part of the sum, a hat says
+# that the first two axes are laid into one, and $\phi$ is tanh.)
 
 # %%
 right, h_right = rnn_batch_first(x_batch_first)
@@ -267,6 +270,7 @@ show.text(f"The same series: `sequence` is {steps.x.shape} with lengths {steps.l
 # %% [markdown]
 # With one step and a zero state, $h_1 = \tanh(x_1 W_{ih}^\top + b_{ih} + b_{hh})$: a **feed-forward layer**, a linear
 # map and a tanh. The gradient of $W_{hh}$ has the state before each step as a factor, here zero: $W_{hh}$ never learns.
+# ($da$ is the gradient of the sum inside the tanh.)
 
 # %%
 show.lines("E9")
@@ -308,7 +312,7 @@ show.text(f"After `reshape` the output differs by up to {abs(wrong - right).max(
 # ### Exercise 2
 #
 # Write a function that tells by gradients alone which axis of its input a network of PyTorch takes as time. Try it on
-# `torch.nn.RNN` and on `torch.nn.LSTM` (another kind of cell, called alike), with and without `batch_first`.
+# `torch.nn.RNN` and on `torch.nn.LSTM` (another kind of cell, called in the same way), with and without `batch_first`.
 
 
 # %% tags=["solution"]

@@ -42,9 +42,11 @@ def largest_error(a, b):
 #
 # An Elman network (Elman 1990) keeps a **hidden state** $h_t$: for each sequence a row of $H$ numbers. At every
 # **time step** it computes the next one from the input $x_t$ and the state before:
-# $$ h_t = \tanh(a_t), \qquad a_t = x_t W_{ih}^\top + h_{t-1} W_{hh}^\top + b $$ The argument $a_t$ is called
-# the **pre-activation**. The same $W_{ih}$, $W_{hh}$ and $b$ serve all steps. (Libraries have two biases; only
-# their sum matters here.) The batch has two sequences, one a row.
+#
+# $$ h_t = \tanh(a_t), \qquad a_t = x_t W_{ih}^\top + h_{t-1} W_{hh}^\top + b $$
+#
+# The argument $a_t$ is called the **pre-activation**. The same $W_{ih}$, $W_{hh}$ and $b$ serve all steps.
+# (Libraries have two biases; only their sum matters here.) The batch has two sequences, one a row.
 #
 # The loss of this lesson is half the squared distance of every state from a target, summed over everything. Its
 # gradient with respect to the output of one step alone is therefore $dy_t = h_t - \text{target}_t$.
@@ -69,10 +71,10 @@ show.text(f"{T} steps forward, and the loss is {loss(hs):.6f}.")
 # %% [markdown]
 # ## One step back
 #
-# Suppose that we know $dh$, the whole gradient of the state after a step. Three lines of algebra take it back
+# Suppose that we know $dh$, the whole gradient of the state after a step. Six lines of algebra take it back
 # through that step: through tanh, whose slope is $1 - h^2$, then to everything that the pre-activation was made
-# of. These are the lines of `numpy_impl/rnn_cell.py`. JAX and PyTorch have no such lines: their autodiff
-# derives them from the forward line.
+# of. These are the lines of `numpy_impl/rnn_cell.py`. JAX and PyTorch have no such lines: their autodiff derives
+# them from the forward line.
 
 # %%
 show.lines("C4", "C5", "C6", "C7", "C8", "C9")
@@ -111,7 +113,7 @@ grads, log = backward(x, hs, dy, W_ih, W_hh)
 size = np.linalg.norm
 show.table(
     "The way back, one row a step: sizes (Euclidean norms) of the two parts of dh, and of what follows from them",
-    ("step", "from the loss: dy", "from the next step: dh_next", "sum: dh", "behind tanh: da"),
+    ("step", "from the loss: dy", "from the next step: dh_next", "sum: dh", "through tanh: da"),
     [(T - n, *(f"{size(row[name]):.4f}" for name in ("dy", "dh_next", "dh", "da"))) for n, row in enumerate(log)],
     numbers=range(5),
 )
@@ -119,8 +121,13 @@ assert size(log[0]["dh_next"]) == 0
 assert all(size(row["dh_next"]) > 0 for row in log[1:])
 
 # %% [markdown]
-# In the project the same two lines stand in `numpy_impl/unroll.py` (where the cell may be any) and in
-# `numpy_impl/elman.py` (where it is the Elman cell). An LSTM has a second state, $c$; here you can pass over it.
+# Read the table from the top, as the loop runs. At the last step only the loss sends something back, at all
+# others both parts are there. (Sizes do not add up like the arrays, as the two parts may point in different
+# directions.)
+#
+# In the project (U1) adds the two parts in `numpy_impl/unroll.py`, where the cell may be any, and (E5) in
+# `numpy_impl/elman.py`, where it is the Elman cell. There $\phi'(a_t)$ is the slope of tanh. An LSTM has a
+# second state, $c$; here you can pass over it.
 
 # %%
 show.lines("U1", "E5", "E6", "E7")
@@ -194,15 +201,16 @@ assert largest_error(grads["W_hh"], so_far) < 1e-8
 assert largest_error(grads["W_hh"], parts[-1]) > 0.01  # one step alone is not the gradient
 show.table(
     "The gradient of W_hh, collected on the way back",
-    ("step", "size of this step's part", "element (1, 1) so far", "size so far"),
+    ("step", "size of this step's part", "element [0, 0] so far", "size so far"),
     rows,
     numbers=range(4),
 )
 
 # %% [markdown]
-# `numpy_impl/elman.py` keeps all $da_t$ and adds up in one matrix product behind the loop. It is the same sum:
-# the product of two arrays with $TB$ rows runs over steps and sequences at once. (A hat means that steps and
-# sequences share one axis.)
+# Only the last row, with the parts of all steps, is the gradient. In `numpy_impl/unroll.py` (U2) is the `+=`.
+# `numpy_impl/elman.py` keeps all $da_t$ and adds up in one matrix product after the loop, (E9). It is the same
+# sum: the product of two arrays with $TB$ rows runs over steps and sequences at once. (A hat means that steps
+# and sequences share one axis.)
 
 # %%
 show.lines("U2", "E9")
@@ -211,9 +219,9 @@ show.lines("U2", "E9")
 # ## In which line they vanish
 #
 # Now let the loss look at the last step only, and make the sequence longer. Then there is one source of
-# gradient, at the end, and all the rest is transport: from step to step through `da = dh * slope` and `dh_next
-# = da @ W_hh`. Each line multiplies. The slope is at most 1, and less wherever tanh is saturated. The product
-# with $W_{hh}$ can shrink or stretch.
+# gradient, at the end, and all the rest is transport: from step to step through `da = dh * slope` and `dh_next =
+# da @ W_hh`. Each line multiplies. The slope is at most 1, and near 0 where a unit is **saturated**, its state
+# near $-1$ or $1$. The product with $W_{hh}$ can shrink or stretch.
 
 # %%
 long = 30
@@ -226,7 +234,8 @@ dh = np.array([size(row["dh"]) for row in transport])
 da = np.array([size(row["da"]) for row in transport])
 through_tanh, through_W = da / dh, dh[1:] / da[:-1]
 assert (through_tanh < 1).all()
-assert np.isclose(dh[-1], dh[0] * through_tanh[:-1].prod() * through_W.prod())
+assert through_W.min() < 1 < through_W.max()
+assert all(np.array_equal(row["dh"], row["dh_next"]) for row in transport[1:])  # the loss sends nothing here
 show.plot(
     "The size of dh, from the last step back to the first",
     np.arange(long, 0, -1),
@@ -241,14 +250,14 @@ show.text(
     f"{np.exp(np.log(through_W).mean()):.2f} in the line of $W_{{hh}}$ (geometric means). After {long - 1} steps "
     f"{dh[-1] / dh[0]:.1e} of it is left."
 )
-assert dh[-1] < 1e-3 * dh[0]
+assert dh[-1] < 1e-3 * dh[0] and (np.diff(dh) < 0).all() and (np.diff(da) < 0).all()
 
 # %% [markdown]
 # With larger weights the second line stretches, and the gradient can explode instead; lesson 6 is about that.
 #
 # ## A mistake, and who sees it
 #
-# The classical mistake is to forget `dh_next`. The code runs, the loss even falls in training, and every number
+# The classic mistake is to forget `dh_next`. The code runs, the loss even falls in training, and every number
 # has the right shape. Finite differences see it at once. But a check with a single step sees nothing, as there
 # `dh_next` is zero anyway.
 
@@ -267,6 +276,12 @@ def check(steps):
 
 
 found = {steps: check(steps) for steps in (1, 2, T)}
+W_wrong, losses = W_hh.copy(), []
+for _ in range(5):  # training with the wrong gradient
+    states = forward(x, h_0, W_ih, W_wrong, b)
+    losses.append(loss(states))
+    W_wrong -= 0.05 * backward_without_dh_next(x, states, np.stack(states[1:]) - target)
+assert losses == sorted(losses, reverse=True)
 show.table(
     "The gradient of W_hh without dh_next",
     ("steps", "error"),
@@ -280,9 +295,9 @@ assert found[T] > 0.01
 # %% [markdown]
 # ## The same from the library, and from autodiff
 #
-# Everything above is in the project: in NumPy by hand, and in JAX and PyTorch by their autodiff. A backend's
-# `vjp` takes the gradients that come from outside, $dy$ of all outputs and one more for the final state (zero
-# here), and gives all others.
+# Everything above is in the project: in NumPy by hand, and in JAX and PyTorch by their autodiff. A **backend**
+# is one of the implementations. Its `vjp` (vector-Jacobian product; lesson 5 says why) takes the gradients that
+# come from outside, $dy$ of all outputs and one more for the final state (zero here), and gives all others.
 
 # %%
 spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
@@ -300,6 +315,9 @@ show.table(
 )
 
 # %% [markdown]
+# You can walk through a small network line by line, forward and backward, and plant this mistake in it:
+# [step through an RNN](stepper-rnn.html).
+#
 # ## Exercises
 #
 # ### Exercise 1

@@ -4,9 +4,10 @@
 # **Question.** What do autograd, `lax.scan` and `jax.vjp` really do, and which hand-written line do they replace?
 #
 # **Answer.** They write down every operation of the forward pass together with what its derivative needs, and then go
-# through that record from its end, one use of the chain rule for each operation. The nodes of PyTorch, the reversed
-# scan of JAX and the lines of NumPy compute the same numbers, so the gradients are the same. They differ in what they
-# save at each step, and in whether a weight's gradient is summed inside the loop over time or after it.
+# through that record from its end, one use of the chain rule for each operation. The nodes of PyTorch and the
+# transposed program of JAX replace all hand-written lines of the way back, (C4) to (C9) below, and compute the same
+# numbers. They differ in what they save at each step, and in whether a weight's gradient is summed inside the loop over
+# time or after it.
 #
 # **What you need.** Matrix products and the chain rule, and these words. A **cell** is one step of a recurrent network:
 # it takes the input of the step and the **hidden state**, the numbers carried over from the step before, and gives the
@@ -40,7 +41,7 @@ import torch_impl.lstm
 import torch_impl.rnn_cell
 from common.layout import Weights
 from common.tracing import watching
-from jax_impl.native import precision
+from jax_impl.native import precision  # inside it JAX computes in 64 bits
 from numpy_impl import elman, lstm, rnn_cell, unroll
 from reports.teaching import show
 from torch_impl.native import to_torch
@@ -133,9 +134,10 @@ assert by_line.keys() == BACKWARD | {"C1", "C2", "C3"}
 # ## PyTorch: a graph of nodes
 #
 # Every operation on a tensor that needs a gradient also makes a **node**. It holds the saved values, a backward
-# function, and pointers to the nodes that made its inputs. The result knows its node as `grad_fn`, and
-# `next_functions` are the pointers. `AccumulateGrad` stands where a path ends, at a **leaf**: a weight or an input.
-# We walk the graph and ask each node to tell what it hands on when it runs.
+# function, and pointers to the nodes that made its inputs. The result knows its node as `grad_fn`, and `next_functions`
+# are the pointers. `AccumulateGrad` stands where a path ends, at a **leaf**, here a weight or an input, and adds what
+# arrives to the leaf's `.grad`. `loss.backward()` begins at the loss with the gradient 1 and runs each node once, after
+# all nodes that lead to it. We walk the graph and ask each node to tell what it hands on when it runs.
 
 # %%
 w_torch, (x_leaf, h_leaf) = Weights(*leaves(*w)), leaves(x[0], h0)
@@ -170,6 +172,8 @@ for node, gradients in inner:
 found = {line_of(g.numpy()) for _, gradients in inner for g in gradients}
 assert found >= BACKWARD
 assert len(ran) == len(nodes) and len(nodes) - len(inner) == 6  # four weights and biases, x and h_prev
+assert [name for name, _, tags in rows if tags == "–"] == ["SumBackward0", "MulBackward0"]
+assert all("(C4)" in tags for name, _, tags in rows if name == "AddBackward0")
 show.table("PyTorch's tape of one step, as it is run backward", ("node", "leads to", "NumPy's line"), rows)
 show.text(
     f"{len(nodes)} nodes, {len(nodes) - len(inner)} of them leaves. The nodes of the loss have a dash. An addition "
@@ -180,7 +184,7 @@ show.text(
 # ## JAX: a program that makes a program
 #
 # JAX runs a function once on placeholders and writes down its operations, one equation each. That text is a **jaxpr**.
-# This is the step:
+# This is the step (`f64[2,4]` is an array of two rows and four columns, `dot_general` a matrix product):
 
 # %%
 with precision():
@@ -189,8 +193,11 @@ show.output("The step as a jaxpr", short(step.jaxpr))
 
 # %% [markdown]
 # `jax.vjp(f, ...)` returns the result of `f` and a function, the **pull-back**. It takes the cotangent of the result
-# and gives the gradients of the arguments. That too is a list of equations. We run it one equation at a time, as an
-# interpreter does, and look for NumPy's numbers again.
+# and gives the gradients of the arguments. That too is a list of equations. JAX makes it in two moves. It first writes
+# the derivative at the given point as a linear program, from a change of the arguments to the change of the result.
+# Then it **transposes** this program: it goes through it from its end and puts the transpose in the place of each
+# linear operation, as $W^\top$ for $W$, and a sum in the place of each value with several uses. We run the outcome one
+# equation at a time, as an interpreter does, and look for NumPy's numbers again.
 
 
 # %%
@@ -209,6 +216,8 @@ with precision():
         if tag := line_of(np.array(values[variable])):
             rows.append((number, equation.primitive.name, size(values[variable]), f"({tag})"))
 assert {tag.strip("()") for *_, tag in rows} >= BACKWARD | {"C1", "C3"}
+forward_products, products = (sum(e.primitive.name == "dot_general" for e in j.eqns) for j in (step.jaxpr, jaxpr))
+assert products == 3 * forward_products
 show.table(
     "Equations of the step and its pull-back that have the numbers of a line of NumPy",
     ("equation", "operation", "shape", "NumPy's line"),
@@ -218,11 +227,16 @@ show.table(
 )
 
 # %% [markdown]
+# What does the way back cost? A product of two factors brings two products on the way back, one for the gradient of
+# each factor: (C5) and (C8), (C6) and (C9). So the step has two products, and its pull-back four: about twice the work
+# of the way forward, in all three frameworks.
+#
 # ## The whole sequence: a scan backward
 #
 # `lax.scan` is JAX's loop over time: a body that takes the **carry**, here the hidden state, and the input of one step.
 # What is its gradient? We look for scans in the jaxpr of the pull-back of the whole sequence, and find two: the forward
-# one, and a second one with as many steps and with `reverse=True`.
+# one, and a second one with as many steps and with `reverse=True`. It is the transpose of the scan: its carry is the
+# gradient of the state, and its body is the transposed body. (`add_any` adds gradients.)
 
 
 # %%
@@ -246,20 +260,38 @@ show.lines("E5", "E6", "E7", "U2")
 # %% [markdown]
 # Read the body beside the lines. The first sum is (E5): what the later step sends back, and the cotangent of this
 # step's output. The two products and the sum after it are (E6), as $dh (1 - h) + dh (1 - h) h$ is $dh (1 - h^2)$. Then
-# come two matrix products. One is (E7). The other is this step's part of $dW_{hh}$, which is added to a second carry
-# of the shape of $W_{hh}$. That is (U2): JAX adds up the gradient of $W_{hh}$ inside the loop, where the hand-written
-# code takes one product after it. $W_{ih}$ was used before the forward loop, so its gradient is taken after the
-# backward one.
+# come two matrix products. One is (E7). The other is this step's part of $dW_{hh}$, which is added to a second carry of
+# the shape of $W_{hh}$. That is (U2): JAX adds up the gradient of $W_{hh}$ inside the loop, as NumPy's loop over any
+# cell does. NumPy's Elman network, which has the lines (E5) to (E7), takes one product after the loop instead. $W_{ih}$
+# was used before the forward loop, so its gradient is taken after the backward one.
 
 # %%
 body = back.params["jaxpr"].jaxpr
 products = [equation.outvars[0].aval.shape for equation in body.eqns if equation.primitive.name == "dot_general"]
 carries = [v.aval.shape for v in back.outvars[: back.params["num_carry"]]]
 h = np.tanh(rng.standard_normal((B, H)))
+assert [equation.primitive.name for equation in body.eqns[:4]] == ["add_any", "mul", "mul", "add_any"]
 assert sorted(products) == sorted([(B, H), (H, H)])
 assert w.weight_hh.shape in carries and (B, H) in carries and w.weight_ih.shape not in carries
 np.testing.assert_allclose(dh * (1 - h) + dh * (1 - h) * h, dh * rnn_cell.tanh_slope(h), atol=1e-15)
 show.text(f"JAX's backward loop has {len(products)} matrix products a step, and {len(carries)} carries.")
+
+# %% [markdown]
+# PyTorch sees no loop. Python runs it, and the tape has the nodes of all steps. $W_{hh}$ is one leaf, to which a path
+# leads from each step. On the way back PyTorch adds up what arrives over these paths, step after step: (U2) again.
+
+# %%
+rows = []
+for steps in (2, 4, T):
+    own = Weights(*leaves(*w))
+    (states,) = torch_impl.elman.forward(own, to_torch(x[:steps]), (to_torch(h0),), "tanh")
+    nodes.clear()
+    walk(torch.stack(states).sum().grad_fn)
+    ends = [getattr(following, "variable", None) for node in nodes for following, _ in node.next_functions]
+    rows.append((steps, len(nodes), sum(end is own.weight_hh for end in ends)))
+assert all(steps == paths for steps, _, paths in rows)
+assert (rows[2][1] - rows[1][1]) * 2 == (rows[1][1] - rows[0][1]) * (T - 4)  # every step adds as many nodes
+show.table("PyTorch's tape of a sequence", ("steps", "nodes", "paths to W_hh"), rows, numbers=range(3))
 
 # %% [markdown]
 # ## What is saved, and how much
@@ -443,9 +475,10 @@ show.table("RNNCell in a scan", ("body", "bytes of residuals", "forward steps"),
 #
 # ### Exercise 1
 #
-# JAX saves $h$ and $1 - h$ for tanh, although $h$ is enough for (C4). Write a tanh with a derivative of your own, by
-# `jax.custom_vjp`, that saves $h$ alone. Use it in a scan, check the gradients against NumPy's, and count the
-# residuals.
+# JAX saves $h$ and $1 - h$ for tanh, although $h$ is enough for (C4). Write a tanh with a derivative of your own that
+# saves $h$ alone. (`jax.custom_vjp` wraps a function; `.defvjp` of the outcome takes two more. One gives the result and
+# what to save. The other takes what was saved and the cotangent, and gives a tuple of gradients, one for each
+# argument.) Use it in a scan, check the gradients against NumPy's, and count the residuals.
 
 
 # %% tags=["solution"]
@@ -479,11 +512,12 @@ show.text(f"Arrays with a time axis: {before} with JAX's rule for tanh, {after} 
 # %% [markdown]
 # ### Exercise 2
 #
-# How much does an LSTM save for each step? Write down for NumPy which arrays its backward lines read, in multiples of
-# $H$ numbers a sequence, beside $x$. Then count, in all three frameworks.
+# How much does an LSTM save for each step? Its lines stand in `numpy_impl/lstm.py`, and lesson 7 explains them. Write
+# down for NumPy which arrays the function `backward` there reads, in multiples of $H$ numbers a sequence, beside $x$.
+# Then count, in all three frameworks.
 
 # %% tags=["solution"]
-# The gates i, f, g, o; h_prev; c_prev; tanh_c. The output m is h itself, in the buffer of h_prev.
+# The gates i, f, g, o; h_prev; c_prev; tanh_c. The tape's m is h itself here, in the buffer of h_prev.
 predicted = 4 + 1 + 1 + 1
 
 

@@ -57,10 +57,10 @@ def elman_norms(weight_hh, x, target):
 show.lines("C4", "C9")
 
 # %% [markdown]
-# Together: $dh_{t-1} = (dh_t \odot (1 - h_t \odot h_t))\, W_{hh} = dh_t J_t$, where the **Jacobian** $J_t$ is the
-# matrix of all derivatives of $h_t$ with respect to $h_{t-1}$: row $n$ of $W_{hh}$, multiplied by the slope of unit
-# $n$. If the loss sees only $h_T$, then $dh_0 = dh_T J_T J_{T-1} \cdots J_1$. The next cell multiplies the Jacobians of
-# each sequence and compares with the backward passes of the three frameworks.
+# Together, for one sequence: $dh_{t-1} = (dh_t \odot (1 - h_t \odot h_t))\, W_{hh} = dh_t J_t$, where the **Jacobian**
+# $J_t$ is the matrix of all derivatives of $h_t$ with respect to $h_{t-1}$. Its row $n$ is row $n$ of $W_{hh}$,
+# multiplied by the slope of unit $n$. If the loss sees only $h_T$, then $dh_0 = dh_T J_T J_{T-1} \cdots J_1$. The next
+# cell multiplies the Jacobians of each sequence and compares with the backward passes of the three frameworks.
 
 # %%
 T, B, params = 6, 3, {"weight_ih_l0": weight_ih, "weight_hh_l0": random_matrix}
@@ -77,8 +77,9 @@ for backend in (NUMPY, JAX, TORCH):
 # %% [markdown]
 # ## Without the slopes: the power of a matrix
 #
-# Take away the inputs and start from zero. Then every $h_t$ is zero, every slope is one, and $dh_T$ is multiplied by
-# the same matrix $W_{hh}$ at every step. Two numbers say what a matrix does to a length.
+# Let the loss see $h_T$ alone, through a linear layer. Take away the inputs and start from zero. Then every $h_t$ is
+# zero, every slope is one, and $dh_T$ is multiplied by the same matrix $W_{hh}$ at every step. Two numbers say what a
+# matrix does to a length.
 #
 # - The **spectral radius** is the largest absolute value of an eigenvalue. In the long run each step multiplies the
 #   length by about this number.
@@ -98,6 +99,8 @@ for radius in (0.5, 0.9, 1.0, 1.1, 1.5):
     rows.append((f"{radius:g}", f"{singular:.2f}", f"{rate.mean():.3f}", f"{norms[0, 0] / norms[T, 0]:.1e}"))
 columns = ("spectral radius", "largest singular value", "factor of a step, earlier half", "||dh_0|| / ||dh_T||")
 show.table(f"One random matrix, scaled to five radii: {T} steps back", columns, rows, numbers=range(4))
+both = np.linalg.norm(orthogonal_matrix, 2), np.abs(np.linalg.eigvals(orthogonal_matrix)).max()
+np.testing.assert_allclose(both, 1, rtol=1e-12)
 low, high = linear["radius 0.5"][0], linear["radius 1.5"][0]
 assert low < 1e-10 < 1e6 < high
 alt = f"Five lines over t. From right to left, the lowest falls to {low:.0e}, the highest rises to {high:.0e}."
@@ -105,7 +108,8 @@ caption = "Norm of the gradient at each step, slopes of one"
 show.plot(caption, np.arange(T + 1), linear, alt=alt, x_label="t", y_label="||dL/dh_t||", log=True)
 
 # %% [markdown]
-# Read the plot from right to left, as the gradient goes. A straight line on a logarithmic scale is a power.
+# Read the plot from right to left, as the gradient goes. A straight line on a logarithmic scale means the same factor
+# at every step, that is, a power.
 #
 # ## With tanh and inputs: the slopes join in
 #
@@ -131,9 +135,9 @@ show.text("Mean slope of tanh: " + ", ".join(f"{s:.2f} at size {size:g}" for siz
 # ## Elman against LSTM
 #
 # The **LSTM** (Hochreiter & Schmidhuber 1997) has a second state, the **cell state** $c_t$. From step to step it is
-# multiplied by the **forget gate** $f_t$, numbers between zero and one that the network computes. Back along this way
-# the gradient is multiplied by $f_t$ alone, by no matrix and no slope of tanh. The **forget bias** is a number added
-# to the pre-activation of $f_t$: the larger, the nearer $f_t$ is to one (Gers et al. 2000).
+# multiplied by the **forget gate** $f_t$, numbers between zero and one that the network computes, and then something is
+# added. Back along this way the gradient is multiplied by $f_t$ alone, by no matrix and no slope of tanh. The **forget
+# bias** is a number added to the pre-activation of $f_t$: the larger, the nearer $f_t$ is to one (Gers et al. 2000).
 #
 # Here the weights are those with which training starts in PyTorch: uniform between plus and minus one over the root of
 # $H$. For the Elman network you will see the norm of $dh_t$, for the LSTM that of $dc_t$ with $h_t$ held fixed. First:
@@ -152,7 +156,7 @@ def start(cell, forget_bias):
 
 
 short = Batch(rng.standard_normal((5, B, I)), target)
-for backend, kind in ((TORCH, "Elman, h"), (TORCH, "LSTM, c"), (JAX, "LSTM, c")):
+for backend, kind in ((b, k) for b in (TORCH, JAX) for k in ("Elman, h", "LSTM, c")):
     ours, theirs = (gradient_norms(b, *start(*kinds[kind]), short) for b in (NUMPY, backend))
     for state, norms in ours.items():
         np.testing.assert_allclose(theirs[state], norms, rtol=1e-10, err_msg=f"{backend.name} {kind} {state}")
@@ -234,12 +238,13 @@ for name, limit in (("unclipped", np.inf), ("clipped", 1.0)):
 found = {name: loss_and_gradient(place)[0] for name, place in moved.items()}
 assert abs(moved["unclipped"] - w) > 10 * (ws[-1] - ws[0])  # far out of the picture
 assert abs(moved["clipped"] - w) <= rate * (1 + 1e-12)  # at most the learning rate times the limit
-assert found["clipped"] < found["before"] and found["clipped"] < found["unclipped"]
+assert found["clipped"] < found["before"] < found["unclipped"]
 rows = [(name, f"{place:.2f}", f"{found[name]:.4f}") for name, place in moved.items()]
 show.table(f"One step from the wall, where the gradient is {slope:.0f}", ("step", "w", "loss"), rows, numbers=(1, 2))
 
 # %% [markdown]
-# Both go to the left, down the wall. The unclipped step goes on for many times the width of the picture.
+# Both go to the left, down the wall. The unclipped step goes on for many times the width of the picture, to a place
+# where the loss is higher than before.
 #
 # Clipping does nothing against vanishing. A short gradient is not changed. In a long one all parts get the same factor,
 # so the share of the early steps stays what it was. To see this, let the first input column be zero except at step 1:
@@ -266,7 +271,8 @@ show.text(f"Share of step 1 of {T} in the gradient: {shares[0]:.1e} unclipped, {
 # All steps use the same $W_{hh}$, so its gradient is a sum over the steps: $dW_{hh} = \sum_t da_t^\top h_{t-1}$.
 # **Truncated back-propagation through time** (Williams & Peng 1990) takes $h_{T-k}$ for a given number and goes back
 # $k$ steps only. That saves time and memory. What it leaves out are the terms with $t \le T - k$. The next cell
-# computes the terms one by one, with the two lines from above, and compares with the last $k$ steps taken alone.
+# computes the terms one by one, with the two lines from above, and compares with the last $k$ steps taken alone. Then
+# $W_{hh}$ is the orthogonal matrix, scaled to two radii.
 
 # %%
 T = 25
@@ -295,6 +301,7 @@ for radius in (0.6, 1.0):
     gaps = [np.linalg.norm(cut - cuts[-1]) for cut in cuts[:-1]]  # to the full gradient, that of k = T
     errors[f"radius {radius:g}"] = np.array(gaps) / np.linalg.norm(cuts[-1])
 small, large = (values[9] for values in errors.values())
+assert all((np.diff(values) < 0).all() for values in errors.values())
 assert small < 0.02 < 0.2 < large
 alt = f"Two lines that fall with k. At k = 10 of {T} the error is {small:.1e} for radius 0.6, {large:.1e} for radius 1."
 caption = "Relative error of the truncated gradient of W_hh"
@@ -334,4 +341,5 @@ needed = [int(np.flatnonzero(values >= 0.01).max()) + 2 for values in errors.val
 # Terms shrink like r ** k, so r ** k = 1/100 gives k = log(1/100) / log(r).
 predicted = np.log(0.01) / np.log(0.6)
 assert abs(needed[0] - predicted) <= 3 and needed[1] > 2 * needed[0]
+# (24 steps give all of it: the term of step 1 is zero, as the state before it is.)
 show.text(f"Steps needed: {needed[0]} and {needed[1]} of 25; predicted for the first: about {predicted:.1f}.")

@@ -308,7 +308,7 @@ for network in (two, both, deep):
     beginning = y[0, :, H:]  # reverse: at the first step; no columns with one direction
     found = final_rows(h_n, network.spec.num_directions)
     assert same(found, np.concatenate([own_end, beginning], axis=1))
-    show.text(f"{network.spec.num_layers} layers, {network.spec.num_directions} directions: {found.shape}")
+    show.text(f"num_layers={network.spec.num_layers}, directions: {network.spec.num_directions}; shape {found.shape}")
 
 # %% [markdown]
 # ### Exercise 2
@@ -324,6 +324,8 @@ for step in range(T):
     dy = np.zeros_like(two(longer)[0])
     dy[step + 2] = rng.normal(size=(B, H))
     dx, _ = two.backward(dy)
-    last.append(max(s for s in range(T) if dx[s].any()))
+    found = [s for s in range(T) if dx[s].any()]
+    assert found == list(range(len(found)))  # all up to the last one
+    last.append(found[-1])
 assert last == [2, 3, 4, 5, 5, 5]  # T - 1 = 5 is the last input that there is
 show.table("The last input seen", ("answer for step", "input"), list(enumerate(last)), numbers=(0, 1))

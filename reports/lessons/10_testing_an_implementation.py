@@ -3,19 +3,20 @@
 #
 # **Question.** Which checks find a wrong gradient, and which pass although it is wrong?
 #
-# **Answer.** A check finds a mistake only if its inputs make the mistake visible: zeros, ones, equal numbers and sizes
-# of one hide whole classes of them. Random inputs everywhere, a trustworthy judge and a narrow tolerance find all the
-# mistakes planted below, and five usual checks each miss some. Whether a test can fail at all is itself to be tested,
-# by planting mistakes on purpose.
+# **Answer.** A check finds a mistake only if its inputs make the mistake visible: zeros, ones, equal numbers and
+# sizes of one hide whole classes of them. Random inputs everywhere, once with equal and once with unequal lengths, a
+# trustworthy judge and a narrow tolerance find all the mistakes planted below, and five usual checks each miss some.
+# Whether a test can fail at all is itself to be tested, by planting mistakes on purpose.
 #
 # A recurrent network reads a **sequence**, one input $x_t$ a step for $T$ steps, and $B$ sequences at once (the
 # **batch**). It keeps a **hidden state** $h_t$, a row of $H$ numbers for each sequence, from step to step; an LSTM
-# (Hochreiter & Schmidhuber 1997) also keeps a **cell state** $c_t$, guarded by **gates**: $i$ for what goes in, $f$ for
-# what is kept, $o$ for what is seen. The states at all steps are the **outputs** $y$. The **loss** is one number
-# computed from them. The **gradient** $dz$ of anything $z$ is the derivative of the loss for every element of $z$. The
-# backward pass, back-propagation through time (**BPTT**, Werbos 1990), gets two gradients from outside, called
+# (Hochreiter & Schmidhuber 1997) also keeps a **cell state** $c_t$, guarded by **gates**: $i$ for what goes in, $f$
+# for what is kept, $o$ for what is seen. The states at all steps are the **outputs** $y$. The **loss** is one number
+# computed from them. The **gradient** $dz$ of anything $z$ is the derivative of the loss for every element of $z$.
+# The backward pass, back-propagation through time (**BPTT**, Werbos 1990), gets two gradients from outside, called
 # **cotangents**: $dy$ of the outputs and $dh_T$ of the final state. It returns those of weights, inputs and initial
-# state. Inside it, `dh_next` carries the gradient from each step to the one before.
+# state. Inside it, `dh_next` carries the gradient from each step to the one before. In the code `vjp` is the backward
+# pass of a **backend**, one of the implementations.
 
 # %% tags=["setup"]
 import importlib
@@ -111,7 +112,7 @@ valley = int(np.argmin(errors["central difference"]))
 assert 0 < valley < len(steps) - 1  # a valley: larger on both sides
 bottom, last = errors["central difference"][valley], errors["complex step"][-1]
 assert errors["central difference"][0] > 100 * bottom < errors["central difference"][-1]
-assert last < 1e-14 < bottom
+assert last < 1e-14 < bottom and errors["complex step"][8:].max() < 1e-14
 show.plot(
     "The error of a judge, by its step size", powers, errors,
     alt=f"The central difference falls to {bottom:.0e} at a step of {steps[valley]:.0e} and rises again; the complex "
@@ -157,7 +158,9 @@ show.text(f"Error of the copy: {own:.0e} for the complex step, {other:.2f} for `
 # ## Thirteen mistakes, seven checks
 #
 # Now the checks. Each of these mistakes is one that people make, planted alone in a copy. "dh_next dropped", for
-# example, takes the second term from this line:
+# example, takes the second term from this line. The code beside each name says what is replaced by what. ("= for +=
+# over time" needs `RNNCell`, a cell in a loop: the code for whole sequences takes one product over all steps and adds
+# nothing up.)
 
 # %%
 show.lines("E5")
@@ -212,6 +215,7 @@ def miss(check, spec, backend):
 
 
 # %%
+assert len(BUGS) == 13
 CHECKS = ("forward only", "sum, zero state", "T = 1", "B = 1", "equal weights", "random", "ragged")
 TOLERANCE = 1e-11
 seen = {}
@@ -234,7 +238,7 @@ assert missed["sum, zero state"] == {
 assert missed["T = 1"] == {"dy reversed in time", "= for += over time", PADDING}
 assert missed["B = 1"] == {"batch of dy reversed", PADDING}
 assert missed["equal weights"] == {"gates i and f swapped", "W_hh transposed, backward", PADDING}
-counts = ", ".join(f"{check}: {len(bugs)}" for check, bugs in missed.items())
+counts = "; ".join(f"{check}: {len(bugs)}" for check, bugs in missed.items())
 show.text(f'Missed of {len(BUGS)} mistakes: {counts}. Together, "random" and "ragged" miss none.')
 
 # %% [markdown]

@@ -5,10 +5,11 @@
 # a CPU, and where does it lose?
 #
 # **Answer.** At small sizes the time goes into the number of operations that are started, at large sizes into the
-# matrix products, and every product that needs no earlier state can leave the loop over time and become one large one.
-# `torch.nn.RNN` on a CPU is a loop of operations too, and its loop starts more of them for each step than the
-# hand-written one, backward above all. NumPy can lose where a library runs all steps of a layer in one fused kernel, as
-# PyTorch can do for an LSTM, because NumPy writes every intermediate array of a step to memory and reads it again.
+# matrix products, and every product that is no link of the chain from step to step can leave the loop over time and
+# become one large one. `torch.nn.RNN` on a CPU is a loop of operations too, and its loop starts more of them for each
+# step than the hand-written one, above all backward, where it also takes the gradient of $W_{hh}$ step by step. NumPy
+# can lose where a library runs all steps of a layer in one fused kernel, as PyTorch can do for an LSTM, because NumPy
+# starts each operation of a step by itself, writes its result to memory and reads it again.
 #
 # **What you need.** Matrix products, and these words. A recurrent network reads a sequence step by step in a **loop**.
 # Its **hidden state** $h$ is what it carries from step to step, and a **cell** is the computation of one step. The
@@ -18,8 +19,10 @@
 # matrix takes $2mkn$. An **element-wise** operation, as a sum or a tanh, treats each number alone. A **kernel** is the
 # compiled routine that carries out an operation; it is **fused** if it does several of them in one go.
 #
-# $T$ steps, $B$ sequences side by side, $I$ inputs, $H$ hidden units; $G$ is 1 for the Elman network (Elman 1990) and 4
-# for the LSTM (long short-term memory; Hochreiter & Schmidhuber 1997), which has four gates.
+# $T$ steps, $B$ sequences side by side, $I$ inputs, $H$ hidden units; $G$ is 1 for the Elman network (Elman 1990) and
+# 4 for the LSTM (long short-term memory; Hochreiter & Schmidhuber 1997), which has four gates. $W_{ih}$ are the
+# weights of the input, $W_{hh}$ those of the state, and $a$ is the sum of both products and of the biases. $\phi$ is
+# the tanh that makes the Elman network's state from $a$.
 
 # %% tags=["setup"]
 import os
@@ -112,10 +115,10 @@ class Counted(np.ndarray):
 
 
 # %% [markdown]
-# We let it go through the project's two ways to compute a sequence: `unroll`, a cell in a loop with everything inside,
-# and `elman` and `lstm`, which keep only the recurrence in the loop. NumPy's `lstm` makes buffers of its own, which
-# would not count. So for the counting we take a copy of the file in which buffers are made like $x$; the results are
-# the same to the last bit.
+# We let it go through the project's two ways to compute a sequence: `unroll`, a cell in a loop with everything
+# inside, and `elman` and `lstm`, which keep only the recurrence in the loop. What has left the loop is **hoisted**.
+# NumPy's `lstm` makes buffers of its own, which would not count. So for the counting we take a copy of the file in
+# which buffers are made like $x$; the results are the same to the last bit.
 
 
 # %%
@@ -166,6 +169,7 @@ assert all(np.array_equal(a, b) for a, b in zip(copied, original, strict=True))
 # Forward, a step has the products $x_t W_{ih}^\top$ and $h_{t-1} W_{hh}^\top$. Backward each of them has two: one for
 # the gradient of its input, one for the gradient of its weight. So a backward pass costs two forward passes, and all
 # three cost $3 \cdot 2TB \cdot GH(I + H)$ FLOPs. Moving products out of the loop changes their number, not the FLOPs.
+# In the equations a hat marks the array of all steps, one below the other in $TB$ rows.
 
 # %%
 show.lines("E1", "E3", "E7", "E8", "E9", "E11")
@@ -226,9 +230,10 @@ show.plot(
 # %% [markdown]
 # ## Four gates in one product and one tanh
 #
-# An LSTM's four gates have their weights stacked in one matrix, so a step has one product with four times the columns.
-# Three gates go through $\sigma(a) = 1 / (1 + e^{-a})$ and one through tanh. As $\sigma(a) = (\tanh(a/2) + 1)/2$, one
-# tanh over all four blocks is enough, if the weights of the three are halved beforehand: (L1) to (L5).
+# An LSTM's four gates have their weights stacked in one matrix, so a step has one product with four times the
+# columns. Three gates go through $\sigma(a) = 1 / (1 + e^{-a})$ and one through tanh. As
+# $\sigma(a) = (\tanh(a/2) + 1)/2$, one tanh over all four blocks is enough, if what goes into the three is halved
+# beforehand: the lines (L1) to (L5) below.
 
 # %%
 a = np.random.default_rng(0).standard_normal(99) * 4
@@ -247,37 +252,44 @@ show.text(
 # %% [markdown]
 # ## Operations started for each step
 #
-# Starting an operation costs time whatever its size: checking arguments, making an array, walking through the layers of
-# a library. We count how many more are started if a sequence is one step longer. NumPy: calls of the counted array.
-# PyTorch: everything that its dispatcher sees, views included. JAX: equations in the body of the scan; its compiler
-# makes fewer of them, as it fuses.
+# Starting an operation costs time whatever its size: checking arguments, making an array, walking through the layers
+# of a library. We count how many more are started if a sequence is one step longer, and how many of them are
+# products.
+#
+# - NumPy: calls of the counted array.
+# - PyTorch: everything that its **dispatcher** sees, which looks up the kernel of each operation. That includes
+#   views, which only show an array in another shape.
+# - JAX writes a function down as a list of equations, the **jaxpr**, and a loop in it is one equation, a **scan**. We
+#   count the equations in the body of the scan. The compiler makes fewer operations of them, as it fuses.
 
 
 # %%
 class Dispatched(TorchDispatchMode):
     def __init__(self):
         super().__init__()
-        self.count = 0
+        self.count = self.products = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.count += 1
+        self.products += func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm)
         return func(*args, **(kwargs or {}))
 
 
 def in_torch(run, leaves, dy):
-    """Operations of a forward pass without gradients, and of the backward pass."""
+    """Operations, and products among them, of a forward pass without gradients and of the backward pass."""
     with torch.no_grad(), Dispatched() as forth:
         run()
     y = run()
     with Dispatched() as back:
         torch.autograd.grad(y, leaves, dy)
-    return np.array([forth.count, back.count])
+    return np.array([forth.count, forth.products, back.count, back.products])
 
 
 def counts(cell, T):
-    """Framework -> operations forward and backward."""
+    """Framework -> operations forward and products among them, then the same backward."""
     given, found = draw(cell, T, B, I, H, "float32"), {}
-    found["NumPy"] = np.array([len(part) for part in passes((cell, "hoisted"), given)[2:]])
+    parts = passes((cell, "hoisted"), given)[2:]
+    found["NumPy"] = np.array([n for part in parts for n in (len(part), sum(bool(o.product) for o in part))])
     module, options = (torch_impl.lstm, ()) if cell == "LSTM" else (torch_impl.elman, ("tanh",))
     w, x, state, dy, _ = native(given)
     leaves = [part.requires_grad_() for part in w[:4]]
@@ -288,7 +300,7 @@ def counts(cell, T):
 
 
 def in_jax(cell):
-    """Equations in the body of the forward scan, and of the reversed one that the pull-back has."""
+    """The same numbers for the equations in the body of the forward scan, and of the scan of the backward pass."""
     w, x, state, dy, _ = draw(cell, T, B, I, H)
     run = jax_impl.lstm.forward if cell == "LSTM" else partial(jax_impl.elman.forward, nonlinearity="tanh")
 
@@ -298,7 +310,8 @@ def in_jax(cell):
     with precision():
         jaxprs = jax.make_jaxpr(states)(w), jax.make_jaxpr(lambda w: jax.vjp(states, w)[1](dy))(w)
     scans = [[e for e in jaxpr.eqns if e.primitive.name == "scan"][-1] for jaxpr in jaxprs]
-    return [len(scan.params["jaxpr"].eqns) for scan in scans]
+    bodies = [[e.primitive.name for e in scan.params["jaxpr"].eqns] for scan in scans]
+    return [n for body in bodies for n in (len(body), body.count("dot_general"))]  # a matrix product
 
 
 rows, per_step = [], {}
@@ -309,17 +322,21 @@ for cell in ("RNN", "LSTM"):
     rows += [(cell, name, *n) for (own, name), n in per_step.items() if own == cell]
 for cell in ("RNN", "LSTM"):
     assert (per_step[cell, "NumPy"] <= per_step[cell, "PyTorch, ours"]).all()
-show.table("Operations for one more step", ("cell", "implementation", "forward", "backward"), rows, numbers=(2, 3))
+columns = ("cell", "implementation", "forward", "products", "backward", "products")
+show.table("Operations for one more step, and products among them", columns, rows, numbers=range(2, 6))
 rnn, by_hand = per_step["RNN", "torch.nn"], per_step["RNN", "NumPy"]
 more = rnn - by_hand
-assert 0 < more[0] < more[1]  # more are started in both passes, backward above all
+assert 0 < more[0] < more[2]  # more are started in both passes, backward above all
+assert (*by_hand[[1, 3]], *rnn[[1, 3]]) == (1, 1, 1, 2)
 fused = per_step["LSTM", "torch.nn"].sum() == 0
 show.text(
-    f"For one more step of the RNN, `torch.nn` starts {rnn.sum()} operations in both passes, NumPy {by_hand.sum()}. "
+    f"For one more step of the RNN, `torch.nn` starts {rnn[0] + rnn[2]} operations in both passes, NumPy "
+    f"{by_hand[0] + by_hand[2]}. Backward `torch.nn` has {rnn[3]} products among them and NumPy "
+    f"{by_hand[3]}: `torch.nn` takes the gradient of $W_{{hh}}$ in the loop. "
     + (
         "`torch.nn.LSTM` starts none: here it runs all steps in one fused kernel."
         if fused
-        else f"`torch.nn.LSTM` starts {per_step['LSTM', 'torch.nn'].sum()}: here it is a loop as well."
+        else f"`torch.nn.LSTM` starts {per_step['LSTM', 'torch.nn'][[0, 2]].sum()}: here it is a loop as well."
     )
 )
 
@@ -353,7 +370,10 @@ show.text(
 )
 
 # %% [markdown]
-# ## Why fused kernels win
+# The last column has the same library at work at all sizes. Where it is low, little of the time was arithmetic: the
+# rest went into starting the products and fetching their numbers.
+#
+# ## What a fused kernel saves
 #
 # The products of a step grow with $H^2$, the element-wise work with $H$, but with a large factor for the LSTM. Each
 # NumPy operation writes its result to memory and the next one reads it. A fused kernel reads the pre-activations of the
@@ -417,9 +437,11 @@ show.text(
 
 # %% [markdown]
 # Read the table with the counts above. Where GFLOP/s are low, time went into starting operations, and whoever starts
-# fewer has the advantage: NumPy against the loop in `torch.nn.RNN`, and JAX, whose compiled loop starts nothing from
-# Python. At larger sizes all use kernels of the same kind for the products, and the element-wise work makes the
-# difference. There NumPy meets the fused kernel of `torch.nn.LSTM`.
+# fewer has the advantage: NumPy against the loop in `torch.nn.RNN`, JAX, whose compiled loop starts nothing from
+# Python, and a fused kernel, which starts nothing more for one more step. At larger sizes all use kernels of the same
+# kind for the products. What can differ is their shape (the gradient of $W_{hh}$ as one large product, or as one at
+# each step) and the element-wise work. In the latter a fused kernel gains; `torch.nn.LSTM` has one if its count above
+# is zero.
 #
 # ## How much is there to win
 #
@@ -470,9 +492,10 @@ show.text(f"I = {i}; with I = 2 the share is {predicted(2, h):.3f}.")
 # %% [markdown]
 # ### Exercise 2
 #
-# Autodiff takes the gradient of $W_{hh}$ where the forward pass used $W_{hh}$: in the loop. How many products has a
-# backward pass of the LSTM over 7 steps with all weights' gradients in the loop, with none, and with that of $W_{hh}$
-# alone? Count them in `unroll`, in NumPy's `lstm`, and in JAX's (the matrix product of a jaxpr is `dot_general`).
+# Autodiff, the backward pass that JAX and PyTorch derive by themselves, takes the gradient of $W_{hh}$ where the
+# forward pass used $W_{hh}$: in the loop. How many products has a backward pass of the LSTM over 7 steps with all
+# weights' gradients in the loop, with none, and with that of $W_{hh}$ alone? Count them in `unroll`, in NumPy's
+# `lstm`, and in JAX's (in a jaxpr a matrix product is `dot_general`).
 
 # %% tags=["solution"]
 w, x, state, dy, _ = given = draw("LSTM", T, B, I, H)

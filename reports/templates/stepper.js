@@ -116,7 +116,7 @@ function verdict(name, t) {
   const later = again(name, t);
   if (name === "x") return ["none", "Given: nobody computes it."];
   if (!known(name, t)) return ["none", "Not yet computed."];
-  if (later) return ["none", `Compared when line (${moments[later].tag}) has set it once more.`];
+  if (later) return ["none", `Compared when line (${moments[later].tag}) has set it again.`];
   if (!run.agree[name]) return ["none", "Only NumPy has a line for it: nothing to compare."];
   return run.agree[name][t] ? [true, "✓ agree"] : [false, "✗ NumPy differs"];
 }
@@ -197,7 +197,7 @@ function showStrip() {
     const [here, counts] = [step === t, Boolean(world.given.target[step])];
     box.setAttribute("aria-current", here ? "step" : "false");
     box.querySelector(".now").textContent = here ? "now" : "";
-    box.querySelector("small").textContent = counts ? "in L" : "";
+    box.querySelector("small").textContent = counts ? "counts in L" : "";
     const has = inBoxes.filter((name) => known(name, step)).join(" ");
     box.ariaLabel = `Step ${step + 1}${here ? ", now" : ""}${counts ? ", counts in the loss" : ""}; known: ${has}`;
   });
