@@ -226,6 +226,8 @@ def parser() -> argparse.ArgumentParser:
     walked(trace, CELLS)
     text = "numpy, jax or torch; repeat it for several (default: all); finite differences are always there"
     trace.add_argument("--backend", action="append", metavar="NAME", help=text)
+    text = "leave finite differences out, which take long for many units"
+    trace.add_argument("--no-finite-differences", dest="finite_differences", action="store_false", help=text)
     text = "what the loss compares with a target: every state, or the last (default: every)"
     trace.add_argument("--loss", type=_named(("every", "last")), default="every", help=text)
 

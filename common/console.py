@@ -17,13 +17,19 @@ from rich.table import Table
 from rich.text import Text
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """As ``print`` does: the command decides what it means that the reader of its output left."""
+        raise BrokenPipeError
+
+
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = (), rules: bool = False
 ) -> None:
     """Print a table on stdout, at full width where stdout is no terminal; ``rules`` are drawn between the rows."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = _Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
-        console = Console(file=sys.stdout, highlight=False, width=160)
+        console = _Console(file=sys.stdout, highlight=False, width=160)
     grid = Table(title=title, title_justify="left", title_style="bold", show_lines=rules)
     for column in columns:
         grid.add_column(column, justify="right" if column in numeric else "left", overflow="fold")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common import registry, saved
+from common import console, registry, saved
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.layout import Parameters, check_parameters, initial_parameters, layer_suffixes, split_network
 from common.spec import ModelSpec, check_positive_int, check_seed
@@ -35,10 +35,11 @@ def read_weights(path: Path, cell: str, nonlinearity: str | None = None) -> tupl
     """The model of this cell whose weights are in a file, and the weights, in float64.
 
     The file is one that ``rosetta train`` wrote, an ``.npz`` of arrays under torch's names, or a state_dict of
-    ``torch.save``. It holds one layer in one direction. Only the first tells the nonlinearity; else None is tanh.
+    ``torch.save``. It holds one layer in one direction. Only the first tells the nonlinearity; without it
+    None is tanh, said on stderr.
     """
     told = None
-    if path.suffix in TORCH_FILES:
+    if path.suffix.lower() in TORCH_FILES:
         registry.load("torch")  # for its errors, where torch is missing
         params = importlib.import_module("torch_impl.files").state_dict(path)
     else:
@@ -57,6 +58,10 @@ def read_weights(path: Path, cell: str, nonlinearity: str | None = None) -> tupl
         check_parameters(spec, params)
     except (InvalidInput, InvalidType) as error:
         raise type(error)(f"weights in {path}: {error}") from error
+    if not spec.is_lstm and not nonlinearity and not told:
+        console.message(
+            f"{path} does not tell the nonlinearity: it is taken for tanh; --nonlinearity relu is the other"
+        )
     return spec, params
 
 
@@ -70,6 +75,10 @@ def _from_npz(path: Path) -> Parameters:
         raise InvalidInput(mismatch("--weights", wanted, f"{path} ({error.strerror or error})")) from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidInput(mismatch("--weights", wanted, f"{path}, which is none, or damaged")) from error
+    if arrays and not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise InvalidInput(
+            mismatch("--weights", wanted, f"{path}, whose parts are no arrays", "torch's, but not named so?")
+        )
     if arrays is None:
         raise InvalidInput(mismatch("--weights", wanted, f"{path}, which holds a single array"))
     return arrays

@@ -50,6 +50,13 @@ def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None
     return Trace(stacked(steps))
 
 
+def forward_steps(example: Example) -> int:
+    """How many steps of the cell ``trace`` computes, with all units: it is slow for large networks."""
+    spec, T = example.spec, len(example.x)
+    intermediates = (2 * spec.num_gates + len(spec.state_names)) * spec.hidden_size + spec.input_size
+    return 2 * T * T * (intermediates + sum(value.size for value in example.params.values()))
+
+
 def _chosen(name: str, example: Example, units: Sequence[int] | None) -> Callable[[tuple[int, ...]], bool]:
     """Whether an element is wanted: rows of weights, columns of W_hh and of states belong to a unit."""
     H = example.spec.hidden_size

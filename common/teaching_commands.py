@@ -9,25 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from common import console, examples, parallel, records, registry, tracing
+from common import console, examples, finite_differences, parallel, records, registry, tracing
 from common.arguments import given
 from common.errors import BackendMissing, InvalidInput, mismatch
 from common.layout import Weights, named_weights
 from common.spec import ModelSpec
 from common.tracing import Example, Trace
 
-# What is imported -> the extra that installs it.
-LIBRARIES = {
-    **dict.fromkeys(("jinja2", "matplotlib"), "report"),
-    **dict.fromkeys(("markdown_it", "mdit_py_plugins", "pygments", "latex2mathml"), "lessons"),
-}
-NOTEBOOKS = dict.fromkeys(("jupytext", "nbformat"), "notebooks")
+LIBRARIES = ("jinja2", "matplotlib", "markdown_it", "mdit_py_plugins", "pygments", "latex2mathml")
+NOTEBOOKS = ("jupytext", "nbformat")
 SHOWN_UNITS, SHOWN_INPUTS = 4, 3
+# Forward steps that take about ten seconds.
+LONG = 200_000
 
 
-def load_teaching(module: str, libraries: dict[str, str] = LIBRARIES) -> Any:
-    """A module of ``reports.teaching``, whose libraries and backends are extras."""
-    for library, extra in libraries.items():
+def load_teaching(module: str, notebooks: bool = False) -> Any:
+    """A module of ``reports.teaching``, whose libraries and backends are an extra."""
+    extra = "notebooks" if notebooks else "lessons"
+    for library in LIBRARIES + NOTEBOOKS * notebooks:
         if importlib.util.find_spec(library) is None:
             text = f"the lessons need {library}, which is not installed; run: pip install -e '.[{extra}]'"
             raise BackendMissing(text)
@@ -38,7 +37,7 @@ def load_teaching(module: str, libraries: dict[str, str] = LIBRARIES) -> Any:
 
 def lessons(options: Namespace) -> int:
     """Run the lessons and write their pages."""
-    build = load_teaching("build", LIBRARIES | (NOTEBOOKS if options.notebooks else {}))
+    build = load_teaching("build", options.notebooks)
     if options.jobs < 0:
         raise InvalidInput(mismatch("--jobs", "at least 1", options.jobs))
     numbers = tuple(options.lesson or ())
@@ -107,7 +106,15 @@ def trace(options: Namespace) -> int:
     for name in names:
         tracing.load(name)
     example = _example(options)
-    traces = tracing.everything(example, names)
+    if not options.finite_differences:
+        traces = tracing.everything(example, names, ())
+    else:
+        needed = finite_differences.forward_steps(example)
+        if needed > LONG:
+            console.message(
+                f"Finite differences take {needed:,} forward steps; --no-finite-differences leaves them out"
+            )
+        traces = tracing.everything(example, names)
     if options.json:
         with records.writing(sys.stdout, options.command) as writer:
             for record in _records(example, traces):

@@ -135,6 +135,8 @@ def watching(*paths: Path, keep: Callable[[Any], Any] = kept) -> Iterator[list[E
 
         def local(frame: FrameType, what: str, _: Any) -> Any:
             nonlocal begun
+            if begun and what == "line" and frame.f_lineno == begun.number:
+                return local  # a comprehension in the line: from Python 3.12 on each of its rounds is a line event
             if begun and what in ("line", "return"):
                 values = {name: keep(eval(name, frame.f_globals, frame.f_locals)) for name in begun.targets}
                 events.append(Event(begun.tag, begun.number, begun.code, values))
@@ -153,6 +155,8 @@ def watching(*paths: Path, keep: Callable[[Any], Any] = kept) -> Iterator[list[E
 
 def by_step(events: Sequence[Event]) -> list[tuple[Event, ...]]:
     """The events of every step; the tag of the first event begins each."""
+    if not events:
+        raise InvalidInput(mismatch("tagged lines executed", "at least one", 0))
     begins = [place for place, event in enumerate(events) if event.tag == events[0].tag]
     return [tuple(events[start:end]) for start, end in zip(begins, [*begins[1:], len(events)], strict=True)]
 
@@ -223,9 +227,14 @@ def load(name: str) -> Callable[[Example], Trace]:
 
 
 def everything(example: Example, names: Sequence[str] = TRACED, units: Sequence[int] | None = None) -> dict[str, Trace]:
-    """Backend name -> trace, and that of finite differences over NumPy's forward step, perhaps of some units alone."""
+    """Backend name -> trace, and that of finite differences over NumPy's forward step.
+
+    ``units``, numbers from 0, limits the finite differences, which take long: (), and they are left out.
+    """
     from common import finite_differences  # here, as it needs this module
 
     cell = importlib.import_module(f"numpy_impl.{'lstm' if example.spec.is_lstm else 'rnn'}_cell")
     traces = {name: load(name)(example) for name in names}
+    if units is not None and not units:
+        return traces
     return traces | {FINITE_DIFFERENCES: finite_differences.trace(example, cell, units)}

@@ -22,6 +22,8 @@ def state_dict(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(found, dict):
         raise InvalidInput(mismatch("--weights", WANTED, f"{path}, which holds a {type(found).__name__}"))
     for name, value in found.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise InvalidInput(mismatch("--weights", WANTED, f"{path} with {name!r}: a {type(value).__name__}"))
+        dense = isinstance(value, torch.Tensor) and value.layout is torch.strided
+        if not isinstance(name, str) or not dense:
+            kind = "sparse tensor" if isinstance(value, torch.Tensor) and not dense else type(value).__name__
+            raise InvalidInput(mismatch("--weights", WANTED, f"{path} with {name!r}: a {kind}"))
     return {name: (value.double() if value.is_floating_point() else value).numpy() for name, value in found.items()}

@@ -1,4 +1,4 @@
-"""All lessons as pages, and as notebooks: each is run, in a process of its own."""
+"""All lessons as pages, and as notebooks: each is run, in a namespace of its own, over several processes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,8 +35,15 @@ def build(
     for made in parallel.run(_stepper, [(name, cell) for name, _, cell in stepper.PAGES], jobs):
         texts |= made
         done()
-    texts["index.html"] = pages.index(tuple(known.values()), [(name, title) for name, title, _ in stepper.PAGES])
+    there = {number for number, lesson in known.items() if _is_there(pages.file_name(lesson), texts, folder)}
+    titles = [(name, title) for name, title, _ in stepper.PAGES]
+    texts["index.html"] = pages.index(tuple(known.values()), titles, there)
     return write_all(folder, texts)
+
+
+def _is_there(name: str, texts: dict[str, str], folder: Path) -> bool:
+    """Whether the index can lead to a page: made now, or before."""
+    return name in texts or (folder / name).exists()
 
 
 def _stepper(name: str, cell: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Lessons as static pages: no script, nothing loaded from elsewhere, mathematics as MathML."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,14 @@ def page(ran: Sequence[Ran], lesson: Lesson, others: Sequence[Lesson]) -> str:
     )
 
 
-def index(lessons: Sequence[Lesson], steppers: Sequence[tuple[str, str]]) -> str:
-    """The page that leads to all of them; ``steppers`` are file names with their titles."""
-    return templates().get_template("lessons.html.j2").render(lessons=lessons, steppers=steppers, style=style())
+def index(lessons: Sequence[Lesson], steppers: Sequence[tuple[str, str]], there: Container[int] | None = None) -> str:
+    """The page that leads to all of them, or to those whose numbers are ``there``; ``steppers``: file names, titles."""
+    linked = [there is None or lesson.number in there for lesson in lessons]
+    return (
+        templates()
+        .get_template("lessons.html.j2")
+        .render(lessons=list(zip(lessons, linked, strict=True)), steppers=steppers, style=style())
+    )
 
 
 def file_name(lesson: Lesson) -> str:

@@ -112,7 +112,8 @@ def run(lesson: Lesson) -> list[Ran]:
         printed = io.StringIO()
         with show.collecting() as items, contextlib.redirect_stdout(printed):
             if not cell.prose:
-                code = compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec")
+                # optimize=0: asserts hold even under python -O
+                code = compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec", optimize=0)
                 exec(code, namespace)
         if printed.getvalue():
             items.append(Block("Printed", printed.getvalue()))

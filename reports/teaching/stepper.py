@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from common.errors import InvalidInput, mismatch
 from common.examples import example
 from common.spec import ModelSpec
 from common.tracing import Example
@@ -29,6 +30,8 @@ def lesson_page(cell: str) -> str:
 
 def write(shown: Example, units: Sequence[int], inputs: Sequence[int], file: Path, weights: str = "") -> Path:
     """The page of an example, of these hidden units and inputs (numbers from 0), as a file."""
+    if not file.name or file.is_dir():
+        raise InvalidInput(mismatch("--out", "the name of a file to write", str(file) or "none"))
     (written,) = write_all(file.parent, {file.name: page(shown, units, inputs, weights)})
     return written
 
@@ -47,13 +50,5 @@ def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: s
 
 def _rendered(tag: dict[str, Any]) -> dict[str, Any]:
     """Mathematics and code of an equation as HTML."""
-    code = [
-        {
-            "framework": own.framework,
-            "where": own.where,
-            "relation": own.relation,
-            "lines": list(map(pages.code, own.lines)),
-        }
-        for own in tag["code"]
-    ]
+    code = [own._asdict() | {"lines": list(map(pages.code, own.lines))} for own in tag["code"]]
     return {"says": tag["says"], "formula": pages.mathematics(tag["latex"], display=True), "code": code}

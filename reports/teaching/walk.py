@@ -1,4 +1,4 @@
-"""What the stepper walks through, as plain data: every line executed in NumPy, and every value by everyone.
+"""What the stepper walks through, as plain data: every tagged line executed in NumPy, and every value by everyone.
 
 A *world* is a loss and a factor of W_hh; JAX, PyTorch and finite differences have one set of values in each. A *run* is
 NumPy's way through a world, perhaps with a mistake planted in its source.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import tracing
+from common import finite_differences, tracing
 from common.layout import GATES
 from common.planting import planted
 from common.tracing import FINITE_DIFFERENCES, Example, Step, Trace
@@ -20,7 +20,8 @@ from . import sources
 
 LOSSES = {"every": "the state after every step", "last": "the last state alone"}
 FACTORS = (0.5, 1.0, 2.0)
-# Two implementations agree below this difference, relative to the largest value; finite differences are less exact.
+# Two implementations agree below this difference, relative to the largest value. Finite differences are less exact, and
+# the rounding of the loss, divided by their step, gives them an absolute error that small gradients drown in.
 CLOSE = {"numpy": 1e-11, "jax": 1e-11, "torch": 1e-11, FINITE_DIFFERENCES: 1e-6}
 ACCUMULATED = ("dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")
 
@@ -98,7 +99,7 @@ SAYS = {
     "K16": "Each of the two biases gets the same: the gradient of their sum.",
     "K17": "The gradient of the input.",
     "K18": "The gradient sent to the state before. One step back in time it is called dh_next.",
-    "K19": "The gradient sent to the cell state before: one factor, the forget gate. One step back in time it is called dc_next.",
+    "K19": "The gradient sent to the cell state before: one factor, f. One step back in time it is called dc_next.",
     "U1": "A state has up to two uses, the loss and the next step: their gradients are added.",
     "U2": "All steps share the weights: this step's part is added to the sum.",
 }
@@ -117,13 +118,14 @@ def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[
         own = _in_world(example, loss, factor)
         traces = tracing.everything(own, units=units)
         worlds[key] = {"loss": loss, "factor": factor, "values": pick.all(traces, own), "given": pick.given(own)}
-        runs[f"{key}/"] = _run(pick, traces["numpy"], traces)
+        floor = 8 * np.finfo("float64").eps * max(1.0, _loss(own, traces["numpy"])) / finite_differences.STEP
+        runs[f"{key}/"] = _run(pick, traces["numpy"], traces, floor)
         steps = steps or traces["numpy"].events
         for bug in bugs(example) if factor == 1 else ():
             with planted((f"numpy_impl/{bug.file}", bug.old, bug.new)) as name:
                 wrong = importlib.import_module(f"{name}.trace").trace(own)
             changed = _changed(steps, wrong.events)
-            runs[f"{key}/{bug.key}"] = _run(pick, wrong, traces) | {"changed": changed}
+            runs[f"{key}/{bug.key}"] = _run(pick, wrong, traces, floor) | {"changed": changed}
     moments = _moments(steps, pick)
     tags = dict.fromkeys(moment["tag"] for moment in moments)
     return {
@@ -229,8 +231,16 @@ def _texts(values: np.ndarray) -> Any:
     return [_texts(part) for part in values] if values.ndim else f"{float(values):.6g}"
 
 
-def _run(pick: Pick, trace: Trace, others: Mapping[str, Trace]) -> dict[str, Any]:
-    """NumPy's values, and at every step how far the others are from them; ``agree`` where none is too far."""
+def _loss(example: Example, trace: Trace) -> float:
+    """The loss of a trace's states."""
+    return float((example.counted[:, None] * (trace.arrays["h"] - example.target[:, 0]) ** 2).sum() / 2)
+
+
+def _run(pick: Pick, trace: Trace, others: Mapping[str, Trace], floor: float) -> dict[str, Any]:
+    """NumPy's values, and at every step how far the others are from them; ``agree`` where none is too far.
+
+    ``floor`` is the absolute error that finite differences may have.
+    """
     own = pick.arrays(trace)
     values = {name: pick(name, array) for name, array in own.items()}
     gaps: dict[str, dict[str, list[str]]] = {}
@@ -244,7 +254,7 @@ def _run(pick: Pick, trace: Trace, others: Mapping[str, Trace]) -> dict[str, Any
             size = np.abs(theirs).max() or 1.0
             gap = np.abs(mine - theirs).max(axis=axes) / size
             gaps.setdefault(name, {})[who] = [f"{value:.0e}" for value in gap]
-            close = gap <= CLOSE[who]
+            close = gap <= CLOSE[who] + (floor / size if who == FINITE_DIFFERENCES else 0)
             agree[name] = [bool(a and b) for a, b in zip(agree.get(name, [True] * len(gap)), close, strict=True)]
     return {"values": values, "early": _early(pick, trace), "gaps": gaps, "agree": agree, "changed": {}}
 
