@@ -204,15 +204,14 @@ def parser() -> argparse.ArgumentParser:
 
     lessons = verb("lessons", "run the lessons and write their pages, with the steppers")
     lessons.add_argument("--out", default="reports/latest/lessons", help="folder (default: reports/latest/lessons)")
-    lessons.add_argument("--lesson", type=int, action="append", metavar="N", help="one of them; repeat it for several")
+    lessons.add_argument("--lesson", type=_integers, action="append", metavar="N,N,...", help="these alone")
     lessons.add_argument("--notebooks", action="store_true", help="write Jupyter notebooks too")
     jobs(lessons)
 
     def walked(found: argparse.ArgumentParser, cells: Sequence[str]) -> None:
         """One example through one cell."""
-        found.add_argument(
-            "--cell", type=_named(cells), default=cells[0], help=f"one of {', '.join(cells)} (default: {cells[0]})"
-        )
+        text = f"one of {', '.join(cells)} (default: that of the weights, or {cells[0]}); one layer in one direction"
+        found.add_argument("--cell", type=_named(cells), metavar="CELL", help=text)
         found.add_argument("--weights", metavar="FILE", help="of `rosetta train`, an .npz, or torch's state_dict")
         found.add_argument("--steps", type=int, default=5, metavar="T", help="default: 5")
         found.add_argument("--seed", type=int, default=0, help="of the example (default: 0)")
@@ -259,7 +258,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.verb == "predict" and not any(word.startswith("-") for word in left):
         options.input, left = [*options.input, *left], []
     if left:
-        top.error(f"unrecognized arguments: {' '.join(left)}")
+        words = f"rosetta: unrecognized arguments: {' '.join(left)}\nTry: rosetta {options.verb} --help\n"
+        top.exit(USAGE, words)
     return options
 
 

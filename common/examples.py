@@ -31,8 +31,8 @@ def example(spec: ModelSpec, params: Parameters | None = None, *, steps: int, se
     return Example(spec, params or initial_parameters(spec, seed), x, target, state0, np.ones(steps))
 
 
-def read_weights(path: Path, cell: str, nonlinearity: str | None = None) -> tuple[ModelSpec, Parameters]:
-    """The model of this cell whose weights are in a file, and the weights, in float64.
+def read_weights(path: Path, cell: str | None, nonlinearity: str | None = None) -> tuple[ModelSpec, Parameters]:
+    """The model of this cell (None: whatever it is) whose weights are in a file, and the weights, in float64.
 
     The file is one that ``rosetta train`` wrote, an ``.npz`` of arrays under torch's names, or a state_dict of
     ``torch.save``. It holds one layer in one direction. Only the first tells the nonlinearity; without it
@@ -47,13 +47,14 @@ def read_weights(path: Path, cell: str, nonlinearity: str | None = None) -> tupl
         if "about" in params:
             own, params = _trained(path, cell)
             told = own.nonlinearity
+    params = _own_part(path, params)
     if nonlinearity and told and nonlinearity != told:
         raise InvalidInput(mismatch("--nonlinearity", f"{told}, as {path} tells it", nonlinearity))
     for name, value in params.items():
         if value.dtype.kind != "f":
             raise InvalidType(mismatch(f"{name} in {path}", "an array of floating-point numbers", value.dtype))
     try:
-        spec = _spec(cell, told or nonlinearity or "tanh", params)
+        spec = _spec(cell or _likely_cell(params), told or nonlinearity or "tanh", params)
         params = {name: value.astype("float64") for name, value in params.items()}
         check_parameters(spec, params)
     except (InvalidInput, InvalidType) as error:
@@ -84,13 +85,33 @@ def _from_npz(path: Path) -> Parameters:
     return arrays
 
 
-def _trained(path: Path, cell: str) -> tuple[ModelSpec, Parameters]:
+def _own_part(path: Path, params: Parameters) -> Parameters:
+    """Of a larger module's parameters those of its one recurrent layer, as ``rnn.weight_ih_l0``, without the prefix."""
+    prefixes = {name.rpartition(".")[0] for name in params if name.rpartition(".")[2].startswith("weight_hh")}
+    if len(prefixes) > 1:
+        raise InvalidInput(mismatch(f"recurrent layers in {path}", "one", ", ".join(sorted(prefixes))))
+    prefix = next(iter(prefixes), "")
+    if not prefix:
+        return params
+    left = [name for name in params if not name.startswith(f"{prefix}.")]
+    console.message(f"{path}: {prefix}.* is taken" + f", {', '.join(left)} left out" * bool(left))
+    return {name.removeprefix(f"{prefix}."): value for name, value in params.items() if name not in left}
+
+
+def _likely_cell(params: Mapping[str, np.ndarray]) -> str:
+    """By the rows of W_hh; what is neither is refused as an RNN."""
+    shapes = [value.shape for name, value in params.items() if name.startswith("weight_hh")]
+    return "LSTM" if any(len(shape) == 2 and shape[0] == 4 * shape[1] for shape in shapes) else "RNN"
+
+
+def _trained(path: Path, cell: str | None) -> tuple[ModelSpec, Parameters]:
     """The recurrent model of a file that ``rosetta train`` wrote."""
     network, params, _ = saved.load(path)
     own = network.model
-    if own.is_lstm != cell.startswith("LSTM") or own.options or network.has_decoder:
+    other = cell is not None and own.is_lstm != cell.startswith("LSTM")
+    if other or own.options or network.has_decoder:
         got = own.label + " with a decoder" * network.has_decoder
-        raise InvalidInput(mismatch(f"model in {path}", f"one layer of {cell} in one direction", got))
+        raise InvalidInput(mismatch(f"model in {path}", f"one layer of {cell or 'a cell'} in one direction", got))
     return own, split_network(params)["rnn"]
 
 

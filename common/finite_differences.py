@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from common.layout import Weights
-from common.tracing import Example, Trace, assigned, check_example, perturbed, stacked, watching
+from common.tracing import Example, Trace, assigned, check_example, from_later, perturbed, stacked, watching
 
 STEP = 1e-5
 
@@ -32,6 +32,8 @@ def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None
         state, total = example.state, 0.0
         for s in range(T):
             w, x = example.weights if s < t else later, x_t if s == t else example.x[s]
+            if s == t:
+                state = tuple(part + eps[name] for name, part in zip(example.entering, state, strict=True))
             state, _ = forward(w, x, state, **example.options, eps=eps if s == t else {})
             total += example.counted[s] * ((state[0] - example.target[s]) ** 2).sum() / 2
         return total
@@ -40,6 +42,7 @@ def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None
     for t in range(T):
         w, x_t = Weights(*(None if part is None else part.copy() for part in example.weights)), example.x[t].copy()
         eps = {name: np.zeros(shape) for name, shape in shapes.items()}
+        eps |= {name: np.zeros_like(part) for name, part in zip(example.entering, example.state, strict=True)}
         moved = {**eps, "x": x_t, **{name: part for name, part in w._asdict().items() if part is not None}}
 
         def here(t: int = t, w: Weights = w, x_t: np.ndarray = x_t, eps: dict[str, np.ndarray] = eps) -> float:
@@ -47,13 +50,14 @@ def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None
 
         found = {name: differences(here, array, _chosen(name, example, units)) for name, array in moved.items()}
         steps.append({f"d{name}": array for name, array in found.items()})
-    return Trace(stacked(steps))
+    arrays = stacked(steps)
+    return Trace(arrays | from_later(arrays))
 
 
 def forward_steps(example: Example) -> int:
     """How many steps of the cell ``trace`` computes, with all units: it is slow for large networks."""
     spec, T = example.spec, len(example.x)
-    intermediates = (2 * spec.num_gates + len(spec.state_names)) * spec.hidden_size + spec.input_size
+    intermediates = (2 * spec.num_gates + 2 * len(spec.state_names)) * spec.hidden_size + spec.input_size
     return 2 * T * T * (intermediates + sum(value.size for value in example.params.values()))
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from common import console, examples, finite_differences, parallel, records, registry, tracing
 from common.arguments import given
 from common.errors import BackendMissing, InvalidInput, mismatch
-from common.layout import Weights, named_weights
+from common.layout import GATES, Weights, named_weights
 from common.spec import ModelSpec
 from common.tracing import Example, Trace
 
 LIBRARIES = ("jinja2", "matplotlib", "markdown_it", "mdit_py_plugins", "pygments", "latex2mathml")
 NOTEBOOKS = ("jupytext", "nbformat")
-SHOWN_UNITS, SHOWN_INPUTS = 4, 3
+SHOWN_UNITS, SHOWN_INPUTS, MOST_STEPS = 4, 3, 20
 # Forward steps that take about ten seconds.
 LONG = 200_000
 
@@ -40,9 +40,9 @@ def lessons(options: Namespace) -> int:
     build = load_teaching("build", options.notebooks)
     if options.jobs < 0:
         raise InvalidInput(mismatch("--jobs", "at least 1", options.jobs))
-    numbers = tuple(options.lesson or ())
+    numbers = tuple(number for some in options.lesson or () for number in some)
     with console.Stages() as stages:
-        done = stages.stage("lessons", build.count(numbers))
+        done = stages.stage("pages", build.count(numbers))
         files = build.build(Path(options.out), numbers, options.notebooks, options.jobs or parallel.cpu_count(), done)
     if options.json:
         for file in files:
@@ -55,6 +55,8 @@ def lessons(options: Namespace) -> int:
 def stepper(options: Namespace) -> int:
     """Write the page that walks through one example."""
     module = load_teaching("stepper")
+    if options.steps > MOST_STEPS:
+        raise InvalidInput(mismatch("--steps", f"at most {MOST_STEPS} for a page", options.steps))
     example = _example(options)
     spec = example.spec
     units = _shown("--units", options.units, spec.hidden_size, SHOWN_UNITS)
@@ -82,7 +84,7 @@ def _example(options: Namespace) -> Example:
     """The example that the options describe."""
     if not options.weights:
         sizes = {"input_size": 2, "hidden_size": 3} | given(options, ("input_size", "hidden_size"))
-        spec = ModelSpec(cell=options.cell, **sizes, **given(options, ("nonlinearity", "bias")))
+        spec = ModelSpec(cell=options.cell or "RNN", **sizes, **given(options, ("nonlinearity", "bias")))
         return _checked(examples.example(spec, steps=options.steps, seed=options.seed), options)
     refused = given(options, ("input_size", "hidden_size", "bias"))
     if refused:
@@ -126,9 +128,7 @@ def trace(options: Namespace) -> int:
 
 def _records(example: Example, traces: dict[str, Trace]) -> list[records.Record]:
     """One of the example, one a backend; arrays as nested lists with the step first."""
-    given_arrays = {"x": example.x[:, 0], "target": example.target[:, 0], "counted": example.counted, **example.params}
-    start = {f"{name}_0": part[0, 0] for name, part in zip(example.spec.state_names, example.state0, strict=True)}
-    arrays = {name: array.tolist() for name, array in (given_arrays | start).items()}
+    arrays = {name: array.tolist() for name, array in _given(example).items()}
     found = [{"kind": "trace", "backend": "", "cell": example.spec.cell, "arrays": arrays, "lines": []}]
     for name, own in traces.items():
         lines = [
@@ -142,17 +142,25 @@ def _records(example: Example, traces: dict[str, Trace]) -> list[records.Record]
 
 
 def _print_trace(example: Example, traces: dict[str, Trace]) -> None:
-    """What was executed, line by line with its values, and behind it how far the others are from it."""
+    """The example; what was executed, line by line with its values; how far the others are from it.
+
+    Without NumPy, which alone has a log, the values of the first backend, quantity by quantity.
+    """
+    for name, value in _given(example).items():
+        _print_value(name, value)
+    first = next(iter(traces))
     log = next((own.events for own in traces.values() if own.events), ())
+    for name, array in {} if log else traces[first].arrays.items():
+        for t, value in enumerate(array, start=1):
+            _print_value(f"{first}, step {t}: {name}", value)
     for step in log:
         print(f"step {step.t + 1} of {len(example.x)}, {step.phase}")
         for event in step.events:
             print(f"  ({event.tag}) {event.code}")
             for name, value in event.values.items():
-                for part, own in _named(name, value).items():
-                    _print_value(part, own)
-    who = [name for name in traces if name != next(iter(traces))]
-    first = next(iter(traces))
+                for part, own in _named(example, name, value).items():
+                    _print_value(f"      {part}", own)
+    who = [name for name in traces if name != first]
     rows = []
     for name, array in traces[first].arrays.items():
         gaps = [_gap(array, traces[other].arrays.get(name)) for other in who]
@@ -163,8 +171,17 @@ def _print_trace(example: Example, traces: dict[str, Trace]) -> None:
         console.table(title, ("quantity", "shape", *who), rows, numeric=who)
 
 
-def _named(name: str, value: Any) -> dict[str, np.ndarray]:
+def _given(example: Example) -> dict[str, np.ndarray]:
+    """What the example holds."""
+    arrays = {"x": example.x[:, 0], "target": example.target[:, 0], "counted": example.counted}
+    start = {f"{name}_0": part[0, 0] for name, part in zip(example.spec.state_names, example.state0, strict=True)}
+    return arrays | start | example.params
+
+
+def _named(example: Example, name: str, value: Any) -> dict[str, np.ndarray]:
     """What a line assigned, under the names of a trace: the states' gradients and the sums are tuples."""
+    if name == "a" and example.spec.is_lstm:
+        return {f"a_{gate}": part for gate, part in zip(GATES, np.split(value, 4, axis=1), strict=True)}
     if name == "dstate":
         return dict(zip(("dh", "dc_next"), value, strict=False))
     if isinstance(value, Weights):
@@ -174,7 +191,7 @@ def _named(name: str, value: Any) -> dict[str, np.ndarray]:
 
 def _print_value(name: str, value: np.ndarray) -> None:
     rows = (" ".join(f"{number:+.6f}" for number in row) for row in np.atleast_2d(value))
-    print(f"      {name} = " + ("\n" + " " * (9 + len(name))).join(rows))
+    print(f"{name} = " + ("\n" + " " * (3 + len(name))).join(rows))
 
 
 def _gap(own: np.ndarray, other: np.ndarray | None) -> str:

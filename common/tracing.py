@@ -67,6 +67,11 @@ class Example(NamedTuple):
         return tuple(part[0] for part in self.state0)
 
     @property
+    def entering(self) -> tuple[str, ...]:
+        """The names of the state that enters a step."""
+        return tuple(f"{name}_prev" for name in self.spec.state_names)
+
+    @property
     def options(self) -> dict[str, str]:
         """What a cell's step takes by name."""
         return {} if self.spec.is_lstm else {"nonlinearity": self.spec.nonlinearity}
@@ -75,9 +80,11 @@ class Example(NamedTuple):
 class Trace(NamedTuple):
     """Quantities by name, each with leading axis T and without the batch axis, and NumPy's log in order of execution.
 
-    Forward: ``a`` (with the biases; (T, 4H) for an LSTM), its ``i``, ``f``, ``g``, ``o``, ``c``, and ``h``. Backward:
-    ``d`` and the name, the derivative of L through everything that follows; ``dx``; ``dweight_ih_step``, ..., what step
-    t contributes; ``dweight_ih``, ..., the sum of the contributions of steps T-1 to t, so that entry 0 is the gradient.
+    Forward: ``a`` (with the biases; (T, 4H) for an LSTM), its ``i``, ``f``, ``g``, ``o``, ``c``, and ``h``; ``h_prev``
+    and ``c_prev``, which enter the step. Backward: ``d`` and the name, the derivative of L through everything that
+    follows, that of ``h_prev`` and ``c_prev`` through this step alone; ``dc_next``, the ``dc_prev`` of the step after;
+    ``dx``; ``dweight_ih_step``, ..., what step t contributes; ``dweight_ih``, ..., the sum of the contributions of
+    steps T-1 to t, so that entry 0 is the gradient.
     """
 
     arrays: dict[str, np.ndarray]
@@ -186,7 +193,13 @@ def gathered(
     arrays = stacked(steps)
     for name in [name for name in arrays if name.endswith("_step")]:
         arrays[name.removesuffix("_step")] = arrays[name][::-1].cumsum(axis=0)[::-1]
-    return Trace(arrays)
+    return Trace(arrays | from_later(arrays))
+
+
+def from_later(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """``dc_next``, which arrives at a step: what the step after sends back, and nothing at the last step."""
+    sent = arrays.get("dc_prev")
+    return {} if sent is None else {"dc_next": np.concatenate([sent[1:], np.zeros_like(sent[:1])])}
 
 
 def perturbed(module: ModuleType, function_name: str) -> ModuleType:

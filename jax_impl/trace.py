@@ -21,11 +21,12 @@ def trace(example: Example) -> Trace:
     """Every value and derivative of ``Trace``."""
     check_example(example)
     cell: Any = lstm_cell if example.spec.is_lstm else rnn_cell
-    step, options = perturbed(cell, "step").step, example.options
+    step, options, entering = perturbed(cell, "step").step, example.options, example.entering
 
     def loss(weights: list[Weights], inputs: list[jax.Array], eps: list[dict[str, jax.Array]]) -> Any:
         state, total = state0, jnp.zeros(())
         for t, (w, x_t) in enumerate(zip(weights, inputs, strict=True)):
+            state = tuple(part + eps[t][name] for name, part in zip(entering, state, strict=True))
             state = step(w, x_t, state, **options, eps=eps[t])
             total += counted[t] * ((state[0] - target[t]) ** 2).sum() / 2
         return total
@@ -33,10 +34,12 @@ def trace(example: Example) -> Trace:
     with precision():
         w, x, target, counted = to_jax((example.weights, example.x, example.target, example.counted))
         state = state0 = to_jax(example.state)
+        states = []
         with watching(Path(cell.__file__)) as events:
             for x_t in x:
+                states.append(dict(zip(entering, state, strict=True)))
                 state = cell.step(w, x_t, state, **options)
-        values = [assigned(step) for step in by_step(events)]
+        values = [before | assigned(step) for before, step in zip(states, by_step(events), strict=True)]
         inputs, zeros = list(x), jax.tree.map(jnp.zeros_like, values)
         derivatives = jax.grad(loss, argnums=(0, 1, 2))([w] * len(inputs), inputs, zeros)
         return gathered(to_numpy(values), *to_numpy(derivatives))

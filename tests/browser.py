@@ -13,70 +13,128 @@ from playwright.sync_api import Browser, Page, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1200, "height": 900}
-# Every text with a contrast below WCAG's AA, every control without a name, every id that stands twice, and whether the
-# page is wider than its window.
+# Every text that is pale, tiny or cut off, every control without a name, every id that stands twice or nowhere, and
+# whether the page is wider than its window. What it cannot judge it reports: closed details, unknown colours, filters.
 AUDIT = r"""
 () => {
-  const found = [];
+  const found = new Set(), all = (selector) => [...document.querySelectorAll(selector)];
+  const report = (what, e) => found.add(`${what}: ${typeof e === "string" ? e : e.outerHTML.slice(0, 80)}`);
   const parse = (text) => {
-    const n = text.match(/[\d.]+/g).map(Number);
-    if (text.startsWith("color(srgb")) return [n[0] * 255, n[1] * 255, n[2] * 255, n.length > 3 ? n[3] : 1];
-    return [n[0], n[1], n[2], n.length > 3 ? n[3] : 1];
+    const [, syntax, body] = text.match(/^(rgba?\(|color\(srgb )([-\d.e+,/% ]+)\)$/) ?? [];
+    const n = body && !body.includes("%") ? body.match(/[-+]?[\d.]+(e[-+]?\d+)?/g).map(Number) : [];
+    if (n.length < 3) return report("a colour that is not understood", text), null;
+    const times = syntax.startsWith("rgb") ? 1 : 255;
+    return [...n.slice(0, 3).map((v) => Math.min(Math.max(v * times, 0), 255)), n[3] ?? 1];
   };
-  const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
-  const behind = (element) => {
-    const layers = [];
+  const over = (top, below) => {
+    const alpha = top[3] + below[3] * (1 - top[3]);
+    const mixed = [0, 1, 2].map((i) => (top[i] * top[3] + below[i] * below[3] * (1 - top[3])) / (alpha || 1));
+    return [...mixed, alpha];
+  };
+  // A text's colour and the colour behind it, both as all ancestors with their backgrounds and opacities leave them.
+  const colours = (element, own) => {
+    let [ink, ground] = [parse(own), [0, 0, 0, 0]];
     for (let e = element; e; e = e.parentElement) {
-      const colour = parse(getComputedStyle(e).backgroundColor);
-      if (colour[3] > 0) layers.push(colour);
-      if (colour[3] === 1) break;
+      const style = getComputedStyle(e), below = parse(style.backgroundColor);
+      if (!ink || !below) return null;
+      for (const [name, usual] of [["backgroundImage", "none"], ["filter", "none"], ["mixBlendMode", "normal"]])
+        if (style[name] !== usual) report(`${name} is not understood`, style[name]);
+      [ink, ground] = [over(ink, below), over(ground, below)].map((c) => [...c.slice(0, 3), c[3] * style.opacity]);
     }
-    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]);
+    return [over(ink, [255, 255, 255, 1]), over(ground, [255, 255, 255, 1])];
   };
   const light = (c) => {
     const bent = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     const part = c.slice(0, 3).map((v) => bent(v / 255));
     return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
   };
+  const judge = (element, text) => {
+    const style = getComputedStyle(element), drawn = element.closest("svg");
+    const own = drawn ? style.fill : style.webkitTextFillColor;
+    const size = parseFloat(style.fontSize) * (drawn && element.getScreenCTM ? element.getScreenCTM().a : 1);
+    if (size < 10 && !element.closest("math, sub, sup")) report(`only ${size.toFixed(1)} pixels high`, text);
+    if (drawn && (own === "none" || own.startsWith("url"))) return;
+    const pair = colours(element, own)?.map(light).sort((a, b) => b - a);
+    if (!pair) return;
+    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+    const mark = element.closest("[aria-hidden=true]") && !/\w\w/.test(text);
+    const large = mark || size >= 24 || (size >= 18.6 && parseInt(style.fontWeight) >= 700);
+    if (ratio < (large ? 3 : 4.5)) report(`contrast ${ratio.toFixed(2)}`, text);
+  };
+  const there = (e) => e.checkVisibility({ checkVisibilityCSS: true });
+  // For a screen reader only, or outside of the window until it has the focus.
+  const unseen = (e) => {
+    const box = e.getBoundingClientRect();
+    return box.width < 2 || box.right < 0;
+  };
+  const clips = (e) => {
+    const { overflowX, overflowY } = getComputedStyle(e), cut = ["hidden", "clip"];
+    return (cut.includes(overflowX) && e.clientWidth && e.scrollWidth > e.clientWidth + 1)
+      || (cut.includes(overflowY) && e.clientHeight && e.scrollHeight > e.clientHeight + 3);
+  };
   let texts = 0;
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
-    const node = walker.currentNode, element = node.parentElement;
-    if (!node.textContent.trim() || ["SCRIPT", "STYLE", "NOSCRIPT"].includes(element.tagName)) continue;
-    if (!element.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })) continue;
-    const box = element.getBoundingClientRect();
-    if (box.width < 2 || box.right < 0) continue;
+    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim().slice(0, 40);
+    if (!text || element.closest("script, style, noscript, option, textarea")) continue;
+    if (!there(element) || unseen(element)) continue;
     texts += 1;
-    const style = getComputedStyle(element), below = behind(element);
-    const own = element.closest("svg") ? style.fill : style.color;
-    if (own === "none" || element.closest("option")) continue;
-    const pair = [light(over(parse(own), below)), light(below)].sort((a, b) => b - a);
-    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05), size = parseFloat(style.fontSize);
-    const mark = element.closest('[aria-hidden=true]');
-    const large = mark || size >= 24 || (size >= 18.6 && parseInt(style.fontWeight) >= 700);
-    if (ratio < (large ? 3 : 4.5)) found.push(`contrast ${ratio.toFixed(2)}: ${node.textContent.trim().slice(0, 40)}`);
+    judge(element, text);
+    for (let e = element; e; e = e.parentElement) if (clips(e) && !unseen(e)) report("cut off", `${text} in ${e.outerHTML.slice(0, 60)}`);
   }
-  if (texts < 20) found.push(`only ${texts} texts were looked at`);
-  for (const e of document.querySelectorAll("button, input, select, a[href], summary")) {
-    const labels = e.labels ? [...e.labels].map((l) => l.textContent).join("") : "";
-    const name = e.getAttribute("aria-label") || e.getAttribute("title") || labels || e.textContent;
-    if (!name.trim()) found.push(`no label: ${e.outerHTML.slice(0, 80)}`);
-  }
-  for (const e of document.querySelectorAll("svg[role=img], img")) {
-    if (!(e.getAttribute("aria-label") || e.getAttribute("alt"))) found.push("a picture without text");
-  }
-  const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
-  for (const id of new Set(ids.filter((id, i) => ids.indexOf(id) !== i))) found.push(`id twice: ${id}`);
+  for (const e of all("select, textarea, input")) if (there(e) && e.type !== "hidden") judge(e, `${e.tagName} ${e.value}`);
+  if (texts < 20) found.add(`only ${texts} texts were looked at`);
+  for (const e of all("details:not([open])")) report("closed, not looked into", e);
+  // What a screen reader says of an element.
+  const spoken = (root) => {
+    const kept = (node) => (node.nodeType === 1 && (node.ariaHidden === "true" || !there(node))
+      ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+    const inner = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT, kept), parts = [];
+    while (inner.nextNode()) {
+      const node = inner.currentNode;
+      parts.push(node.nodeType === 3 ? node.textContent : node.getAttribute("aria-label") ?? node.getAttribute("alt") ?? "");
+    }
+    return parts.join("");
+  };
+  const named = (e, name) => (e.getAttribute(name) ?? "").split(/\s+/).filter(Boolean);
+  const nameOf = (e) => [
+    named(e, "aria-labelledby").map((id) => document.getElementById(id)?.textContent ?? "").join(""),
+    e.getAttribute("aria-label"), ...[...(e.labels ?? [])].map(spoken),
+    e.matches("select, textarea, input") ? ["button", "submit", "reset"].includes(e.type) && e.value : spoken(e),
+    e.getAttribute("title"),
+  ].find((text) => text && text.trim());
+  for (const e of all("button, input:not([type=hidden]), select, textarea, a[href], summary, [role=button], [role=region]"))
+    if (there(e) && !nameOf(e)) report("no label", e);
+  for (const e of all("svg[role=img], img"))
+    if (!(nameOf(e) || e.hasAttribute("alt"))) found.add("a picture without text");
+  for (const name of ["aria-labelledby", "aria-describedby", "aria-controls", "for"])
+    for (const e of all(`[${name}]`))
+      for (const id of named(e, name)) if (!document.getElementById(id)) report(`${name} leads nowhere`, id);
+  const ids = all("[id]").map((e) => e.id);
+  for (const id of ids.filter((id, i) => ids.indexOf(id) !== i)) report("id twice", id);
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  if (wide > 0) found.push(`${wide} pixels wider than the window`);
-  for (const e of document.querySelectorAll("*")) {
+  if (wide > 0) found.add(`${wide} pixels wider than the window`);
+  for (const e of all("*")) {
     const style = getComputedStyle(e);
     if (e.scrollWidth > e.clientWidth + 1 && ["auto", "scroll"].includes(style.overflowX) && e.tabIndex < 0
         && e.tagName.toLowerCase() !== "math" && !e.querySelector("a, button") && e.clientWidth)
-      found.push(`scrolls, but not by keyboard: ${e.outerHTML.slice(0, 80)}`);
+      report("scrolls, but not by keyboard", e);
   }
-  return found;
+  return [...found];
 }
+"""
+# Which of these selectors find nothing, or something without a size, transparent, or beneath something else.
+OUT_OF_SIGHT = """
+(selectors) => selectors.filter((selector) => {
+  const e = document.querySelector(selector);
+  if (!e?.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })) return true;
+  e.scrollIntoView({ block: "center", behavior: "instant" });
+  const box = e.getBoundingClientRect();
+  if (box.width < 10 || box.height < 10) return true;
+  const inside = (from, to, end) => (Math.max(from, 0) + Math.min(to, end)) / 2;
+  const hit = document.elementFromPoint(inside(box.left, box.right, innerWidth), inside(box.top, box.bottom, innerHeight));
+  return !hit || !(e.contains(hit) || hit.contains(e));
+})
 """
 
 

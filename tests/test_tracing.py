@@ -59,7 +59,7 @@ def apart(found: Trace, wanted: Trace, tolerance: float = EXACT) -> dict[str, li
 
 def derivatives(spec: ModelSpec) -> set[str]:
     """What every backend has beside the forward values and the derivatives of the gates' values."""
-    own = {"da", "dh", "dx", "dc"} if spec.is_lstm else {"da", "dh", "dx"}
+    own = {"da", "dh", "dx", "dh_prev"} | ({"dc", "dc_prev", "dc_next"} if spec.is_lstm else set())
     return own | {f"d{name}{end}" for name in WEIGHTS[spec.bias] for end in ("", "_step")}
 
 
@@ -70,7 +70,8 @@ def test_the_four_agree(spec: ModelSpec, counted: tuple[int, ...]) -> None:
     wanted = FORWARD[spec.is_lstm] | derivatives(spec)
     gates = {"di", "df", "dg", "do"} if spec.is_lstm else set()
     assert found["numpy"].arrays.keys() >= wanted
-    assert found["torch"].arrays.keys() == found["jax"].arrays.keys() == wanted | gates
+    entering = {"h_prev", "c_prev"} if spec.is_lstm else {"h_prev"}
+    assert found["torch"].arrays.keys() == found["jax"].arrays.keys() == wanted | gates | entering
     differences = found[FINITE_DIFFERENCES].arrays.keys()
     assert differences == {name for name in derivatives(spec) if not name.endswith("_step")} | gates
     for name in ("numpy", "torch"):
@@ -82,7 +83,20 @@ def test_the_four_agree(spec: ModelSpec, counted: tuple[int, ...]) -> None:
 def test_shapes(spec: ModelSpec) -> None:
     """No batch axis; the agreement alone would not notice one."""
     rows = spec.num_gates * H
-    shapes: dict[str, Any] = dict.fromkeys(FORWARD[spec.is_lstm] | {"dc", "dh", "di", "df", "dg", "do"}, (T, H))
+    names = FORWARD[spec.is_lstm] | {
+        "dc",
+        "dh",
+        "di",
+        "df",
+        "dg",
+        "do",
+        "h_prev",
+        "c_prev",
+        "dh_prev",
+        "dc_prev",
+        "dc_next",
+    }
+    shapes: dict[str, Any] = dict.fromkeys(names, (T, H))
     shapes |= {"a": (T, rows), "da": (T, rows), "dx": (T, I)}
     for end in ("", "_step"):
         shapes |= {f"dweight_ih{end}": (T, rows, I), f"dweight_hh{end}": (T, rows, H)}
@@ -101,6 +115,7 @@ def test_it_is_the_trace_of_the_layer(spec: ModelSpec, name: str, counted: tuple
     dy = np.array(counted)[:, None, None] * (y - given.target)
     grads = backend.vjp(spec, given.params, given.x, given.state0, dy, zero_state(spec, 1))
     wanted = {"h": y[:, 0], "dx": grads.x[:, 0]}
+    wanted |= {f"d{state}_prev": part[0] for state, part in zip(spec.state_names, grads.state0, strict=True)}
     wanted |= {f"d{key.removesuffix('_l0')}": grad[None] for key, grad in grads.params.items()}
     firsts = {key: arrays[key][: len(value)] for key, value in wanted.items()}
     assert not apart(Trace(firsts), Trace(wanted))

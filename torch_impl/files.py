@@ -25,5 +25,6 @@ def state_dict(path: Path) -> dict[str, np.ndarray]:
         dense = isinstance(value, torch.Tensor) and value.layout is torch.strided
         if not isinstance(name, str) or not dense:
             kind = "sparse tensor" if isinstance(value, torch.Tensor) and not dense else type(value).__name__
-            raise InvalidInput(mismatch("--weights", WANTED, f"{path} with {name!r}: a {kind}"))
+            cause = f"a checkpoint? save its [{name!r}] alone" if isinstance(value, dict) else ""
+            raise InvalidInput(mismatch("--weights", WANTED, f"{path} with {name!r}: {kind}", cause))
     return {name: (value.double() if value.is_floating_point() else value).numpy() for name, value in found.items()}

@@ -23,13 +23,18 @@ def trace(example: Example) -> Trace:
         x, target, counted, state = map(to_torch, (example.x, example.target, example.counted, example.state))
         inputs = [x_t.clone().requires_grad_() for x_t in x]
         weights = [Weights(*to_torch(tuple(example.weights))) for _ in inputs]
+        for part in state:
+            part.requires_grad_()
         leaves = inputs + [part.requires_grad_() for w in weights for part in w if part is not None]
-        loss = x.new_zeros(())
+        loss, states = x.new_zeros(()), []
         with watching(Path(cell.__file__)) as events:
             for t, (w, x_t) in enumerate(zip(weights, inputs, strict=True)):
+                # A view for this step alone: its derivative leaves out what the loss of the step before sends.
+                state = tuple(part.view_as(part) for part in state)
+                states.append(dict(zip(example.entering, state, strict=True)))
                 state = cell.step(w, x_t, state, **example.options)
                 loss = loss + counted[t] * ((state[0] - target[t]) ** 2).sum() / 2
-        values = [assigned(step) for step in by_step(events)]
+        values = [before | assigned(step) for before, step in zip(states, by_step(events), strict=True)]
         leaves += [tensor for step in values for tensor in step.values()]
         # The derivative with respect to what a step computes and does not use, as one with a fault may, is zero.
         grads = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))

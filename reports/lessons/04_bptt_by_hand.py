@@ -315,8 +315,8 @@ show.table(
 )
 
 # %% [markdown]
-# You can walk through a small network line by line, forward and backward, and plant this mistake in it:
-# [step through an RNN](stepper-rnn.html).
+# You can [walk through a small network](stepper-rnn.html) line by line, forward and backward, and
+# [plant this mistake](stepper-rnn.html#loss=last&bug=dh_next) in it, with a loss that looks at the last step alone.
 #
 # ## Exercises
 #

@@ -13,13 +13,15 @@ from common.spec import ModelSpec
 from common.tracing import Example
 
 from ..render import TEMPLATES, write_all
-from . import pages, walk
+from . import pages, sources, walk
 
 # File name and title of the pages among the lessons, and the cell.
 PAGES = (
     ("stepper-rnn.html", "Step through an RNN, forward and backward", "RNNCell"),
     ("stepper-lstm.html", "Step through an LSTM, forward and backward", "LSTMCell"),
 )
+# In the loop around any cell the sum of uses is hard to read; the networks with a loop of their own have it plainly.
+SIMPLER = {("RNN", "U1"): "E5"}
 
 
 def lesson_page(cell: str) -> str:
@@ -39,7 +41,7 @@ def write(shown: Example, units: Sequence[int], inputs: Sequence[int], file: Pat
 def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: str = "", lessons: bool = False) -> str:
     """The page; ``weights`` names the file that they come from. With ``lessons`` it leads back to them."""
     data = walk.walk(shown, units, inputs)
-    data["tags"] = {tag: _rendered(own) for tag, own in data["tags"].items()}
+    data["tags"] = {tag: _rendered(own, SIMPLER.get((data["cell"], tag))) for tag, own in data["tags"].items()}
     style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("stepper.css", "stepper.js"))
     template = pages.templates().get_template("stepper.html.j2")
     embedded = Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
@@ -48,7 +50,12 @@ def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: s
     )
 
 
-def _rendered(tag: dict[str, Any]) -> dict[str, Any]:
-    """Mathematics and code of an equation as HTML."""
-    code = [own._asdict() | {"lines": list(map(pages.code, own.lines))} for own in tag["code"]]
-    return {"says": tag["says"], "formula": pages.mathematics(tag["latex"], display=True), "code": code}
+def _rendered(tag: dict[str, Any], simpler: str | None) -> dict[str, Any]:
+    """Mathematics and code of an equation as HTML; with formula and line of a ``simpler`` one that says the same."""
+    code, latex = list(tag["code"]), tag["latex"]
+    if simpler:
+        other = sources.equation(simpler)
+        latex = other.latex
+        code.insert(1, other.code[0]._replace(framework="NumPy, without a cell"))
+    rendered = [own._asdict() | {"lines": list(map(pages.code, own.lines))} for own in code]
+    return {"says": tag["says"], "formula": pages.mathematics(latex, display=True), "code": rendered}

@@ -27,29 +27,52 @@ ACCUMULATED = ("dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")
 
 
 class Bug(NamedTuple):
-    """A mistake that a reader can plant: what stands in a file of ``numpy_impl``, and what is put there instead."""
+    """A mistake that a reader can plant: what stands in a file of ``numpy_impl``, and what is put there instead.
+
+    ``means`` says what follows from it.
+    """
 
     key: str
     title: str
+    means: str
     file: str
     old: str
     new: str
 
 
 BOTH = (
-    Bug("dh_next", "drop dh_next: what later steps send back is forgotten", "unroll", "later + own[t]", "own[t]"),
+    Bug(
+        "dh_next",
+        "drop dh_next: what later steps send back is forgotten",
+        "Each step gets the gradient of its own loss alone, and nothing flows back in time. At the last step nothing "
+        "is wrong, as no later step sends anything, so a check with one step would see no mistake.",
+        "unroll",
+        "later + own[t]",
+        "own[t]",
+    ),
     Bug(
         "sum",
         "forget the +=: each part replaces the sum",
+        "All that flows back in time is right, but of the weights' gradient only the part computed last is left, "
+        "that of step 1. A check with one step would see no mistake.",
         "unroll",
         "total = add(total, dw)",
         "total = dw",
     ),
 )
-OF_RNN = (Bug("slope", "forget the slope of tanh", "rnn_cell", "da = dh * slope(tape.h)", "da = dh"),)
+SLOPE = "The gradient passes the nonlinearity as if it were not there, at every step, the last one included."
+OF_RNN = (Bug("slope", "forget the slope of tanh", SLOPE, "rnn_cell", "da = dh * slope(tape.h)", "da = dh"),)
 OF_LSTM = (
-    Bug("dc_next", "drop dc_next: the straight road is cut", "lstm_cell", "dc = dc_next + dh", "dc = dh"),
-    Bug("slope", "forget the slope of tanh(c)", "lstm_cell", "dh * o * (1 - tanh_c * tanh_c)", "dh * o"),
+    Bug(
+        "dc_next",
+        "drop dc_next: the straight road is cut",
+        "The gradient no longer goes back along the cell state, the way that an LSTM is made for; what goes back "
+        "through h is left.",
+        "lstm_cell",
+        "dc = dc_next + dh",
+        "dc = dh",
+    ),
+    Bug("slope", "forget the slope of tanh(c)", SLOPE, "lstm_cell", "dh * o * (1 - tanh_c * tanh_c)", "dh * o"),
 )
 
 GATE_NAMES = dict(zip(GATES, ("input gate", "forget gate", "candidate", "output gate"), strict=True))
@@ -117,7 +140,12 @@ def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[
     for (loss, factor), key in ((world, "/".join(map(str, world))) for world in product(LOSSES, FACTORS)):
         own = _in_world(example, loss, factor)
         traces = tracing.everything(own, units=units)
-        worlds[key] = {"loss": loss, "factor": factor, "values": pick.all(traces, own), "given": pick.given(own)}
+        worlds[key] = {
+            "loss": loss,
+            "factor": factor,
+            "values": pick.all(traces, own),
+            "given": pick.given(own, traces["numpy"]),
+        }
         floor = 8 * np.finfo("float64").eps * max(1.0, _loss(own, traces["numpy"])) / finite_differences.STEP
         runs[f"{key}/"] = _run(pick, traces["numpy"], traces, floor)
         steps = steps or traces["numpy"].events
@@ -135,6 +163,7 @@ def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[
         "losses": LOSSES,
         "factors": FACTORS,
         "bugs": {bug.key: bug.title for bug in bugs(example)},
+        "means": {bug.key: bug.means for bug in bugs(example)},
         "quantities": pick.quantities(),
         "tags": {tag: sources.equation(tag)._asdict() | {"says": SAYS[tag]} for tag in tags},
         "moments": moments,
@@ -191,14 +220,21 @@ class Pick:
                 found.setdefault(name, {})[who] = self(name, array)
         return found
 
-    def given(self, example: Example) -> dict[str, Any]:
-        """What the example holds: the initial state, and each step's target where it counts in the loss."""
+    def given(self, example: Example, trace: Trace) -> dict[str, Any]:
+        """What the example holds: the initial state, each step's target where it counts in the loss, and what follows
+        from it for the output of the step alone, dy.
+        """
+        dy = example.counted[:, None] * (trace.arrays["h"] - example.target[:, 0])
         start = zip(example.spec.state_names, example.state0, strict=True)
         target = [
             row if counts else None
             for row, counts in zip(self("h", example.target[:, 0]), example.counted, strict=True)
         ]
-        return {"start": {name: _texts(part[0, 0][self.units]) for name, part in start}, "target": target}
+        return {
+            "start": {name: _texts(part[0, 0][self.units]) for name, part in start},
+            "target": target,
+            "dy": self("h", dy),
+        }
 
     def names(self, assigned: str) -> list[str]:
         """The quantities that a line assigns to when it assigns to this name."""

@@ -60,7 +60,7 @@ function ranges(marks) {
 }
 
 // Quantities of one kind share a scale of colour.
-const kind = (name) => name.replace("target", "h").replace(/^[ifgo]$/, "gate").replace(/_([ifgo]|prev|next)$/, "");
+const kind = (name) => name.replace("target", "h").replace("dy", "dh").replace(/^[ifgo]$/, "gate").replace(/_([ifgo]|prev|next)$/, "");
 
 function paint(cell, name, text) {
   const value = Number(text ?? 0);
@@ -102,10 +102,11 @@ function own(name, t) {
 
 // Numbers, a word under the name, and why there are no numbers.
 function content(name, brief) {
-  const [{ t, phase }, { start, target }] = [now(), world.given];
+  const [{ t, phase }, { start, target, dy }] = [now(), world.given];
   const before = { h_prev: "h", c_prev: "c" }[name];
   if (before) return t ? [run.values[before][t - 1], `${before} of step ${t}`] : [start[before], "start"];
   if (name === "target") return [target[t], target[t] ? "counts in L" : "not in L", "none"];
+  if (name === "dy") return [phase === "backward" ? dy[t] : null, "its own loss"];
   if (name === "dh_next" && t === sizes.steps - 1) return [null, "none: last", "none"];
   if (name === "dh_next") return [phase === "backward" ? run.values.dh_prev[t + 1] : null, `from step ${t + 2}`];
   return [own(name, stepOf(name)), brief];
@@ -172,7 +173,8 @@ function showValues() {
     const set = sets.includes(name);
     block.dataset.known = Boolean(numbers);
     block.classList.toggle("set-now", set);
-    mark.replaceChildren(...(differs(name, stepOf(name)) ? sign("✗", "differs") : []));
+    const wrong = name === "dh_next" ? differs("dh_prev", t + 1) : differs(name, stepOf(name));
+    mark.replaceChildren(...(wrong ? sign("✗", "differs") : []));
     note.textContent = set ? "set now" : remark;
     button?.setAttribute("aria-pressed", pinned === name);
     for (const [cell, [row, column]] of cells) {
@@ -267,8 +269,12 @@ function listParted() {
     return element("li", {}, button);
   }));
   $("mistake").hidden = !state.bug;
+  $("means").textContent = data.means[state.bug] ?? "";
   $("first-parted").disabled = !parted.length;
-  $("first-parted").onclick = () => pin(null, parted[0][0]);
+  $("first-parted").onclick = () => {
+    pin(null, parted[0][0]);
+    $("line").scrollIntoView({ block: "nearest" });
+  };
 }
 
 /* Moving */
