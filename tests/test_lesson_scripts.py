@@ -1,20 +1,16 @@
 """Lessons as scripts: how they are read and run, and the pages and notebooks made of what they show."""
 
 import re
-import sys
 import traceback
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import nbformat
-import numpy as np
 import pytest
 
 from common.errors import InvalidInput
-from reports.model import Block, Plot, Table
+from reports.model import Block, Table
 from reports.teaching import notebooks, pages, script, show
 from reports.teaching.script import Cell, Lesson
 
@@ -171,57 +167,6 @@ def test_a_cell_that_only_shows(code: str, only: bool) -> None:
     assert Cell(False, code, "", 1).only_shows is only
 
 
-def test_a_plain_run_prints_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    def said(what: Callable[..., None], *arguments: Any, **options: Any) -> str:
-        what(*arguments, **options)
-        return capsys.readouterr().out
-
-    assert said(show.text, "A *sentence*.") == "A *sentence*.\n"
-    assert said(show.output, "Caption", {"a": 1}) == "Caption\n{'a': 1}\n"
-    table = said(show.table, "Title", ("one", "two"), [("x", 1.5)], numbers=(1,), note="A note.")
-    assert all(word in table for word in ("Title", "one", "two", "x", "1.5", "A note."))
-    plot = said(show.plot, "Falls", [1, 2], {"y": [3, 2]}, alt="From 3 to 2.", x_label="x")
-    assert plot == "Falls: From 3 to 2.\n"
-    snippet = said(show.source, "jax_impl/stack.py", "Steps.turn")
-    assert snippet.startswith("jax_impl/stack.py, Steps.turn\ndef turn(")
-    beside = said(show.lines, "C3", "C4", "U1").splitlines()
-    assert beside[0] == r"(C3) h = \phi(a)"
-    assert beside[1:3] == ["  NumPy   h = phi(a)", "  JAX     h = NONLINEARITIES[nonlinearity](a)"]
-    assert beside[6] == "  JAX     derived by autodiff from h = NONLINEARITIES[nonlinearity](a)"
-    assert beside[-1] == "  PyTorch adds the gradients of all uses of a value by itself"
-
-
-@pytest.mark.parametrize("rows", [[], [("a",)], [("a", "b"), ("a", "b", "c")]])
-def test_a_table_of_another_width_is_refused(rows: list[tuple[str, ...]]) -> None:
-    with (
-        show.collecting() as items,
-        pytest.raises(InvalidInput, match=r"rows of 'Mine': expected some, of 2 cells, got"),
-    ):
-        show.table("Mine", ("one", "two"), rows)
-    assert not items
-
-
-def test_curves_of_another_length_are_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"curves of 'Mine': expected \(2, 2\), got"):
-        show.plot("Mine", np.ones((2, 2)), {"y": np.ones((2, 2))}, alt="", x_label="x")
-    for curves in ({"y": [1, 2]}, {"y": [1, 2, 3], "z": np.ones((3, 1))}):
-        with show.collecting() as items, pytest.raises(InvalidInput, match=r"curves of 'Mine': expected \(3,\), got"):
-            show.plot("Mine", [1, 2, 3], curves, alt="", x_label="x")
-        assert not items
-
-
-def test_a_plot_holds_its_numbers() -> None:
-    with show.collecting() as items:
-        show.plot("Falls", range(3), {"y": [1e-3, 0, 2], "z": [4, 5, 6]}, alt="It falls.", x_label="t", log=True)
-    (plot,) = items
-    assert isinstance(plot, Plot)
-    assert plot.data.columns == ("t", "y", "z")
-    assert plot.data.rows == (("0", "0.001", "4"), ("1", "0", "5"), ("2", "2", "6"))
-    assert [key.label for key in plot.legend] == ["y", "z"]
-    assert len({key.mark for key in plot.legend}) == 2
-    assert 'aria-label="It falls."' in plot.panels[0].svg
-
-
 def folded(text: str, name: str) -> str:
     """What stands in the one <details> of this class."""
     (found,) = re.findall(rf'<details class="{name}">(.*?)</details>', text, flags=re.DOTALL)
@@ -251,6 +196,18 @@ def test_a_page(write: Write) -> None:
     assert "printed last" not in folded(text, "setup") + folded(text, "solution")
     assert ">lines<" not in text, "a cell that only shows is left out"
     assert "(C3)" in text
+
+
+def test_a_page_leads_to_the_lessons_before_and_after_it(write: Write) -> None:
+    titles = {5: "05_first.py", 7: "07_small_one.py", 9: "09_last.py"}
+    lessons = [write(TEXT.replace("# # 7. ", f"# # {number}. To {number}: "), name) for number, name in titles.items()]
+    first, middle, last = ((5, "05-first.html"), (7, "07-small-one.html"), (9, "09-last.html"))
+    for place, previous, following in ((0, None, middle), (1, first, last), (2, middle, None)):
+        text = pages.page(script.run(lessons[place]), lessons[place], lessons)
+        for rel, other in (("prev", previous), ("next", following)):
+            links = re.findall(rf'<a rel="{rel}" href="(.*?)">[← ]*(\d+)\. (.*?)[ →]*</a>', text)
+            wanted = [(other[1], str(other[0]), escape(f"To {other[0]}: Small & short"))] if other else []
+            assert links == 2 * wanted, "above and below"
 
 
 def test_no_markup_of_a_lesson_reaches_the_page() -> None:
@@ -283,27 +240,3 @@ def test_a_notebook(write: Write) -> None:
         assert html == [pages.fragment(item) for item in own.shown]
     assert escape("<script>alert(3)</script>") in found.cells[5]["outputs"][0]["data"]["text/html"]
     assert notebooks.notebook(script.run(lesson)) == text
-
-
-def test_a_notebook_displays_what_the_page_shows(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    displayed = []
-
-    def display(data: dict[str, str], raw: bool) -> None:
-        assert raw
-        displayed.append(data)
-
-    shell: list[object] = [object()]
-    module = SimpleNamespace(get_ipython=lambda: shell[0], display=SimpleNamespace(display=display))
-    monkeypatch.setitem(sys.modules, "IPython", module)  # pyright: ignore[reportArgumentType]
-    show.text("Here $a$.")
-    assert displayed == [{"text/html": pages.fragment(show.Sentence("Here $a$."))}]
-    assert "<math" in displayed[0]["text/html"]
-    assert "<style>" in displayed[0]["text/html"]
-    with show.collecting() as items:
-        show.text("collected")
-    assert (len(items), len(displayed), capsys.readouterr().out) == (1, 1, "")
-    shell[0] = None  # imported, but nobody runs in it
-    show.text("Printed.")
-    assert (len(displayed), capsys.readouterr().out) == (1, "Printed.\n")

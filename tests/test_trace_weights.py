@@ -49,6 +49,22 @@ def test_the_shapes_tell_the_model(cell: str, asked: str, bias: bool, file: str,
         assert np.array_equal(params[name], value)
 
 
+@pytest.mark.parametrize("file", ["own.npz", "own.pt"])
+def test_weights_in_float64_keep_every_digit(file: str, tmp_path: Path) -> None:
+    wanted = initial_parameters(spec_of("LSTM"), 6)
+    arrays: dict[str, Any] = wanted
+    if file == "own.npz":
+        np.savez(tmp_path / file, **arrays)
+    else:
+        torch.save({name: torch.tensor(value) for name, value in wanted.items()}, tmp_path / file)
+    _, params = examples.read_weights(tmp_path / file, "LSTM")
+    assert params.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert params[name].dtype == np.dtype("float64")
+        assert np.array_equal(params[name], value)
+        assert not np.array_equal(value, value.astype("float32"))
+
+
 @pytest.mark.parametrize("cell", ["RNN", "LSTMCell"])
 def test_a_trace_of_torch_s_weights_is_torch_s_own(cell: str, tmp_path: Path) -> None:
     spec = spec_of(cell)
@@ -139,7 +155,7 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
         ("single.npy", "--weights: expected an .npz file, or torch's .*, got .*single.npy, which holds a single array"),
         ("words.npz", "weight_ih_l0 in .*words.npz: expected an array of floating-point numbers, got <U1"),
         ("complex.npz", "weight_hh_l0 in .*complex.npz: expected an array of floating-point numbers, got complex128"),
-        ("number.pt", "--weights: expected a state_dict, .* got .*number.pt with 1: a Tensor"),
+        ("number.pt", "--weights: expected a state_dict, .* got .*number.pt with 1: Tensor"),
         ("hello.pt", "--weights: expected a state_dict, .* got .*hello.pt"),
         ("empty.npz", "--weights: expected an .npz file, or torch's .*, got .*empty.npz"),
         ("", r"--weights: expected an .npz file, or torch's .*\(Is a directory\)"),
@@ -151,7 +167,7 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
         ("cut.pt", "--weights: expected a state_dict, .* that torch.save wrote, got .*cut.pt"),
         ("module.pt", "--weights: expected a state_dict, .* that torch.save wrote, got .*module.pt; a whole module"),
         ("list.pt", "--weights: expected a state_dict, .* got .*list.pt, which holds a list"),
-        ("nested.pt", "--weights: expected a state_dict, .* got .*nested.pt with 'state_dict': a OrderedDict"),
+        ("nested.pt", "--weights: expected a state_dict, .* got .*nested.pt with 'state_dict': OrderedDict"),
     ):
         with pytest.raises((InvalidInput, InvalidType), match=message) as error:
             examples.read_weights(tmp_path / name, "RNN")

@@ -87,7 +87,7 @@ def distinct(traces: Traces) -> Traces:
 
 
 def walked(example: Example, change: Callable[[Traces], Traces], units: Any = UNITS, inputs: Any = INPUTS) -> Any:
-    """What the page gets, as JSON gives it back, if the traces are changed so."""
+    """What the page gets, if the traces are changed so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "everything", lambda *given, **options: change(everything(*given, **options)))
         return json.loads(json.dumps(walk.walk(example, units, inputs), allow_nan=False))
@@ -107,9 +107,8 @@ def parts(arrays: dict[str, np.ndarray], units: Any = UNITS, inputs: Any = INPUT
         if name in ("a", "da") and rows.shape[1] == 4:
             found |= {f"{name}_{gate}": rows[:, place] for place, gate in enumerate("ifgo")}
         elif name in SHOWN:
-            found[name] = rows.reshape(T, -1, *wide)[
-                ..., list(inputs if "ih" in name else units) if wide else slice(None)
-            ]
+            columns = list(inputs if "ih" in name else units) if wide else slice(None)
+            found[name] = rows.reshape(T, -1, *wide)[..., columns]
     return found
 
 
@@ -132,9 +131,9 @@ def test_the_values_of_every_world_are_those_of_who_computed_them(cell: str) -> 
                 wanted.setdefault(name, {})[who] = texts(array)
         assert own["values"] == wanted
         assert f"{own['loss']}/{own['factor']}" == key
-        start = {name: texts(part[0, 0, list(UNITS)]) for name, part in zip("hc", world.state0, strict=False)}
         target, given = texts(world.target[:, 0, list(UNITS)]), own["given"]
-        assert given["start"] == start
+        start = zip("hc", world.state0, strict=False)
+        assert given["start"] == {name: texts(part[0, 0, list(UNITS)]) for name, part in start}
         assert given["target"] == ([None, None, target[2]] if "last" in key else target)
         dy = world.counted[:, None] * (traces["numpy"].arrays["h"] - world.target[:, 0])
         assert np.array_equal(np.array(given["dy"], "float64"), np.array(texts(dy[:, list(UNITS)]), "float64"))
@@ -169,8 +168,7 @@ def test_the_runs_are_numpy_s_and_the_gaps_to_the_others(cell: str) -> None:
             for name, array in parts(traces[who].arrays).items():
                 off = [abs(mine[name][t] - array[t]).max() / abs(array).max() for t in range(T)]
                 gaps.setdefault(name, {})[who] = [f"{gap:.0e}" for gap in off]
-        assert own["gaps"] == gaps
-        assert own["agree"].keys() == gaps.keys()
+        assert (own["gaps"], own["agree"].keys()) == (gaps, gaps.keys())
 
 
 def wrong(run: Any) -> dict[str, list[int]]:

@@ -224,7 +224,7 @@ class Pick:
         """What the example holds: the initial state, each step's target where it counts in the loss, and what follows
         from it for the output of the step alone, dy.
         """
-        dy = example.counted[:, None] * (trace.arrays["h"] - example.target[:, 0])
+        dy = np.where(example.counted[:, None], trace.arrays["h"] - example.target[:, 0], 0)
         start = zip(example.spec.state_names, example.state0, strict=True)
         target = [
             row if counts else None
