@@ -51,7 +51,8 @@ AUDIT = r"""
   const judge = (element, text) => {
     const style = getComputedStyle(element), drawn = element.closest("svg");
     const own = drawn ? style.fill : style.webkitTextFillColor;
-    const size = parseFloat(style.fontSize) * (drawn && element.getScreenCTM ? element.getScreenCTM().a : 1);
+    const drawing = drawn && element.getScreenCTM?.();
+    const size = parseFloat(style.fontSize) * (drawing ? Math.hypot(drawing.a, drawing.b) : 1);
     if (size < 10 && !element.closest("math, sub, sup")) report(`only ${size.toFixed(1)} pixels high`, text);
     if (drawn && (own === "none" || own.startsWith("url"))) return;
     const pair = colours(element, own)?.map(light).sort((a, b) => b - a);
@@ -67,10 +68,11 @@ AUDIT = r"""
     const box = e.getBoundingClientRect();
     return box.width < 2 || box.right < 0;
   };
+  // A letter's box is taller than the letter: less than half of one is no loss.
   const clips = (e) => {
-    const { overflowX, overflowY } = getComputedStyle(e), cut = ["hidden", "clip"];
+    const { overflowX, overflowY, fontSize } = getComputedStyle(e), cut = ["hidden", "clip"];
     return (cut.includes(overflowX) && e.clientWidth && e.scrollWidth > e.clientWidth + 1)
-      || (cut.includes(overflowY) && e.clientHeight && e.scrollHeight > e.clientHeight + 3);
+      || (cut.includes(overflowY) && e.clientHeight && e.scrollHeight > e.clientHeight + parseFloat(fontSize) / 2);
   };
   let texts = 0;
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -80,9 +82,10 @@ AUDIT = r"""
     if (!there(element) || unseen(element)) continue;
     texts += 1;
     judge(element, text);
-    for (let e = element; e; e = e.parentElement) if (clips(e) && !unseen(e)) report("cut off", `${text} in ${e.outerHTML.slice(0, 60)}`);
+    for (let e = element; e; e = e.parentElement) if (clips(e) && !unseen(e)) report("cut off", text);
   }
-  for (const e of all("select, textarea, input")) if (there(e) && e.type !== "hidden") judge(e, `${e.tagName} ${e.value}`);
+  for (const e of all("select, textarea, input:not([type=hidden], [type=range], [type=checkbox], [type=radio])"))
+    if (there(e)) judge(e, `${e.tagName} ${e.value}`);
   if (texts < 20) found.add(`only ${texts} texts were looked at`);
   for (const e of all("details:not([open])")) report("closed, not looked into", e);
   // What a screen reader says of an element.
@@ -92,7 +95,8 @@ AUDIT = r"""
     const inner = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT, kept), parts = [];
     while (inner.nextNode()) {
       const node = inner.currentNode;
-      parts.push(node.nodeType === 3 ? node.textContent : node.getAttribute("aria-label") ?? node.getAttribute("alt") ?? "");
+      const instead = () => node.getAttribute("aria-label") ?? node.getAttribute("alt") ?? "";
+      parts.push(node.nodeType === 3 ? node.textContent : instead());
     }
     return parts.join("");
   };
@@ -103,7 +107,8 @@ AUDIT = r"""
     e.matches("select, textarea, input") ? ["button", "submit", "reset"].includes(e.type) && e.value : spoken(e),
     e.getAttribute("title"),
   ].find((text) => text && text.trim());
-  for (const e of all("button, input:not([type=hidden]), select, textarea, a[href], summary, [role=button], [role=region]"))
+  const controls = "button, input:not([type=hidden]), select, textarea, a[href], summary";
+  for (const e of all(`${controls}, [role=button], [role=region]`))
     if (there(e) && !nameOf(e)) report("no label", e);
   for (const e of all("svg[role=img], img"))
     if (!(nameOf(e) || e.hasAttribute("alt"))) found.add("a picture without text");
@@ -129,11 +134,12 @@ OUT_OF_SIGHT = """
   const e = document.querySelector(selector);
   if (!e?.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })) return true;
   e.scrollIntoView({ block: "center", behavior: "instant" });
-  const box = e.getBoundingClientRect();
+  const box = e.getClientRects()[0];
   if (box.width < 10 || box.height < 10) return true;
   const inside = (from, to, end) => (Math.max(from, 0) + Math.min(to, end)) / 2;
-  const hit = document.elementFromPoint(inside(box.left, box.right, innerWidth), inside(box.top, box.bottom, innerHeight));
-  return !hit || !(e.contains(hit) || hit.contains(e));
+  const [x, y] = [inside(box.left, box.right, innerWidth), inside(box.top, box.bottom, innerHeight)];
+  const hit = document.elementFromPoint(x, y);
+  return !hit || !e.contains(hit);
 })
 """
 

@@ -59,7 +59,7 @@ READ = r"""
     labels: all(one("#strip .labels"), "span").map(seen), boxes: all(one("#strip"), ".box").map(box),
     meaning: seen(one("#four-meaning")), verdict: seen(one("#verdict")), live: heard(one("#live")),
     ways: all(one("#four-ways"), "tr").map((row) => [...row.children].map(seen)),
-    parted: all(one("#parted"), "button").map(seen), unpin: seen(one("#unpin")),
+    means: seen(one("#means")), unpin: seen(one("#unpin")),
     strengths: Object.fromEntries(all(document, "#values [data-quantity]").map((e) =>
       [e.dataset.quantity, all(e, "[data-index]").map((cell) => paint(cell)[3] ?? 1)])),
   });
@@ -148,21 +148,24 @@ class Moment:
         own = self.data["quantities"].get(name, self.data["quantities"]["h"])
         return [f"{row}, {c}" for row in own["rows"] for c in own["columns"]] if own["columns"] else own["rows"]
 
+    def differs(self, name: str, step: int) -> bool:
+        return self.now(name, step)[1] and name in self.agree and not self.agree[name][step]
+
     def block(self, name: str) -> dict[str, Any]:
-        t, (own, final) = self.t, self.now(name)
-        missing, note = "not yet", note_of(name, self.data["quantities"])
+        t, own, missing = self.t, self.now(name)[0], "not yet"
+        note = note_of(name, self.data["quantities"])
         if name in ("h_prev", "c_prev"):
-            state = name[0]
-            own, note = (
-                (self.run["values"][state][t - 1], f"{state} of step {t}") if t else (self.start[state], "start")
-            )
+            before, note = self.run["values"][name[0]], f"{name[0]} of step {t}" if t else "start"
+            own = before[t - 1] if t else self.start[name[0]]
         elif name == "target":
             own, missing, note = self.target[t], "none", "counts in L" if self.target[t] else "not in L"
+        elif name == "dy":
+            own, note = self.others["given"]["dy"][t] if self.phase == "backward" else None, "its own loss"
         elif name == "dh_next" and t + 1 == self.count:
             missing, note = "none", "none: last"
         elif name == "dh_next":
             own, note = self.run["values"]["dh_prev"][t + 1] if self.phase == "backward" else None, f"from step {t + 2}"
-        differs = final and not self.agree.get(name, [True] * self.count)[self.step(name)]
+        differs = self.differs("dh_prev", t + 1) if name == "dh_next" else self.differs(name, self.step(name))
         numbers = [[written(text, 4)] * 2 + [hue(text)] for text in flat(own)] if own else []
         return {
             "cells": numbers or [["–", missing, ""]] * len(self.rows(name)),
@@ -211,7 +214,7 @@ class Moment:
 
         def column(head: str, numbers: Any, gap: str = "") -> list[str]:
             shown = [written(text, 6) for text in flat(numbers)] if numbers else ["–"] * len(labels)
-            return [head, *shown, gap.replace("-", "−") if gap and float(gap) else gap and "0"]
+            return [head, *shown, gap.replace("-", "−").replace("+", "") if gap and float(gap) else gap and "0"]
 
         def others() -> Iterator[list[str]]:
             for head, who in (("JAX", "jax"), ("PyTorch", "torch"), (FINITE, FINITE)):
@@ -227,9 +230,8 @@ class Moment:
         changed = self.run["changed"].get(self.tag)
         for own in self.own_tag["code"]:
             lines = [html.unescape(re.sub("<[^>]*>", "", line)) for line in own["lines"]]
-            lines = [own["relation"] + ":" * bool(lines)] * bool(own["relation"]) + [
-                " ".join(row.split()) for row in lines
-            ]
+            lines = [" ".join(line.split()) for line in lines]
+            lines = ([own["relation"] + ":" * bool(lines)] if own["relation"] else []) + lines
             where = own["where"]
             if own["framework"] == "NumPy":
                 where += f", line {self.number}"
@@ -255,7 +257,7 @@ class Moment:
 
     def seen(self) -> dict[str, Any]:
         code, tags = list(self.code()), self.data["tags"]
-        names = {"x", "target", "dh_next", *(f"{state}_prev" for state in self.start), *self.run["values"]}
+        names = {"x", "target", "dy", "dh_next", *(f"{state}_prev" for state in self.start), *self.run["values"]}
         meaning = self.data["quantities"][self.name]["meaning"]
         return {
             "where": f"{self.words} · {self.place + 1} of {len(self.moments)}",
@@ -274,6 +276,7 @@ class Moment:
             "verdict": self.verdict(),
             "live": f"{self.words}: {self.own_tag['says']} {title(self.name)}: {self.verdict().lstrip('✓✗ ')}",
             "ways": self.ways(),
+            "means": self.data["means"].get(self.world.bug, ""),
             "unpin": "Follow the line again" if self.pinned else "",
         }
 
@@ -300,6 +303,16 @@ def test_every_moment_shows_what_the_records_hold(made: Made, browser: Browser) 
         look(page, made, range(end + 1) if made.data["cell"] == "RNN" else [*range(0, end, 7), end])
 
 
+def test_dy_is_what_the_loss_says(made: Made) -> None:
+    for key, world in made.data["worlds"].items():
+        given = world["given"]
+        for h, target, dy in zip(
+            made.data["runs"][f"{key}/"]["values"]["h"], given["target"], given["dy"], strict=True
+        ):
+            wanted = [float(a) - float(b) for a, b in zip(h, target, strict=True)] if target else [0] * len(h)
+            assert list(map(float, dy)) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
 def test_another_loss_and_factor_show_their_own_numbers(made: Made, browser: Browser) -> None:
     end = len(made.data["moments"]) - 1
     with opened(browser, made.file) as page:
@@ -307,7 +320,7 @@ def test_another_loss_and_factor_show_their_own_numbers(made: Made, browser: Bro
             for factor in map(str, made.data["factors"]):
                 page.select_option("#loss", loss)
                 page.select_option("#factor", factor)
-                look(page, made, [end // 4, end - end // 4, end], World(loss, factor))
+                look(page, made, [end // 4, end], World(loss, factor))
 
 
 def test_a_planted_mistake_marks_what_differs(made: Made, browser: Browser) -> None:
@@ -322,17 +335,18 @@ def test_a_planted_mistake_marks_what_differs(made: Made, browser: Browser) -> N
 
 
 def test_a_name_pins_its_quantity(made: Made, browser: Browser) -> None:
-    """Every name is clicked at one moment; one is kept while the line moves, and let go in either way."""
-    middle = len(made.data["moments"]) * 3 // 4
+    """Names are clicked at one moment; one is kept while the line moves, and let go in either way."""
+    middle, names = len(made.data["moments"]) * 3 // 4, ["x", *made.data["runs"]["every/1.0/"]["values"]]
     with opened(browser, made.file) as page:
         look(page, made, [middle])
-        for name in ("x", *made.data["runs"]["every/1.0/"]["values"]):
+        for name in names[:: 1 if made.data["cell"] == "RNN" else 4]:
             page.click(f"[data-quantity={name}] button")
             look(page, made, [None], pinned=name)
-        look(page, made, [0, middle], pinned=name)
+        page.click("[data-quantity=dweight_hh] button")
+        look(page, made, [0, middle], pinned="dweight_hh")
         page.click("#unpin")
         assert page.evaluate("document.activeElement.id") == "line"
         look(page, made, [None])
-        page.click(f"[data-quantity={name}] button")
-        page.click(f"[data-quantity={name}] button")
-        look(page, made, [None])
+        for pinned in ("dx", ""):
+            page.click("[data-quantity=dx] button")
+            look(page, made, [None], pinned=pinned)
