@@ -179,7 +179,7 @@ def f(x, steps=2):
     for t in range(steps):
         found[t], pair = x + t, (found, t)  # (A1)
         found += 1  # (A2)
-    total = sum(own for own in found)  # (A3)
+    total = sum([own for own in found])  # (A3)
     worse = 1 / x  # (A4)
     return helper(total)
 def helper(total):
@@ -200,7 +200,7 @@ def test_watching_tells_what_tagged_lines_assigned(tmp_path: Path) -> None:
     assert [part.tolist() for part in (first["pair"][0], second["found"])] == [[2, 0], [3, 1]], "copies"
     assert third["pair"][0].tolist() == [3, 3]
     assert events[4].values == {"total": 8}
-    assert events[4].code == "total = sum(own for own in found)"
+    assert events[4].code == "total = sum([own for own in found])"
 
 
 def test_a_line_that_raises_makes_no_event_and_the_tracer_comes_back(tmp_path: Path) -> None:

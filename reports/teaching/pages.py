@@ -2,7 +2,6 @@
 
 from collections.abc import Container, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
@@ -101,7 +100,3 @@ def index(lessons: Sequence[Lesson], steppers: Sequence[tuple[str, str]], there:
 def file_name(lesson: Lesson) -> str:
     return f"{lesson.name}.html"
 
-
-def source_path(lesson: Lesson) -> Path:
-    """As one names it from the top of the checkout."""
-    return Path("reports/lessons") / lesson.path.name
