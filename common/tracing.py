@@ -199,7 +199,7 @@ def gathered(
 def from_later(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """``dc_next``, which arrives at a step: what the step after sends back, and nothing at the last step."""
     sent = arrays.get("dc_prev")
-    return {} if sent is None else {"dc_next": np.concatenate([sent[1:], np.zeros_like(sent[:1])])}
+    return {} if sent is None else {"dc_next": np.concatenate([sent[1:], 0 * sent[:1]])}
 
 
 def perturbed(module: ModuleType, function_name: str) -> ModuleType:

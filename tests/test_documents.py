@@ -30,7 +30,7 @@ LINKS = [
 def test_there_is_something_to_test() -> None:
     assert {path.parent.name for path, _ in PYTHON} >= {"numpy_impl", "jax_impl", "torch_impl"}
     assert len(COMMANDS) >= 8
-    assert set(TARGETS) == {"study", "test"}
+    assert set(TARGETS) == {"study", "lessons", "test"}
     assert len(LINKS) >= 8
 
 

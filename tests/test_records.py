@@ -82,7 +82,7 @@ def test_a_line_too_many_is_noticed(path: Path) -> None:
 
 HEADER = json.dumps({"kind": "header", "schema": 1})
 KIND = "expected one of header, environment, check, training, one-bias, bench, task, "
-KIND += "outcome, sample, gradient-norms, end, got"
+KIND += "outcome, sample, gradient-norms, trace, end, got"
 # The bytes of a file, and what the message says after the name of the file.
 NO_RECORDS = {
     b"": " line 1: expected a header of schema 1, got ''",

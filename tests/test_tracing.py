@@ -148,7 +148,9 @@ def test_a_planted_fault_shows_where_it_is(spec: ModelSpec) -> None:
     wanted, accumulated = traces(spec)["jax"], {f"d{name}" for name in WEIGHTS[True]}
     with planted(("numpy_impl/unroll", "later + own[t]", "own[t]")) as name:
         found = importlib.import_module(f"{name}.trace").trace(example(spec))
-    assert apart(found, wanted) == {key: [0, 1, 2] for key in derivatives(spec)}
+    wrong = {key: [0, 1, 2] for key in derivatives(spec)}
+    # What the last step sends back is right.
+    assert apart(found, wanted) == wrong | ({"dc_next": [0, 1]} if spec.is_lstm else {})
     with planted(("numpy_impl/unroll", "total = add(total, dw)", "total = dw")) as name:
         found = importlib.import_module(f"{name}.trace").trace(example(spec))
     assert apart(found, wanted) == {key: [0, 1, 2] for key in accumulated}
