@@ -99,4 +99,3 @@ def index(lessons: Sequence[Lesson], steppers: Sequence[tuple[str, str]], there:
 
 def file_name(lesson: Lesson) -> str:
     return f"{lesson.name}.html"
-
