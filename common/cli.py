@@ -223,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
 
     trace = verb("trace", "print every intermediate of one example, forward and backward")
     walked(trace, CELLS)
-    text = "numpy, jax or torch; repeat it for several (default: all); finite differences are always there"
+    text = "numpy, jax or torch; repeat it for several (default: all)"
     trace.add_argument("--backend", action="append", metavar="NAME", help=text)
     text = "leave finite differences out, which take long for many units"
     trace.add_argument("--no-finite-differences", dest="finite_differences", action="store_false", help=text)

@@ -18,7 +18,8 @@ from . import lstm_cell, rnn_cell, unroll
 def trace(example: Example) -> Trace:
     """The values and derivatives of ``Trace``, but for ``di`` to ``do``, which no line computes, and the log.
 
-    Beside them ``dh_prev`` and, for an LSTM, ``dc_prev``, ``dc_next`` and ``da_i`` to ``da_o``, each (T, H).
+    Beside them ``dy``, the gradient of h from the loss of its own step, ``dh_prev`` and, for an LSTM, ``dc_prev``,
+    ``dc_next`` and ``da_i`` to ``da_o``, each (T, H).
     """
     check_example(example)
     w, options = example.weights, example.options
@@ -26,14 +27,14 @@ def trace(example: Example) -> Trace:
     files = [Path(module.__file__ or "") for module in (cell, unroll)]
     with watching(*files) as forth:
         states, tapes = unroll.forward(partial(cell.forward, **options), w, example.x, example.state)
-    dy = example.counted[:, None, None] * (states[0] - example.target)
+    dy = np.where(example.counted[:, None, None], states[0] - example.target, 0)
     dstates, dlast = (dy, *(None for _ in states[1:])), tuple(np.zeros_like(part[-1]) for part in states)
     with watching(*files) as back:
         unroll.backward(partial(cell.backward, **options), w, tapes, dstates, dlast)
     times = range(len(example.x))
     log = [Step(t, "forward", events) for t, events in zip(times, by_step(forth), strict=True)]
     log += [Step(t, "backward", events) for t, events in zip(reversed(times), by_step(back), strict=True)]
-    arrays = stacked([assigned(step.events) for step in log[: len(times)]])
+    arrays = {"dy": dy[:, 0]} | stacked([assigned(step.events) for step in log[: len(times)]])
     return Trace(arrays | stacked([derivatives(step.events) for step in reversed(log[len(times) :])]), tuple(log))
 
 

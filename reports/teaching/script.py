@@ -79,7 +79,7 @@ def lessons() -> tuple[Lesson, ...]:
 
 def read(path: Path) -> Lesson:
     """The cells of a script."""
-    cells, start = [], 0
+    cells = []
     rows = path.read_text(encoding="utf-8").splitlines()
     marks = [number for number, row in enumerate(rows) if row.startswith("# %%")]
     if not marks:
