@@ -1,58 +1,35 @@
-"""One comparison of two results, and how far apart they may be: the table of all tolerances."""
+"""One comparison of two results: how far apart they are, how far they may be, and what that decides."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.datasets import TASKS
 from common.layout import numpy_dtype
 from common.records import Record
+from common.tolerances import COARSEST, Bound, tolerance
 from common.variants import Variant
 
-
-class Tolerance(NamedTuple):
-    """|a - b| <= atol * size + rtol * max|reference|, for a curve atol + rtol * (1 + growth * step) * |reference|.
-
-    ``size`` is that of the summands (``summands``): where they cancel, or a gate is shut and the result all but
-    vanishes, what remains is their rounding.
-    """
-
-    rtol: float
-    atol: float
-    growth: float = 0.0
-
-    def bound(self, scale: np.ndarray, size: float) -> np.ndarray:
-        steps = np.arange(scale.size).reshape(scale.shape)
-        return self.atol * size + self.rtol * (1 + self.growth * steps) * scale
-
-
-# Over 2,000 configurations a dtype the worst comparison used 0.4% of its bound in float64, 25% in float32, 30% in
-# float16 and 18% in bfloat16. The growth of a curve's bound comes from the sine wave over 12 seeds and 100 epochs: the
-# worst run used 1/8 of it in float32 (RNN, Adam) and 1/1000 in float64.
-RTOL_ATOL = {"float64": (1e-11, 1e-14), "float32": (1e-5, 5e-7), "float16": (5e-3, 2e-3), "bfloat16": (4e-2, 1.6e-2)}
-TOLERANCES = {
-    (check, dtype): Tolerance(*numbers)
-    for check in ("complex step", "forward", "gradient")
-    for dtype, numbers in RTOL_ATOL.items()
-} | {
-    ("loss", "float64"): Tolerance(1e-11, 1e-14),
-    ("loss", "float32"): Tolerance(1e-5, 1e-8),
-    ("training", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
-    ("training", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
-    ("task", "float64"): Tolerance(1e-11, 1e-14, growth=0.1),
-    ("task", "float32"): Tolerance(1e-5, 1e-8, growth=0.5),
-}
+# What a comparison comes to. Undecided: a wrong result could have passed. Zero: the exact result is 0, and both are;
+# a result that is missing would be 0 too.
+PASSED, FAILED, UNDECIDED, ZERO = "passed", "failed", "undecided", "zero"
+# The layer and direction in the name of a quantity.
+LAYER = r"_l\d+(_reverse)?$"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One comparison. ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element.
 
-    ``arguments`` are those of ``rosetta check`` for this variant alone. ``drawn`` marks a variant drawn at random, and
-    the worst quantity of the rung and pair.
+    ``resolution`` is the smallest relative error that the tolerance does not allow (``Bound.resolution``).
+    ``resolutions`` has it for every quantity that the row speaks for: its own, or, of a variant drawn at random
+    (``drawn``), all of the rung and pair, of which the row is the worst. ``arguments`` are those of ``rosetta check``
+    for this variant alone.
     """
 
     check: str
@@ -67,7 +44,9 @@ class Row:
     scale: float
     tolerance: float
     ratio: float
-    passed: bool
+    resolution: float
+    resolutions: dict[str, float]
+    verdict: str
     reason: str
     options: tuple[str, ...]
     arguments: str
@@ -85,10 +64,10 @@ def compare(
     a: Any,
     b: Any,
     *,
+    bound: Bound | None = None,
     curve: bool = False,
-    size: float = 1.0,
 ) -> Row:
-    """One row. A curve is held to its bound step by step; anything else to the largest reference value.
+    """One row. Without a bound the table of tolerances has it; a curve is then held to it step by step.
 
     What is empty, not finite or not in the variant's dtype has failed, without a number.
     """
@@ -97,17 +76,16 @@ def compare(
     a, b = (np.asarray(np.real(value), dtype="float64") for value in (a, b))
     if a.shape != b.shape:
         raise ValueError(f"{quantity}: {names[0]} gives shape {a.shape}, {names[1]} gives {b.shape}")
-    tolerance = TOLERANCES["task" if check in TASKS else check, dtype]
     reason = _unfit(names, (a, b), dtypes, dtype)
-    error, scale, allowed = float("nan"), float("nan"), float("nan")
+    error, scale, allowed, ratio, resolution = (float("nan"),) * 5
     if not reason:
-        scales = np.maximum(abs(a), abs(b))
-        if not curve:
-            scales = np.full((), scales.max())
-        errors = abs(a - b) if curve else abs(a - b).max()
-        bounds = tolerance.bound(scales, size)
-        worst = int(np.argmax(errors / bounds))
-        error, scale, allowed = (float(np.ravel(v)[worst]) for v in (errors, scales, bounds))
+        bound = bound or tolerance(check, dtype).bound(a, b, curve=curve)
+        errors, bounds, scales = np.broadcast_arrays(abs(a - b) if curve else abs(a - b).max(), *bound)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.where(errors == 0, 0, errors / bounds)
+        worst = int(np.argmax(ratios))
+        error, scale, allowed, ratio = (float(np.ravel(v)[worst]) for v in (errors, scales, bounds, ratios))
+        resolution = bound.resolution
     return Row(
         check=check,
         cell=variant.spec.cell,
@@ -120,12 +98,21 @@ def compare(
         error=error,
         scale=scale,
         tolerance=allowed,
-        ratio=error / allowed,
-        passed=not reason and error <= allowed,
+        ratio=ratio,
+        resolution=resolution,
+        resolutions={quantity: resolution},
+        verdict=decided(resolution, dtype) if ratio <= 1 else FAILED,
         reason=reason,
         options=variant.options,
         arguments=variant.arguments,
     )
+
+
+def decided(resolution: float | None, dtype: str) -> str:
+    """What a comparison within its tolerance comes to; None, as a file has it, is infinite or not a number."""
+    if resolution == 0:
+        return ZERO
+    return PASSED if resolution is not None and resolution <= COARSEST[dtype] else UNDECIDED
 
 
 def _unfit(names: Sequence[str], values: Sequence[np.ndarray], dtypes: Sequence[Any], wanted: str) -> str:
@@ -145,18 +132,68 @@ def compare_all(
     variant: Variant,
     results: Mapping[str, Mapping[str, Any]],
     *,
+    bounds: Mapping[str, Bound] | None = None,
     curve: bool = False,
-    sizes: Mapping[str, float] | None = None,
 ) -> Iterator[Row]:
     """A row for every quantity and every pair of backends; each backend must give the same quantities."""
     for (a, left), (b, right) in combinations(results.items(), 2):
         if left.keys() != right.keys():
             raise ValueError(f"{check}: {a} gives {sorted(left)}, {b} gives {sorted(right)}")
         for quantity in left:
-            values, size = (left[quantity], right[quantity]), (sizes or {}).get(quantity, 1.0)
-            yield compare(check, variant, quantity, (a, b), *values, curve=curve, size=size)
+            values, bound = (left[quantity], right[quantity]), bounds[quantity] if bounds else None
+            yield compare(check, variant, quantity, (a, b), *values, bound=bound, curve=curve)
 
 
-def badness(row: Row) -> float:
-    """Error over tolerance, infinite for a row that failed without a number."""
-    return row.ratio if row.passed or row.ratio > 1 else float("inf")
+def failed(row: Record) -> bool:
+    """Whether a check record is one of a failure; a comparison of no element is."""
+    return row["verdict"] == FAILED or not row["count"]
+
+
+def used(row: Record) -> float:
+    """Error over tolerance; infinite where the comparison met a value that is not finite (null in a file)."""
+    return inf if row["ratio"] is None or row["ratio"] != row["ratio"] else row["ratio"]
+
+
+def badness(row: Record) -> tuple[bool, bool, float]:
+    """By which the worst of several rows is found: failures before all others, and then those that decide something."""
+    return failed(row), row["verdict"] == PASSED, used(row)
+
+
+def verdicts(row: Record) -> dict[str, str]:
+    """Quantity -> what its comparison came to, for all that a check record speaks for."""
+    found = {name: decided(resolution, row["dtype"]) for name, resolution in row["resolutions"].items()}
+    return found | ({row["quantity"]: FAILED} if failed(row) else {})
+
+
+class Tally(NamedTuple):
+    """What some check records come to together.
+
+    ``unseen`` are (check, cell, dtype, quantity) of which no comparison passed or failed: the records show nothing of
+    them. Layers and directions of variants drawn at random count together.
+    """
+
+    compared: int
+    passed: int
+    failed: int
+    undecided: int
+    zero: int
+    unseen: tuple[tuple[str, str, str, str], ...]
+
+    @property
+    def equivalent(self) -> bool:
+        """True if there is something that was compared, and nothing that failed or was not seen."""
+        return bool(self.compared) and not self.failed and not self.unseen
+
+
+def tally(records: Iterable[Record]) -> Tally:
+    """The comparisons of some check records, counted by what they come to."""
+    counts: Counter[str] = Counter()
+    seen: dict[tuple[str, str, str, str], bool] = {}
+    for row in (record for record in records if record["kind"] == "check"):
+        for quantity, verdict in verdicts(row).items():
+            counts[verdict] += 1
+            name = re.sub(LAYER, "", quantity) if row["drawn"] else quantity
+            key = row["check"], row["cell"], row["dtype"], name
+            seen[key] = seen.get(key, False) or verdict in (PASSED, FAILED)
+    numbers = {name: counts[name] for name in (PASSED, FAILED, UNDECIDED, ZERO)}
+    return Tally(compared=counts.total(), **numbers, unseen=tuple(key for key, is_seen in seen.items() if not is_seen))

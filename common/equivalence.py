@@ -11,8 +11,9 @@ A ladder of checks, from the ground up:
 5. ``training``: the loss at each step of SGD, Adam and RMSprop, with momentum, clipping, schedules and a carried state,
    and the parameters after them, every pair.
 
-Every row is relative to the largest reference value, and nothing passes for lack of a comparison: a row that compared
-no element, or met a value that is not finite, has failed, and so has a run without rows.
+Every row is relative to the largest value of the exact result, says how small an error it would have caught, and passes
+only if that is small enough. Nothing passes for lack of a comparison: a row that compared no element, or met a value
+that is not finite, has failed, and so has a run without rows, or one that could not see some quantity in any row.
 
 The first three rungs are climbed by variants drawn from the product of all options too, with one row for each rung and
 pair.
@@ -27,14 +28,14 @@ from typing import Any
 
 import numpy as np
 
-from common.comparison import Row, badness, compare_all
+from common.comparison import Row, badness, compare_all, tally
 from common.complex_step import complex_step, directions, inner
-from common.contract import Backend, Grads, check_supported, unsupported
+from common.contract import Backend, Grads, Problem, check_supported, unsupported
 from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
-from common.layout import parameter_shapes
 from common.records import Record
+from common.rounding import Answer, answers
 from common.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec
-from common.summands import gradient_name, summands
+from common.tolerances import Bound, bounds
 from common.training_checks import check_training
 from common.variants import Variant, problem
 
@@ -46,6 +47,15 @@ CHECKS = {
     "training": "SGD, Adam and RMSprop for 20 to 100 steps: every loss, and the parameters at the end",
     "task": "a task, under its name: the losses of the first 10 updates (sine: 100), and the prediction after them",
 }
+
+
+# Of a problem with more numbers than this the complex step takes directions, as its cost grows with their square.
+ELEMENTWISE = 2000
+
+
+def gradient_name(parameter: str) -> str:
+    """The quantity that is the gradient of a parameter; the first layer goes without its suffix."""
+    return "d" + parameter.removesuffix("_l0")
 
 
 def named_outputs(spec: ModelSpec, y: Any, state: Any) -> dict[str, Any]:
@@ -73,47 +83,62 @@ def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) ->
     return results
 
 
-def _check_shapes(backend: str, results: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise, naming the backend, unless every result has its shape."""
-    for quantity, shape in wanted.items():
-        got = getattr(results[quantity], "shape", None)
-        if got != shape:
-            raise BackendBroken(mismatch(f"{quantity} of backend {backend}", shape, got))
-
-
 def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:
-    """The first three rungs, on one variant; without ``elementwise`` the complex step takes one direction a tensor.
+    """The first three rungs, on one variant.
 
-    Of relu in 16 bits the outputs only: two backends round an input near the kink to different sides of it, and their
-    gradients then differ by a whole slope.
+    The complex step judges every number of a gradient; of a large model, or without ``elementwise``, its derivative in
+    one direction. Of relu in 16 bits the outputs only: two backends round an input near the kink to different sides of
+    it, and their gradients then differ by a whole slope.
     """
     spec, args = variant.spec, problem(variant)
-    sizes = summands(spec, args)
+    expected = answers(spec, args, variant.seed)
     inputs = args.params, args.x, args.state0
     outputs = each(backends, lambda backend: named_outputs(spec, *backend.forward(spec, *inputs, **args.keywords)))
-    states: Any = spec.state_shapes(variant.batch)
-    y = (variant.steps, variant.batch, spec.output_size)
-    for name, own in outputs.items():
-        _check_shapes(name, own, named_outputs(spec, y, states))
+    y_bounds = _bounds(variant, [named_outputs(spec, y, state) for y, state, _ in expected], outputs)
     if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
-        yield from compare_all("forward", variant, outputs, sizes=sizes)
+        yield from compare_all("forward", variant, outputs, bounds=y_bounds)
         return
     found = each(backends, lambda backend: backend.vjp(spec, *args[:5], **args.keywords))
-    grads = {name: named_grads(spec, own) for name, own in found.items()}
-    of_params: Any = parameter_shapes(spec)
-    of_x: Any = args.x.shape
-    for name, own in grads.items():
-        _check_shapes(name, own, named_grads(spec, Grads(of_params, of_x, states)))
+    gradients = {name: named_grads(spec, grads) for name, grads in found.items()}
+    grad_bounds = _bounds(variant, [named_grads(spec, grads) for *_, grads in expected], gradients)
     for name, backend in backends.items():
-        if COMPLEX not in backend.dtypes:
-            continue
-        along = None if elementwise else directions(found[name])
-        judge = each({name: backend}, lambda backend, along=along: complex_step(backend, spec, args, along))[name]
-        hand = found[name] if along is None else inner(found[name], along)
-        results = {name: named_grads(spec, hand), "complex step": named_grads(spec, judge)}
-        yield from compare_all("complex step", variant, results, sizes=sizes)
-    yield from compare_all("forward", variant, outputs, sizes=sizes)
-    yield from compare_all("gradient", variant, grads, sizes=sizes)
+        if COMPLEX in backend.dtypes:
+            yield from _complex_step(name, backend, variant, args, found[name], expected, elementwise)
+    yield from compare_all("forward", variant, outputs, bounds=y_bounds)
+    yield from compare_all("gradient", variant, gradients, bounds=grad_bounds)
+
+
+def _bounds(
+    variant: Variant, expected: Sequence[Mapping[str, np.ndarray]], results: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, Bound]:
+    """The bound of every quantity; raises, naming the backend, unless every result has the shape of the exact one."""
+    for backend, quantities in results.items():
+        for quantity, exact in expected[0].items():
+            got = getattr(quantities[quantity], "shape", None)
+            if got != exact.shape:
+                raise BackendBroken(mismatch(f"{quantity} of backend {backend}", exact.shape, got))
+    return bounds(expected, variant.spec.dtype)
+
+
+def _complex_step(
+    name: str,
+    backend: Backend,
+    variant: Variant,
+    args: Problem,
+    hand: Grads,
+    expected: Sequence[Answer],
+    elementwise: bool,
+) -> Iterator[Row]:
+    """The gradients by hand of one backend against the complex-step derivative of its own forward pass."""
+    spec, grads = variant.spec, [grads for *_, grads in expected]
+    along = None
+    if not elementwise or sum(grad.size for grad in named_grads(spec, grads[0]).values()) > ELEMENTWISE:
+        along = directions(grads[0], np.random.default_rng([variant.seed, 13]))
+        hand, *grads = (inner(one, along) for one in (hand, *grads))
+    judge = each({name: backend}, lambda backend: complex_step(backend, spec, args, along))[name]
+    results = {name: named_grads(spec, hand), "complex step": named_grads(spec, judge)}
+    limits = bounds([named_grads(spec, one) for one in grads], spec.dtype)
+    yield from compare_all("complex step", variant, results, bounds=limits)
 
 
 def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
@@ -143,18 +168,23 @@ def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterato
 def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
     """The first three rungs on a variant drawn at random, among the backends that support it: a row a rung and pair.
 
-    Each row is the worst of its rung and pair, and counts the elements of all of them.
+    Each row is the worst of its rung and pair, counts the elements of all of them, and has the resolution of each.
     """
     able = {name: own for name, own in backends.items() if not unsupported(own, variant.spec, bool(variant.lengths))}
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in check_model(able, variant, elementwise=False):
         groups.setdefault((row.check, row.a, row.b), []).append(row)
-    return [
-        replace(max(rows, key=badness), count=sum(row.count for row in rows), drawn=True) for rows in groups.values()
-    ]
+    return [_worst(rows) for rows in groups.values()]
+
+
+def _worst(rows: list[Row]) -> Row:
+    """The worst of several rows, on behalf of all of them."""
+    count, resolutions = sum(row.count for row in rows), {row.quantity: row.resolution for row in rows}
+    return replace(max(rows, key=lambda row: badness(vars(row))), count=count, resolutions=resolutions, drawn=True)
 
 
 def all_passed(records: Iterable[Record]) -> bool:
-    """True if the records hold a comparison, and every comparison passed."""
-    rows = [record for record in records if record["kind"] == "check"]
-    return bool(rows) and all(row["passed"] and row["count"] > 0 for row in rows)
+    """True if the records hold a comparison, every comparison that decides something passed, and every quantity of
+    every check was seen (``comparison.tally``).
+    """
+    return tally(records).equivalent

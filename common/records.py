@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from common.errors import InvalidInput, RecordsCut, choice, mismatch
 
-SCHEMA = 1
+SCHEMA = 2
 KINDS = ("header", "environment", "check", "training", "one-bias", "bench", "task", "outcome", "sample")
 KINDS += ("gradient-norms", "trace", "end")
 Record = dict[str, Any]

@@ -98,9 +98,9 @@ def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Recor
         except BackendBroken as error:
             between = " ".join(f"--backend {name}" for name in names)
             raise BackendBroken(f"{error}; rosetta check {variant.arguments} {between}") from error
-        failed = next((row for row in rows if not row.passed), None)
+        failed = next((row for row in rows if row.verdict == comparison.FAILED), None)
         smallest = {} if failed is None else {"smallest": shrink(variant, partial(fails, failed)).arguments}
-        records += [row.record() | ({} if row.passed else smallest) for row in rows]
+        records += [row.record() | (smallest if row.verdict == comparison.FAILED else {}) for row in rows]
     return records
 
 
@@ -116,7 +116,7 @@ def fails(row: comparison.Row, variant: Variant) -> bool:
         rows = equivalence.check_drawn(pair, variant)
     except (BackendBroken, InvalidInput):
         return False
-    return any(not found.passed and found.check == row.check for found in rows)
+    return any(found.verdict == comparison.FAILED and found.check == row.check for found in rows)
 
 
 def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:

@@ -5,34 +5,43 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import NamedTuple
 
-from common import bench, console
+from common import bench, comparison, console
 from common.datasets import TASKS
 from common.records import Record
 from common.reproduce import row_command
 from common.spec import CELLS, DTYPES, HALF_DTYPES
+from common.tolerances import A_PASS_MEANS
 from common.variants import OPTIONS
 
 SHOWN_FAILURES = 20
 
 
 def print_checks(found: list[Record], seed: int) -> None:
-    """One line a cell and dtype, then every comparison that failed."""
+    """One line a cell and dtype, every comparison that failed, and what could not be seen."""
     rows = [record for record in found if record["kind"] == "check"]
     lines = []
     for cell, dtype in product(CELLS, (*DTYPES, *HALF_DTYPES)):
         group = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
         if not group:
             continue
-        failed = sum(not row["passed"] for row in group)
-        worst = max(group, key=_badness)
+        worst, members = max(group, key=comparison.badness), comparison.tally(group)
         where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']})"
+        passed = [row["resolution"] for row in group if row["verdict"] == comparison.PASSED]
         lines.append(
-            (cell, dtype, len(group), f"{_badness(worst):.2g}", where, f"{failed} FAILED" if failed else "passed")
+            (
+                *(cell, dtype, members.compared, f"{comparison.used(worst):.2g}", where),
+                f"{max(passed):.1g}" if passed else "–",
+                _outcome(members),
+            )
         )
-    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "where", "verdict")
-    console.table("Equivalence", columns, lines, numeric=columns[2:4])
+    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "where", "resolution", "verdict")
+    console.table("Equivalence", columns, lines, numeric=(*columns[2:4], "resolution"))
+    if rows:
+        print(f"{_sentence(comparison.tally(rows))}\n{A_PASS_MEANS}")
+    else:
+        print("Nothing was compared: that is a failure.")
     groups: dict[str, list[Record]] = {}
-    for row in (row for row in rows if not row["passed"]):
+    for row in filter(comparison.failed, rows):
         command = row_command(row, seed)
         alike = re.sub(r" --(seed|backend) \S+", "", command) if "smallest" in row else f"{len(groups)}"
         groups.setdefault(alike, []).append(row | {"command": command})
@@ -45,8 +54,28 @@ def print_checks(found: list[Record], seed: int) -> None:
             print(f"       and {len(others)} more comparisons that shrink to the same model")
     if len(groups) > SHOWN_FAILURES:
         print(f"... and {len(groups) - SHOWN_FAILURES} more; --json lists all")
-    if not rows:
-        print("Nothing was compared: that is a failure.")
+
+
+def _outcome(members: comparison.Tally) -> str:
+    """The verdict on a cell, and what did not pass."""
+    words = [f"{members.failed} FAILED"] if members.failed else [] if members.unseen else ["passed"]
+    words += [f"{members.undecided} undecided"] if members.undecided else []
+    return ", ".join([*words, *([f"{len(members.unseen)} NOT SEEN"] if members.unseen else [])])
+
+
+def _sentence(members: comparison.Tally) -> str:
+    """How many comparisons came to what, and what none of them showed."""
+    text = f"{members.compared} comparisons: {members.failed} failed, {members.undecided} undecided, "
+    text += f"{members.zero} of an exact zero."
+    groups: dict[str, list[str]] = {}
+    for check, cell, dtype, quantity in members.unseen:
+        groups.setdefault(f"{cell} {dtype}: {check}", []).append(quantity)
+    for where, quantities in groups.items():
+        text += f"\nNOT SEEN {where} {', '.join(quantities)}"
+    cause = (
+        "no comparison could have shown an error in these numbers. Other problems can: more seeds, a plainer regime."
+    )
+    return text + (f"\nThat is a failure: {cause}" if groups else "")
 
 
 def print_coverage(found: list[Record], chosen: int) -> None:
@@ -78,15 +107,10 @@ def coverage(found: Iterable[Record]) -> dict[tuple[str, str], Covered]:
             continue
         for option, name in product(("all", *row["options"]), {row["a"], row["b"]} - {"complex step"}):
             arguments, worst = seen.get((option, name), (set(), 0.0))
-            seen[option, name] = (arguments | {row["arguments"]}, max(worst, _badness(row)))
+            seen[option, name] = (arguments | {row["arguments"]}, max(worst, comparison.used(row)))
     order = ("all", *OPTIONS)
     ranked = sorted(seen.items(), key=lambda item: order.index(item[0][0]))
     return {key: Covered(len(arguments), worst) for key, (arguments, worst) in ranked}
-
-
-def _badness(row: Record) -> float:
-    ratio = row["ratio"]
-    return float("inf") if ratio is None or ratio != ratio else ratio
 
 
 def print_training(found: list[Record]) -> None:

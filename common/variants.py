@@ -21,10 +21,12 @@ T, B, I, H = 9, 5, 3, 7
 # How far the numbers of a problem lie from the usual ones.
 REGIMES = {
     "plain": "standard normal inputs, states and cotangents, weights as they are initialised",
-    "saturated": "input weights and biases 30 times as large: most gates are shut or open",
+    "saturated": "input weights and biases enlarged to pre-activations of about ±5: most gates are shut or open",
     "zero": "all inputs zero",
     "huge": "inputs 10,000 times as large (100 times in 16 bits)",
 }
+# The spread, one standard deviation, of the saturated pre-activations.
+SATURATED = 5
 PROBLEMS = 4  # that a model drawn at random is given
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelSpec)}
 # What ``Variant.options`` names, in the order of tables.
@@ -166,7 +168,9 @@ def problem(variant: Variant) -> Problem:
         rng = np.random.default_rng([variant.seed, 3])
         args = args._replace(masks=dropout_masks(spec, variant.steps, variant.batch, rng))
     if variant.regime == "saturated":
-        scaled = {k: v if k.startswith(("weight_hh", "weight_hr")) else 30 * v for k, v in args.params.items()}
+        # That of the sum of I products with x and of two biases, all uniform in +-1/sqrt(H), is sqrt((I + 2) / 3H).
+        factor = SATURATED * (3 * spec.hidden_size / (spec.input_size + 2)) ** 0.5
+        scaled = {k: v if k.startswith(("weight_hh", "weight_hr")) else factor * v for k, v in args.params.items()}
         args = args._replace(params={name: value.astype(args.x.dtype) for name, value in scaled.items()})
     if variant.regime in ("zero", "huge"):
         factor = {"zero": 0, "huge": 1e2 if args.x.dtype.itemsize == 2 else 1e4}[variant.regime]

@@ -4,9 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product
 
+from common.comparison import failed, tally, used
 from common.equivalence import CHECKS
 from common.registry import BUILTIN
 from common.spec import DTYPES
+from common.tolerances import A_PASS_MEANS
 
 from . import plots
 from .commands import again, check_commands, seed_of
@@ -18,13 +20,11 @@ from .verdict import (
     ORACLE,
     Record,
     between_backends,
-    failed,
     implementations,
     names,
     of_kind,
     options_of,
     split,
-    used,
     worst,
 )
 
@@ -50,13 +50,20 @@ def summary(rows: Sequence[Record]) -> Table:
             continue
         top = worst(members)
         where = f"{top['quantity']} ({top['check']}), {top['variant']}"
-        bad = sum(failed(row) for row in members)
-        outcome = f"NO, {count(bad)} failed" if bad else "yes"
+        compared = count(tally(members).compared)
         lines.append(
-            (dtype, cell, outcome, count(len(members)), fraction(used(top)), error(top["error"]), where, pair(top))
+            (dtype, cell, outcome(members), compared, fraction(used(top)), error(top["error"]), where, pair(top))
         )
     columns = ("Dtype", "Cell", "Passed", "Comparisons", "Error / tolerance", "Error", "Worst comparison", "Pair")
     return Table("All comparisons, by dtype and cell", columns, tuple(lines), numbers=range(3, 6), whole=True)
+
+
+def outcome(rows: Sequence[Record]) -> str:
+    """Whether some comparisons passed, and how many did not."""
+    found = tally(rows)
+    words = [f"{count(found.failed)} failed"] if found.failed else []
+    words += [f"{count(found.undecided)} undecided"] if found.undecided else []
+    return ", ".join(["yes" if found.equivalent else "NO", *words])
 
 
 def failures(bad: Sequence[Record], seed: int) -> Table:
@@ -98,9 +105,11 @@ def reading_section(records: Sequence[Record]) -> Section | None:
     paragraphs = (
         "Each implementation gets the same weights and the same data, and every pair of them is compared. An oracle is "
         "a library's own layer: nobody here wrote it.",
-        "Error is the largest |a - b| over all elements. Tolerance is a share of the largest |a| or |b|, and an "
-        "absolute term on top; a loss curve is held to it step by step. A comparison passes while error / tolerance is "
-        "at most 1; 0.001 means that the two differ by a thousandth of what they may.",
+        "Error is the largest |a - b| over all elements. Tolerance is what rounding can do to this very problem, by "
+        "measurement (see Coverage); a loss curve has a table's, step by step. In a pass error / tolerance is at most "
+        "1; 0.001 means that the two differ by a thousandth of what they may.",
+        f"{A_PASS_MEANS} A comparison that could not have seen such an error is undecided. Of an exact zero, which any "
+        "error would show in but a missing result would not, nothing is claimed either.",
         "A variant is a cell with its options. It is given an initial state, or starts from zero.",
     )
     if drawn := split(rows)[1]:
@@ -119,10 +128,8 @@ def _ladder(rows: Sequence[Record]) -> Table:
     lines = []
     for name in kinds:
         members = [row for row in rows if row["check"] == name]
-        bad = sum(failed(row) for row in members)
-        outcome = f"NO, {count(bad)} failed" if bad else "yes"
-        shown = (count(len(members)), fraction(used(worst(members))))
-        lines.append((name, outcome, *shown, CHECKS.get(name, "")))
+        shown = (count(tally(members).compared), fraction(used(worst(members))))
+        lines.append((name, outcome(members), *shown, CHECKS.get(name, "")))
     columns = ("Check", "Passed", "Comparisons", "Worst error / tolerance", "What is compared")
     return Table("The ladder of checks, each resting on the one before", columns, tuple(lines), numbers=range(2, 4))
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from common.comparison import TOLERANCES, Tolerance
+from common.comparison import failed, used
 from common.equivalence import CHECKS
 from common.spec import HALF_DTYPES
 from common.summaries import coverage
+from common.tolerances import MARGIN, TOLERANCES, Tolerance
 from common.variants import OPTIONS, REGIMES
 
 from . import plots
@@ -16,12 +17,10 @@ from .numbers import count, fraction
 from .verdict import (
     ONE_BIAS,
     Record,
-    failed,
     implementations,
     names,
     of_kind,
     options_of,
-    used,
     worst,
 )
 
@@ -29,11 +28,12 @@ ALL = "all"
 # (implementation, option or dtype) -> why it does not compute that.
 REASONS = {("flax", "proj_size"): "Flax has no projection", ("numpy", "bfloat16"): "NumPy has no bfloat16 of its own"}
 LAW = (
-    "A comparison passes while |a - b| <= rtol × max|reference| + atol × (size of the summands). The first term is a "
-    "share of the result: it allows for two right programs that round in different places. The second is there "
-    "because a result can be far smaller than what was added up in it, where the summands cancel or a gate is shut: "
-    "what remains is the rounding of the summands, so it is their size that counts. That size is computed from the "
-    "weights, the inputs and the cotangents alone; for losses and training it is taken as 1."
+    "The tolerance of outputs and gradients is measured on the problem itself. The same network is computed in float64 "
+    "in Monte Carlo arithmetic: every weight, input, state and cotangent, and every result on the way, is moved by one "
+    "rounding of the dtype, up or down at random. What such a run gives is as good an answer as the dtype allows. The "
+    f"tolerance is {MARGIN} times the distance of the farthest run from the exact result, or {MARGIN} roundings of its "
+    "largest value, if that is more. No implementation takes part in it. For losses and training a table has the "
+    "tolerance: |a - b| <= rtol × |reference| + atol."
 )
 RELU = (
     "relu in 16 bits is compared in its outputs only: two backends round an input near the kink to different sides of "
@@ -57,7 +57,7 @@ def coverage_section(records: Sequence[Record]) -> Section | None:
         LAW,
         *([RELU] if set(HALF_DTYPES) & set(names(rows, "dtype")) else []),
     ]
-    tables = (_tolerances(rows), _regimes(options))
+    tables = (*_tolerances(rows), _regimes(options))
     commands = check_commands(rows, records)
     return Section("coverage", "Coverage", tuple(paragraphs), (_plot(rows, options, backends),), tables, commands)
 
@@ -115,8 +115,8 @@ def _reasoned(name: str, lacking: Sequence[str]) -> str:
     return ", ".join(f"{what} ({REASONS[name, what]})" if (name, what) in REASONS else what for what in lacking)
 
 
-def _tolerances(rows: Sequence[Record]) -> Table:
-    """rtol and atol by dtype, one line for the checks that share them."""
+def _tolerances(rows: Sequence[Record]) -> tuple[Table, ...]:
+    """rtol and atol of losses and training by dtype, one line for the checks that share them."""
     checks, groups = set(names(rows, "check")), {}
     for dtype in names(rows, "dtype"):
         for check in (name for name in CHECKS if name in checks and (name, dtype) in TOLERANCES):
@@ -127,7 +127,8 @@ def _tolerances(rows: Sequence[Record]) -> Table:
     ]
     columns = ("Dtype", "Checks", "rtol", "atol", *["Growth of rtol, a step"] * curves)
     note = "A loss curve is held to its own value at every step, and its rtol grows." if curves else ""
-    return Table("The tolerance", columns, tuple(lines), note, numbers=range(2, len(columns)))
+    table = Table("The tolerance of losses and training", columns, tuple(lines), note, numbers=range(2, len(columns)))
+    return (table,) if lines else ()
 
 
 def _written(tolerance: Tolerance, curves: bool) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from .flow import flow_section
 from .literature import literature_section
 from .model import Report, Section
 from .one_bias import one_bias_section
+from .resolution import resolution_section
 from .speed import environment_section, speed_section
 from .tasks import task_sections
 from .verdict import Record, of_kind, verdict
@@ -22,6 +23,7 @@ PARTS: tuple[tuple[Make, str, str], ...] = (
     (choice_section, "", ""),
     (reading_section, "", ""),
     (heat_section, "comparisons of implementations, tensor by tensor", "rosetta check"),
+    (resolution_section, "resolution of the comparisons", "rosetta check"),
     (coverage_section, "coverage of the options", "rosetta check --configs 200"),
     (gradient_section, "gradients, tensor by tensor", "rosetta check"),
     (sine_section, "the sine wave", "rosetta study"),

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.comparison import failed, used
+
 from . import plots
 from .model import Key, Panel, Plot, Section, Table
 from .numbers import count, error, fraction, percent
 from .plots import Curve, Gaps
 from .runs import Gap, largest_gap, numbers_of, relative_gap, span
 from .svg import variable
-from .verdict import ONE_BIAS, Record, failed, of_kind, used, worst
+from .verdict import ONE_BIAS, Record, of_kind, worst
 
 KINDS = ("two biases", "one bias")
 # After how many updates the table of numbers tells the losses.

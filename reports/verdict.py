@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from common.comparison import Tally, badness, tally, used
 from common.spec import CELLS, DTYPES, HALF_DTYPES
 from common.variants import OPTIONS
 
@@ -26,28 +27,48 @@ class Verdict(NamedTuple):
 def verdict(records: Sequence[Record], partial: bool = False) -> Verdict:
     """The verdict on all check records; none is no proof, and neither is a part of them."""
     rows = of_kind(records, "check")
-    passed = bool(rows) and not any(failed(row) for row in rows)
+    found = tally(rows)
     if partial:
         return Verdict(False, f"Incomplete: the records end early; so far, {_finding(rows)}.")
-    word = "Equivalent" if len(implementations(rows)) > 1 else "Consistent with itself, compared with no other"
-    return Verdict(passed, f"{word if passed else 'NOT equivalent'}: {_finding(rows)}.")
+    if found.failed or not rows:
+        word = "NOT equivalent"
+    elif found.unseen:
+        word = "Undecided"
+    else:
+        word = "Equivalent" if len(implementations(rows)) > 1 else "Consistent with itself, compared with no other"
+    return Verdict(found.equivalent, f"{word}: {_finding(rows)}.")
 
 
 def _finding(rows: list[Record]) -> str:
     if not rows:
         return "nothing was compared"
-    bad, top = sum(failed(row) for row in rows), worst(rows)
-    if bad:
-        were = "comparison is" if len(rows) == 1 else f"comparisons {'is' if bad == 1 else 'are'}"
-        return f"{count(bad)} of {count(len(rows))} {were} out of tolerance; the worst is {_what(top)}"
-    return f"{_extent(rows)}, all within tolerance; the worst used {percent(used(top))} of its own"
+    found, top = tally(rows), worst(rows)
+    if found.failed:
+        one, were = found.compared == 1, "is" if found.failed == 1 else "are"
+        amount = f"{count(found.failed)} of {count(found.compared)} comparison{' is' if one else f's {were}'}"
+        return f"{amount} out of tolerance; the worst is {_what(top)}{_undecided(found)}"
+    within = (
+        f"{_extent(rows)}, none out of tolerance; the worst used {percent(used(top))} of its own{_undecided(found)}"
+    )
+    if not found.unseen:
+        return within
+    check, cell, dtype, quantity = found.unseen[0]
+    others = f" and {count(len(found.unseen) - 1)} more" if len(found.unseen) > 1 else ""
+    return f"{within}; no comparison could have shown an error in {quantity} ({check}) of {cell} in {dtype}{others}"
+
+
+def _undecided(found: Tally) -> str:
+    """How many comparisons could not have shown an error, as a clause."""
+    clause = f"; {count(found.undecided) if found.undecided else 'none'} undecided"
+    return clause + (f", {count(found.zero)} of an exact zero" if found.zero else "")
 
 
 def _extent(rows: list[Record]) -> str:
     sizes = [(len(implementations(rows)), "implementation"), (len(names(rows, "cell")), "cell")]
     sizes.append((len(names(rows, "dtype")), "dtype"))
     first, second, third = (f"{size} {word}" + ("s" if size > 1 else "") for size, word in sizes)
-    return f"{count(len(rows))} comparison{'s' if len(rows) > 1 else ''} over {first}, {second} and {third}"
+    amount = tally(rows).compared
+    return f"{count(amount)} comparison{'s' if amount > 1 else ''} over {first}, {second} and {third}"
 
 
 def _what(row: Record) -> str:
@@ -63,19 +84,9 @@ def of_kind(records: Sequence[Record], kind: str) -> list[Record]:
     return [record for record in records if record.get("kind") == kind]
 
 
-def failed(row: Record) -> bool:
-    """As in ``common.equivalence.all_passed``: a comparison of no element has failed too."""
-    return not (row["passed"] and row["count"] > 0)
-
-
-def used(row: Record) -> float:
-    """Error over tolerance; infinite where the comparison met a value that is not finite (null in a file)."""
-    return math.inf if row["ratio"] is None or math.isnan(row["ratio"]) else row["ratio"]
-
-
 def worst(rows: Sequence[Record]) -> Record:
     """The failed row with the largest error over tolerance; if none failed, the row with the largest."""
-    return max(rows, key=lambda row: (failed(row), used(row)))
+    return max(rows, key=badness)
 
 
 def names(rows: Sequence[Record], key: str) -> list[str]:

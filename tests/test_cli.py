@@ -67,7 +67,7 @@ def test_check_as_json_is_a_records_file(tmp_path: Path, capsys: pytest.CaptureF
     rows = [record for record in found if record["kind"] == "check"]
     assert {row["dtype"] for row in rows} == {"float64", "float32"}
     assert {(row["a"], row["b"]) for row in rows} == {("numpy", "torch.nn"), ("numpy", "complex step")}
-    assert all(row["passed"] for row in rows)
+    assert all(row["verdict"] == "passed" for row in rows)
 
 
 WRONG = """
@@ -102,7 +102,7 @@ def test_a_wrong_backend_exits_with_1_and_says_how_to_see_it(tmp_path: Path) -> 
     assert "passed" not in found.stdout
     as_json = rosetta(*arguments, "--dtype", "float64", "--jobs", "1", "--json", PYTHONPATH=path)
     assert as_json.returncode == 1
-    assert {row["check"] for row in lines(as_json.stdout) if row["kind"] == "check" and not row["passed"]} == {
+    assert {row["check"] for row in lines(as_json.stdout) if row["kind"] == "check" and row["verdict"] == "failed"} == {
         "forward",
         "complex step",
     }
@@ -114,7 +114,7 @@ def test_the_one_bias_cell_fails_in_training_alone(capsys: pytest.CaptureFixture
     assert main([*arguments, "--jobs", "1", "--json"]) == 1
     rows = [row for row in lines(capsys.readouterr().out) if row["kind"] == "check" and row["b"] == "one-bias"]
     assert {row["check"] for row in rows} == {"forward", "gradient", "loss", "training"}
-    assert {row["check"] for row in rows if not row["passed"]} == {"training"}
+    assert {row["check"] for row in rows if row["verdict"] == "failed"} == {"training"}
 
 
 def test_a_backend_that_lacks_a_cell_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from common.errors import InvalidInput, RecordsCut
 from common.records import Record, read, writing
 
 GIVEN: list[Record] = [
-    {"kind": "check", "quantity": "dx", "error": 1.5e-17, "passed": True, "count": 12},
+    {"kind": "check", "quantity": "dx", "error": 1.5e-17, "verdict": "passed", "count": 12},
     {"kind": "training", "losses": [0.5, 0.25, 1 / 3], "text": '\u00e4 \u2028 "quoted" \\ {\n}', "seed": None},
     {"kind": "environment", "of": "numpy", "blas": {"threads": 1, "names": []}},
 ]
@@ -80,18 +80,18 @@ def test_a_line_too_many_is_noticed(path: Path) -> None:
         read(path)
 
 
-HEADER = json.dumps({"kind": "header", "schema": 1})
+HEADER = json.dumps({"kind": "header", "schema": 2})
 KIND = "expected one of header, environment, check, training, one-bias, bench, task, "
 KIND += "outcome, sample, gradient-norms, trace, end, got"
 # The bytes of a file, and what the message says after the name of the file.
 NO_RECORDS = {
-    b"": " line 1: expected a header of schema 1, got ''",
+    b"": " line 1: expected a header of schema 2, got ''",
     b"\n": " line 1: expected a JSON object, got ''",
-    b'{"kind": "header", "schema": 2}\n{"kind": "end", "records": 0}\n': " line 1: expected a header of schema 1, got ",
-    b'{"kind": "header"}\n{"kind": "end", "records": 0}\n': " line 1: expected a header of schema 1, got ",
-    b'{"kind": "check"}\n{"kind": "end", "records": 0}\n': " line 1: expected a header of schema 1, got ",
+    b'{"kind": "header", "schema": 1}\n{"kind": "end", "records": 0}\n': " line 1: expected a header of schema 2, got ",
+    b'{"kind": "header"}\n{"kind": "end", "records": 0}\n': " line 1: expected a header of schema 2, got ",
+    b'{"kind": "check"}\n{"kind": "end", "records": 0}\n': " line 1: expected a header of schema 2, got ",
     b'{"kind": "secret"}\n': f" line 1: {KIND} 'secret'",
-    b'{"schema": 1}\n': f" line 1: {KIND} None",
+    b'{"schema": 2}\n': f" line 1: {KIND} None",
     b"[1, 2]\n": f" line 1: {KIND} 'list'",
     b"3\n": f" line 1: {KIND} 'int'",
     b"\x89PNG\r\n\x1a\n\x00": "invalid start byte",

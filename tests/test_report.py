@@ -9,8 +9,8 @@ import matplotlib
 import pytest
 
 import reports
-from common.comparison import RTOL_ATOL
 from common.errors import InvalidInput
+from common.tolerances import TOLERANCES
 from reports.document import build
 from reports.numbers import digits, error, fraction, percent
 from reports.render import MARKDOWN_LIMIT, markdown, page
@@ -21,7 +21,9 @@ ENVIRONMENT = {"numpy": "2.4.6", "blas": {"architecture": "SkylakeX", "num_threa
 
 def check(quantity="y", ratio: float | None = 0.25, *, a="numpy", b="jax", rung="forward", **options):
     row = {"kind": "check", "check": rung, "cell": "RNN", "variant": "RNN", "dtype": "float64", "quantity": quantity}
-    row |= {"a": a, "b": b, "count": 315, "ratio": ratio, "passed": ratio is not None and ratio <= 1}
+    row |= {"a": a, "b": b, "count": 315, "ratio": ratio, "drawn": False}
+    row |= {"verdict": "passed" if ratio is not None and ratio <= 1 else "failed"}
+    row |= {"resolution": 2e-11, "resolutions": {quantity: 2e-11}}
     known = (None, None, None) if ratio is None else (ratio * 1e-11, 0.5, 1e-11)
     return row | dict(zip(("error", "scale", "tolerance"), known, strict=True)) | options
 
@@ -48,7 +50,7 @@ def bench(arm="torch.nn", scale=1.0, **options):
     return case | {"calls": 9, "first_call": 0.75, "environment": ENVIRONMENT} | options
 
 
-HEADER = {"kind": "header", "schema": 1, "command": "rosetta study --seed 3", "version": "0.1.0", "python": "3.11.7"}
+HEADER = {"kind": "header", "schema": 2, "command": "rosetta study --seed 3", "version": "0.1.0", "python": "3.11.7"}
 TASK = {"kind": "task", "task": "sine", "reading": "windows", "summary": "time runs inside a window", "steps": 5}
 TASK |= {"batch": 35, "series": SERIES, "position": POSITION}
 ONE_BIAS = {"kind": "one-bias", "optimizer": "adam", "lr": 0.01, "seed": 3}
@@ -124,20 +126,32 @@ def test_the_page_is_self_contained_and_accessible() -> None:
     assert (
         text.count("<svg") == len(re.findall(r'<svg role="img" aria-label="[^"]*\d[^"]*"', text)) == len(figures) == 6
     )
-    assert text.count("Reproduce:") == len(report.sections) == 10
+    assert text.count("Reproduce:") == len(report.sections) == 11
     assert all(command.startswith("rosetta ") for part in report.sections for command in part.commands)
     (command,) = section([HEADER, check(b="mine")], "heat").commands
     assert command == "rosetta check --cell RNN --dtype float64 --backend numpy --backend mine --seed 3"
 
 
 VERDICTS = [
-    (STUDY, True, "6 comparisons over 3 implementations, 1 cell and 1 dtype, all within tolerance; the worst used 75%"),
+    (
+        STUDY,
+        True,
+        "6 comparisons over 3 implementations, 1 cell and 1 dtype, none out of tolerance; the worst used 75%",
+    ),
     ([HEADER], False, "NOT equivalent: nothing was compared."),
     ([check(), check(ratio=3.5)], False, "NOT equivalent: 1 of 2 comparisons is out of tolerance; the worst is y of"),
-    ([check(count=0)], False, "where no element was compared."),
-    ([check(ratio=7), check(ratio=None)], False, "numpy against jax, which is not finite."),
-    ([check(ratio=12)], False, "y of RNN in float64, numpy against jax, at 12 times its tolerance."),
-    ([check(ratio=0.9), check("h_n", passed=False)], False, "1 of 2 comparisons is out of tolerance; the worst is h_n"),
+    ([check(count=0)], False, "where no element was compared; none undecided."),
+    ([check(ratio=7), check(ratio=None)], False, "numpy against jax, which is not finite; none undecided."),
+    ([check(resolution=1e-5, resolutions={"y": 1e-5}), check("y")], True, "25% of its own; 1 undecided."),
+    ([check(verdict="undecided", resolutions={"y": 1e-5})], False, "Undecided: 1 comparison over 2 implementations"),
+    ([check(verdict="undecided", resolutions={"y": None})], False, "shown an error in y (forward) of RNN in float64."),
+    ([check(verdict="zero", resolutions={"y": 0.0}), check()], True, "none undecided, 1 of an exact zero."),
+    ([check(ratio=12)], False, "y of RNN in float64, numpy against jax, at 12 times its tolerance; none undecided."),
+    (
+        [check(ratio=0.9), check("h_n", verdict="failed")],
+        False,
+        "1 of 2 comparisons is out of tolerance; the worst is h_n",
+    ),
 ]
 
 
@@ -148,6 +162,27 @@ def test_verdict(records: list[dict], passed: bool, sentence: str) -> None:
     assert sentence in found.sentence
     assert not cut.passed
     assert cut.sentence.startswith("Incomplete: the records end early; so far, ")
+
+
+def test_the_resolutions_are_shown_by_dtype_and_regime() -> None:
+    """Of 200 that passed the finest, the median, that of 99%, the coarsest; those that decide nothing are counted."""
+    several = {f"q{i}": i * 1e-9 for i in range(1, 201)} | {"coarse": 1e-6, "blind": None, "zero": 0.0}
+    records = [
+        drawn(0.5, "tanh", "--seed 1", resolutions=several),
+        check(options=["huge"], arguments="--seed 2", dtype="float32"),
+    ]
+    (table,) = section(records, "resolution").tables
+    first, second = rows(table)
+    assert (first["Dtype"], first["Regime"], first["Comparisons"]) == ("float64", "plain", "203")
+    assert [first[name] for name in ("Finest", "Median", "99%", "Coarsest")] == [
+        "1.0e-09",
+        "1.0e-07",
+        "2.0e-07",
+        "2.0e-07",
+    ]
+    assert (first["Undecided"], first["Exact zero"]) == ("2", "1")
+    assert (second["Dtype"], second["Regime"], second["Undecided"]) == ("float32", "huge", "0")
+    assert "5e-07 in float64" in " ".join(section(records, "resolution").paragraphs)
 
 
 def test_failures_are_listed_with_their_commands() -> None:
@@ -207,9 +242,11 @@ def test_coverage_tells_the_worst_and_the_number_of_variants() -> None:
     squares = [line[name] for line in lines if line["Dtype"] == "float64" for name in ("numpy", "jax", "flax")]
     for text in ("(1)", "(2)", "(3)"):
         assert plot.panels[0].svg.count(f">{text}</text>") == sum(square.endswith(text) for square in squares) > 0
-    (tolerance, _) = part.tables
-    told = {line["Dtype"]: (float(line["rtol"]), float(line["atol"])) for line in rows(tolerance)}
-    assert told == {name: RTOL_ATOL[name] for name in ("float64", "float32", "bfloat16")}
+    assert [table.caption for table in part.tables] == ["The regimes"], "outputs and gradients have no table"
+    losses = [row | {"check": "loss"} for row in DRAWN if row["dtype"] != "bfloat16"]
+    tolerance = section([*DRAWN, *losses], "coverage").tables[0]
+    stated = {line["Dtype"]: (float(line["rtol"]), float(line["atol"])) for line in rows(tolerance)}
+    assert stated == {name: TOLERANCES["loss", name][:2] for name in ("float64", "float32")}
 
 
 def test_coverage_says_why_a_square_is_empty() -> None:
@@ -238,7 +275,7 @@ def test_what_was_drawn_stays_out_of_the_tables_by_tensor() -> None:
     assert sum(int(row["Comparisons"]) for row in rows(both.tables[0])) == len(DRAWN) + 2
     assert "3 of the variants were drawn at random" in " ".join(section([*DRAWN, *fixed], "reading").paragraphs)
     report = build(DRAWN)
-    assert [part.anchor for part in report.sections] == ["summary", "reading", "coverage"]
+    assert [part.anchor for part in report.sections] == ["summary", "reading", "resolution", "coverage"]
     assert report.missing[0] == ("comparisons of implementations, tensor by tensor", "rosetta check --seed 0")
 
 
@@ -276,7 +313,7 @@ def test_dtypes_come_in_their_usual_order() -> None:
     order = ["float64", "float32", "float16", "bfloat16"]
     found = [drawn(0.5, "tanh", RNN, dtype=dtype) for dtype in ("bfloat16", "float32", "float16", "float64")]
     assert [row["Dtype"] for row in rows(section(found, "summary").tables[0])] == order
-    assert [row["Dtype"] for row in rows(section(found, "coverage").tables[0])] == order
+    assert [row["Dtype"] for row in rows(section(found, "resolution").tables[0])] == order
 
 
 def test_predictions_losses_and_their_gaps() -> None:
@@ -312,7 +349,7 @@ def test_ratios_throughput_and_noise() -> None:
 
 def test_what_is_missing_is_named_and_left_out() -> None:
     report = build([check(), check("dx", rung="gradient")])
-    assert [part.anchor for part in report.sections] == ["summary", "reading", "heat", "gradients"]
+    assert [part.anchor for part in report.sections] == ["summary", "reading", "heat", "resolution", "gradients"]
     missing = [
         "coverage of the options",
         "the sine wave",

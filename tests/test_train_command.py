@@ -136,7 +136,7 @@ def test_train_prints_records_that_read_back_and_a_table_that_fits(run: Run, tmp
     assert len(first["losses"]) == 4
     assert [update for update, _ in first["evaluations"]] == [2, 4]
     np.testing.assert_allclose(second["losses"], first["losses"], rtol=1e-9)
-    assert all(record["passed"] for record in found if record["kind"] == "check")
+    assert all(record["verdict"] == "passed" for record in found if record["kind"] == "check")
     assert err.count("adding LSTM float64") == 2
     code, out, err = run("train", *words)
     assert (code, err.count("2 of 2")) == (0, 2)

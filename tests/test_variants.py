@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from common import arguments, cli, comparison, equivalence, registry, study
-from common.comparison import TOLERANCES
-from common.contract import Problem, unsupported
+from common.contract import unsupported
 from common.errors import BackendBroken, InvalidInput
-from common.layout import parameter_shapes
 from common.records import Record
 from common.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
 from common.summaries import coverage
@@ -36,7 +34,11 @@ def test_drawn_variants_agree_over_all_pairs(dtype: str, start: int) -> None:
     backends = {name: registry.load(name) for name in registry.DEFAULT}
     for variant in chosen(dtype)[start : start + PIECE]:
         rows = equivalence.check_drawn(backends, variant)
-        failed = [f"{row.check} {row.quantity} {row.a} {row.b}: {row.ratio}" for row in rows if not row.passed]
+        failed = [
+            f"{row.check} {row.quantity} {row.a} {row.b}: {row.ratio}"
+            for row in rows
+            if row.verdict == comparison.FAILED
+        ]
         assert not failed, f"rosetta check {variant.arguments}\n{failed}"
         able = [name for name, own in backends.items() if not unsupported(own, variant.spec, bool(variant.lengths))]
         assert ("flax" in able) == (variant.spec.proj_size == 0)
@@ -116,63 +118,12 @@ def test_a_problem_is_as_its_variant_says() -> None:
     assert np.array_equal(problem(replace(plain, regime="huge")).x, 1e4 * args.x)
     saturated = problem(replace(plain, regime="saturated")).params
     for name, value in args.params.items():
-        factor = 1 if name.startswith(("weight_hh", "weight_hr")) else 30
+        factor = 1 if name.startswith(("weight_hh", "weight_hr")) else 5 * (3 * 5 / (3 + 2)) ** 0.5
         assert np.array_equal(saturated[name], factor * value), name
     with pytest.raises(InvalidInput, match=r"^lengths: expected 6, one for each sequence, got 2$"):
         replace(plain, lengths=(1, 2))
     with pytest.raises(InvalidInput, match=r"^regime: expected one of plain, .*, got 'wild'$"):
         replace(plain, regime="wild")
-
-
-@pytest.mark.parametrize("dtype", COUNTS)
-def test_every_quantity_has_a_size(dtype: str) -> None:
-    for variant in chosen(dtype)[:16]:
-        args, spec = problem(variant), variant.spec
-        sizes = equivalence.summands(spec, args)
-        names = {equivalence.gradient_name(name) for name in parameter_shapes(spec)}
-        states = {f"{name}_n" for name in spec.state_names} | {f"d{name}_0" for name in spec.state_names}
-        assert set(sizes) == names | states | {"y", "dx"}
-        assert min(sizes.values()) > 0
-
-
-def test_the_size_of_the_summands_by_hand() -> None:
-    """Layer 0: 2*4 + 3*2 + 2*0.5 = 15. Layer 1, whose input is at most 1/(1-p) = 2: 5*2 + 1*2 + 2*0.25 = 12.5.
-
-    The rounding of layer 0 reaches layer 1 through its weight 5 and the mask 2: 12.5 + 5*2*15 = 162.5.
-    """
-    spec = ModelSpec(cell="RNN", input_size=1, hidden_size=1, num_layers=2, dropout=0.5)
-    values = {"weight_ih_l0": [[-2.0]], "weight_hh_l0": [[3.0]], "bias_ih_l0": [0.5], "bias_hh_l0": [0.1]}
-    values |= {"weight_ih_l1": [[5.0]], "weight_hh_l1": [[-1.0]], "bias_ih_l1": [0.1], "bias_hh_l1": [0.25]}
-    args = Problem(
-        {name: np.array(value) for name, value in values.items()},
-        np.array([[[4.0]], [[-1.0]]]),
-        (np.array([[[2.0]], [[1.0]]]),),
-        np.array([[[7.0]], [[-6.0]]]),
-        (np.array([[[1.0]], [[0.5]]]),),
-        masks=np.full((1, 2, 1, 1), 2.0),
-    )
-    sizes = equivalence.summands(spec, args)
-    assert sizes["y"] == sizes["h_n"] == 162.5
-    top, below = 162.5 * 7, 162.5 * 7 * 5  # the way down leads through the weight 5
-    assert {sizes[f"d{kind}_l1"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")} == {top}
-    assert {sizes[f"d{kind}"] for kind in ("weight_hh", "bias_ih", "bias_hh")} == {below} == {sizes["dh_0"]}
-    assert (sizes["dweight_ih"], sizes["dx"]) == (below * 4, below * 2)
-
-
-def test_the_second_term_excuses_no_gross_error_in_the_plain_regime() -> None:
-    backend = registry.load("torch")
-    for dtype, share, median in (("float64", 1e-8, 2e-11), ("float32", 0.1, 1e-4)):
-        shares = []
-        for variant in [v for v in chosen(dtype) if v.regime == "plain"][:24]:
-            args, spec = problem(variant), variant.spec
-            grads = backend.vjp(spec, *args[:5], **args.keywords)
-            sizes, tolerance = equivalence.summands(spec, args), TOLERANCES["gradient", dtype]
-            for quantity, grad in equivalence.named_grads(spec, grads).items():
-                if (largest := abs(grad).max()) > 1e-3:
-                    shares.append(float(tolerance.bound(np.array(largest), sizes[quantity]) / largest))
-        assert len(shares) > 100
-        assert max(shares) < share
-        assert np.median(shares) < median
 
 
 def test_what_is_simpler_is_valid_and_different() -> None:
@@ -211,7 +162,7 @@ def test_a_nan_is_a_failure_whatever_else_is_compared() -> None:
     setattr(poisoned, "vjp", vjp)  # noqa: B010 - no method of the protocol can be assigned to
     variant = Variant(spec=ModelSpec(cell="RNNCell", input_size=3, hidden_size=4))
     rows = equivalence.check_drawn({"numpy": registry.load("numpy"), "poisoned": poisoned}, variant)
-    assert {row.check for row in rows if not row.passed} == {"gradient", "complex step"}
+    assert {row.check for row in rows if row.verdict == comparison.FAILED} == {"gradient", "complex step"}
     assert {row.reason for row in rows if row.check == "gradient"} == {"poisoned gives nan"}
 
 
@@ -245,7 +196,7 @@ def test_a_backend_that_breaks_is_reported_with_its_command_and_does_not_stop_th
 def test_a_variant_fails_as_a_row_did_only_if_the_same_rung_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     variant, pair = chosen("float64")[0], {name: registry.load(name) for name in ("numpy", "torch")}
     rows = equivalence.check_drawn(pair, variant)
-    bad = [replace(row, passed=row.check != "gradient") for row in rows]
+    bad = [replace(row, verdict="failed" if row.check == "gradient" else row.verdict) for row in rows]
     monkeypatch.setattr(equivalence, "check_drawn", lambda *_: bad)
     assert {row.check: study.fails(row, variant) for row in rows if row.b != "complex step"} == {
         "forward": False,
@@ -270,15 +221,15 @@ def test_a_failed_record_has_the_smallest_variant_and_others_have_none(monkeypat
     def spoiled(backends: object, variant: Variant) -> list[comparison.Row]:
         rows = real(backends, variant)  # pyright: ignore
         bad = variant.spec.bidirectional
-        return [replace(row, passed=row.check != "forward" or not bad) for row in rows]
+        return [replace(row, verdict="failed" if row.check == "forward" and bad else row.verdict) for row in rows]
 
     monkeypatch.setattr(equivalence, "check_drawn", spoiled)
     two = [v for v in chosen("float64") if v.spec.num_layers > 1 and v.lengths]
     mixed = [next(v for v in two if v.spec.bidirectional is on) for on in (True, False)]
     records = study.drawn_records(["numpy", "torch"], mixed)
-    assert {record["passed"] for record in records} == {True, False}
+    assert {record["verdict"] for record in records} == {"passed", "failed"}
     for record in records:
-        assert ("smallest" in record) == (not record["passed"])
+        assert ("smallest" in record) == (record["verdict"] == "failed")
         if "smallest" in record:
             words = shlex.split(record["smallest"])
             assert "--bidirectional" in words

@@ -1,0 +1,41 @@
+"""How small an error the comparisons would have caught."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from common.comparison import PASSED, UNDECIDED, ZERO, verdicts
+from common.tolerances import COARSEST
+from common.variants import REGIMES
+
+from .commands import check_commands
+from .model import Section, Table
+from .numbers import count, error
+from .verdict import Record, names, of_kind, options_of
+
+
+def resolution_section(records: Sequence[Record]) -> Section | None:
+    """How small an error the comparisons would have caught."""
+    rows = of_kind(records, "check")
+    if not rows:
+        return None
+    lines = []
+    for dtype, regime in product(names(rows, "dtype"), REGIMES):
+        members = [row for row in rows if row["dtype"] == dtype and regime in options_of([row])]
+        judged = [(verdict, row["resolutions"][name]) for row in members for name, verdict in verdicts(row).items()]
+        passed = sorted(value for verdict, value in judged if verdict == PASSED)
+        if judged:
+            places = (0, len(passed) // 2, len(passed) * 99 // 100, -1)
+            shown = [error(passed[place]) for place in places] if passed else ["–"] * len(places)
+            others = [count(sum(verdict == kind for verdict, _ in judged)) for kind in (UNDECIDED, ZERO)]
+            lines.append((dtype, regime, count(len(judged)), *shown, *others))
+    columns = ("Dtype", "Regime", "Comparisons", "Finest", "Median", "99%", "Coarsest", "Undecided", "Exact zero")
+    limits = ", ".join(f"{COARSEST[dtype]:g} in {dtype}" for dtype in names(rows, "dtype"))
+    paragraphs = (
+        "The resolution of a comparison is its tolerance over the largest value of the exact result: the smallest "
+        "relative error that it would have caught. Here is how it is spread over the comparisons that passed.",
+        f"A comparison coarser than {limits} is undecided, whatever it found: twice that error could have hidden in "
+        "it. That is so where float32 itself cannot tell: where every gate is shut, a gradient is less than the "
+        "rounding of what it is made of. A quantity that no comparison decided makes the verdict fail.",
+    )
+    table = Table("Resolution, by dtype and regime", columns, tuple(lines), numbers=range(2, len(columns)))
+    return Section("resolution", "What would have been caught", paragraphs, (), (table,), check_commands(rows, records))
