@@ -4,6 +4,8 @@ f(z + ih) = f(z) + ih f'(z) + O(h^2), so Im f(z + ih) / h is f'(z), and no diffe
 be so small that the result is right to the last digits, where finite differences lose half of them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from common.contract import Backend, Grads, Problem
@@ -52,21 +54,25 @@ def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Gra
     )
 
 
-def directions(grads: Grads) -> Grads:
-    """A direction for each array, along which no two elements of its gradient cancel: the signs of the gradient."""
-    return Grads(
-        {name: _signs(grad) for name, grad in grads.params.items()}, _signs(grads.x), tuple(map(_signs, grads.state0))
-    )
+def directions(grads: Grads, rng: np.random.Generator) -> Grads:
+    """A random direction for each array, along which no two elements of its gradient cancel: it has their signs.
+
+    As large as makes the derivative in it about as large as an element of the gradient.
+    """
+
+    def draw(grad: np.ndarray) -> np.ndarray:
+        return np.where(grad < 0, -1, 1) * rng.uniform(0.5, 1.5, grad.shape) / grad.size**0.5
+
+    return _each(draw, grads)
 
 
 def inner(grads: Grads, along: Grads) -> Grads:
-    """The derivative in the direction ``along``, array by array."""
-    return Grads(
-        {name: (grad * along.params[name]).sum() for name, grad in grads.params.items()},
-        (grads.x * along.x).sum(),
-        tuple((grad * signs).sum() for grad, signs in zip(grads.state0, along.state0, strict=True)),
-    )
+    """The derivative in the direction ``along``, array by array, in the dtype of the gradients."""
+    return _each(lambda grad, direction: np.asarray((grad * direction).sum(), grad.dtype), grads, along)
 
 
-def _signs(grad: np.ndarray) -> np.ndarray:
-    return np.where(grad < 0, -1, 1).astype(grad.dtype)
+def _each(function: Callable[..., np.ndarray], grads: Grads, *others: Grads) -> Grads:
+    """``function`` of each array of the gradients, with those of the others that belong to it."""
+    params = {name: function(grad, *(other.params[name] for other in others)) for name, grad in grads.params.items()}
+    states = tuple(function(*parts) for parts in zip(grads.state0, *(other.state0 for other in others), strict=True))
+    return Grads(params, function(grads.x, *(other.x for other in others)), states)
