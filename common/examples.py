@@ -10,7 +10,7 @@ import numpy as np
 from common import console, registry, saved
 from common.dtypes import widened
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.layout import Parameters, check_parameters, initial_parameters, layer_suffixes, split_network
+from common.layout import CELL_OF_GATES, Parameters, check_parameters, initial_parameters, layer_suffixes, split_network
 from common.spec import ModelSpec, check_positive_int, check_seed
 from common.tracing import Example
 from common.weight_files import read_npz
@@ -105,7 +105,7 @@ def _spec(cell: str, nonlinearity: str, params: Mapping[str, np.ndarray]) -> Mod
         raise InvalidInput(mismatch("names", f"{', '.join(wanted)}, matrices", got))
     gates, (rows, columns) = 4 if cell.startswith("LSTM") else 1, params[wanted[1]].shape
     if rows != gates * columns:
-        cause = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}.get(rows // columns, "")
+        cause = CELL_OF_GATES.get(rows // columns, "")
         cause = "a proj_size, which is not traced?" if "weight_hr" + suffix in params else cause
         raise InvalidInput(mismatch(f"{wanted[1]} for {cell}", (gates * columns, columns), (rows, columns), cause))
     options: dict[str, Any] = {"bias": "bias_ih" + suffix in params, "nonlinearity": nonlinearity}

@@ -25,6 +25,8 @@ Shape = tuple[int, ...]
 Parameters = dict[str, np.ndarray]
 
 GATES = ("i", "f", "g", "o")
+# The number of gates in a matrix -> whose it may be.
+CELL_OF_GATES = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
 
 
 class Weights(NamedTuple):
