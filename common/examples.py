@@ -1,7 +1,6 @@
 """Examples to trace: random data for a cell with random weights, or with those of a file."""
 
 import importlib
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from common import console, registry, saved
+from common.dtypes import widened
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.layout import Parameters, check_parameters, initial_parameters, layer_suffixes, split_network
+from common.layout import CELL_OF_GATES, Parameters, check_parameters, initial_parameters, layer_suffixes, split_network
 from common.spec import ModelSpec, check_positive_int, check_seed
 from common.tracing import Example
+from common.weight_files import read_npz
 
 TORCH_FILES = (".pt", ".pth", ".bin")
 
@@ -36,26 +37,24 @@ def read_weights(path: Path, cell: str | None, nonlinearity: str | None = None) 
 
     The file is one that ``rosetta train`` wrote, an ``.npz`` of arrays under torch's names, or a state_dict of
     ``torch.save``. It holds one layer in one direction. Only the first tells the nonlinearity; without it
-    None is tanh, said on stderr.
+    None is tanh, said on stderr. Traces are computed in float64, in which every dtype that is taken is exact
+    (``common.dtypes``); any other is refused.
     """
     told = None
     if path.suffix.lower() in TORCH_FILES:
         registry.load("torch")  # for its errors, where torch is missing
         params = importlib.import_module("torch_impl.files").state_dict(path)
     else:
-        params = _from_npz(path)
+        params = read_npz(path, "--weights", f"an .npz file, or torch's ({', '.join(TORCH_FILES)})")
         if "about" in params:
             own, params = _trained(path, cell)
             told = own.nonlinearity
     params = _own_part(path, params)
     if nonlinearity and told and nonlinearity != told:
         raise InvalidInput(mismatch("--nonlinearity", f"{told}, as {path} tells it", nonlinearity))
-    for name, value in params.items():
-        if value.dtype.kind != "f":
-            raise InvalidType(mismatch(f"{name} in {path}", "an array of floating-point numbers", value.dtype))
     try:
         spec = _spec(cell or _likely_cell(params), told or nonlinearity or "tanh", params)
-        params = {name: value.astype("float64") for name, value in params.items()}
+        params = {name: widened(value, np.dtype("float64")) for name, value in params.items()}
         check_parameters(spec, params)
     except (InvalidInput, InvalidType) as error:
         raise type(error)(f"weights in {path}: {error}") from error
@@ -64,25 +63,6 @@ def read_weights(path: Path, cell: str | None, nonlinearity: str | None = None) 
             f"{path} does not tell the nonlinearity: it is taken for tanh; --nonlinearity relu is the other"
         )
     return spec, params
-
-
-def _from_npz(path: Path) -> Parameters:
-    wanted = f"an .npz file, or torch's ({', '.join(TORCH_FILES)})"
-    try:
-        with path.open("rb") as stream:
-            found = np.load(stream, allow_pickle=False)
-            arrays = {name: found[name] for name in found.files} if isinstance(found, np.lib.npyio.NpzFile) else None
-    except OSError as error:
-        raise InvalidInput(mismatch("--weights", wanted, f"{path} ({error.strerror or error})")) from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidInput(mismatch("--weights", wanted, f"{path}, which is none, or damaged")) from error
-    if arrays and not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise InvalidInput(
-            mismatch("--weights", wanted, f"{path}, whose parts are no arrays", "torch's, but not named so?")
-        )
-    if arrays is None:
-        raise InvalidInput(mismatch("--weights", wanted, f"{path}, which holds a single array"))
-    return arrays
 
 
 def _own_part(path: Path, params: Parameters) -> Parameters:
@@ -125,7 +105,7 @@ def _spec(cell: str, nonlinearity: str, params: Mapping[str, np.ndarray]) -> Mod
         raise InvalidInput(mismatch("names", f"{', '.join(wanted)}, matrices", got))
     gates, (rows, columns) = 4 if cell.startswith("LSTM") else 1, params[wanted[1]].shape
     if rows != gates * columns:
-        cause = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}.get(rows // columns, "")
+        cause = CELL_OF_GATES.get(rows // columns, "")
         cause = "a proj_size, which is not traced?" if "weight_hr" + suffix in params else cause
         raise InvalidInput(mismatch(f"{wanted[1]} for {cell}", (gates * columns, columns), (rows, columns), cause))
     options: dict[str, Any] = {"bias": "bias_ih" + suffix in params, "nonlinearity": nonlinearity}

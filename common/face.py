@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from common.contract import check_lengths
+from common.dtypes import widened
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.layout import numpy_dtype
+from common.layout import Parameters, check_parameters, numpy_dtype
 from common.spec import ModelSpec
 
 State = tuple[Any, ...]
@@ -52,16 +53,36 @@ def dtype_name(dtype: Any) -> str:
         raise InvalidType(mismatch("dtype", "a dtype of NumPy or its name", repr(dtype))) from error
 
 
+def loaded_parameters(spec: ModelSpec, params: Any) -> Parameters:
+    """What ``load_state_dict`` takes over: copies of parameters of any framework, as NumPy arrays in the spec's dtype.
+
+    A dtype that is exact in the spec's is converted; any other is refused (``common.dtypes``), as are names and shapes
+    that are not the spec's (``layout.check_parameters``).
+    """
+    arrays, dtype = to_arrays(params), numpy_dtype(spec.dtype)
+    if isinstance(arrays, Mapping):
+        arrays = {name: widened(value, dtype) for name, value in arrays.items()}
+    check_parameters(spec, arrays)
+    return {name: value.copy() for name, value in arrays.items()}
+
+
 def to_arrays(params: Any) -> Any:
-    """Parameters of any framework as NumPy arrays; what is no mapping stays as it is, to be refused."""
-    return {name: _to_array(value) for name, value in params.items()} if isinstance(params, Mapping) else params
+    """Parameters of any framework as NumPy arrays in their own dtype; what is no mapping stays, to be refused."""
+    return {name: _to_array(name, value) for name, value in params.items()} if isinstance(params, Mapping) else params
 
 
-def _to_array(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):  # a tensor of torch, which gives NumPy neither gradients' leaves nor bfloat16
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            return value.float().numpy().astype(numpy_dtype("bfloat16"))
+def _to_array(name: str, value: Any) -> np.ndarray:
+    try:
+        if hasattr(value, "detach"):  # a tensor of torch, which gives NumPy neither gradients' leaves nor bfloat16
+            value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":
+                return value.float().numpy().astype(numpy_dtype("bfloat16"))
+            return value.numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, on no device, or of a dtype that NumPy has not
+        got = f"a tensor of {value.dtype}, {value.layout}, on {value.device}"
+        raise InvalidType(mismatch(name, "a dense tensor that NumPy can take", got)) from error
+    if not hasattr(value, "__array__"):
+        raise InvalidType(mismatch(name, "an array or a tensor", type(value).__name__))
     return np.asarray(value)
 
 

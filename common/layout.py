@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from common.dtypes import rounding
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.run_spec import NetworkSpec
 from common.spec import ModelSpec
@@ -24,6 +25,8 @@ Shape = tuple[int, ...]
 Parameters = dict[str, np.ndarray]
 
 GATES = ("i", "f", "g", "o")
+# The number of gates in a matrix -> whose it may be.
+CELL_OF_GATES = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
 
 
 class Weights(NamedTuple):
@@ -191,7 +194,7 @@ def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = ""
             cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
         raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))
     if array.dtype != numpy_dtype(dtype):
-        raise InvalidType(mismatch(name, f"{dtype}{where}", array.dtype))
+        raise InvalidType(mismatch(name, f"{dtype}{where}", array.dtype, rounding(array.dtype, dtype)))
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InvalidInput(mismatch(name, "finite values", f"{array[where]} at index {where}"))

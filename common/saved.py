@@ -1,12 +1,11 @@
 """A trained network in one file: its weights, what it is, what it was trained on, and how it went.
 
-The file is NumPy's ``.npz``, whose parts carry checksums: an array for each parameter, and ``about``, JSON text as
-bytes. It holds no pickled object, so that reading it runs no code.
+The file is NumPy's ``.npz``: an array for each parameter, and ``about``, JSON text as bytes. It holds no pickled
+object, so that reading it runs no code, and damage to it is noticed (``common.weight_files``).
 """
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +19,10 @@ from common.layout import Parameters, check_network
 from common.records import package_version
 from common.run_spec import NetworkSpec
 from common.spec import ModelSpec
+from common.weight_files import read_npz
 
 FORMAT = 1
+WHAT, EXPECTED = "network file", "one that `rosetta train` wrote"
 # What the text about a network tells besides, and as what.
 ABOUT = {"task": str, "reading": str, "options": dict, "symbols": list, "output_symbols": list, "data": str}
 
@@ -64,7 +65,7 @@ def save(path: Path, network: NetworkSpec, params: Mapping[str, np.ndarray], abo
 
 def load(path: Path) -> Saved:
     """What ``save`` wrote, checked: the parameters are those of the network."""
-    arrays = _read(path)
+    arrays = read_npz(path, WHAT, EXPECTED)
     try:
         about = json.loads(arrays.pop("about").tobytes())
     except KeyError as error:
@@ -87,20 +88,5 @@ def load(path: Path) -> Saved:
     return Saved(network, arrays, about)
 
 
-def _read(path: Path) -> Parameters:
-    """The arrays of a file whose checksums hold."""
-    try:
-        with zipfile.ZipFile(path) as parts:
-            damaged = parts.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except OSError as error:
-        raise _foreign(path, error.strerror or str(error)) from error
-    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError) as error:
-        raise _foreign(path, str(error)) from error
-
-
 def _foreign(path: Path, problem: str) -> InvalidInput:
-    return InvalidInput(mismatch("network file", "one that `rosetta train` wrote", f"{path} ({problem})"))
+    return InvalidInput(mismatch(WHAT, EXPECTED, f"{path} ({problem})"))

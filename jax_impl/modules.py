@@ -21,8 +21,8 @@ from jax.core import Tracer
 
 from common.contract import check_supported
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import SpecAttributes, arrange, check_face_masks, dtype_name, layer_spec, to_arrays
-from common.layout import Parameters, check_parameters, initial_parameters, parameter_shapes
+from common.face import SpecAttributes, arrange, check_face_masks, dtype_name, layer_spec, loaded_parameters
+from common.layout import Parameters, initial_parameters, parameter_shapes
 from common.spec import ModelSpec
 
 from . import stack
@@ -55,12 +55,13 @@ class _Module(SpecAttributes, nnx.Module):
         return {name: np.array(getattr(self, name).get_value()) for name in parameter_shapes(self.spec)}
 
     def load_state_dict(self, params: Mapping[str, Any]) -> None:
-        """Take over parameters; the names, shapes and dtype must be this module's own.
+        """Take over parameters; the names and shapes must be this module's own.
 
-        Arrays of NumPy and JAX, and tensors of torch on a CPU, will do.
+        Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
+        float32 in float64; one that can round, integers and complex numbers are refused (``common.dtypes``).
         """
-        own = to_arrays(params)
-        check_parameters(self.spec, own)
+        check_x64(self.spec.dtype)
+        own = loaded_parameters(self.spec, params)
         for name in parameter_shapes(self.spec):
             getattr(self, name).set_value(jnp.array(own[name]))
 

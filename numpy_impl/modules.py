@@ -17,8 +17,16 @@ import numpy as np
 
 from common.contract import check_forward, check_masks, check_supported, zero_state
 from common.errors import InvalidInput, mismatch
-from common.face import Arrangement, SpecAttributes, arrange, constructor_text, dtype_name, layer_spec, to_arrays
-from common.layout import Parameters, check_parameters, dropout_masks, initial_parameters
+from common.face import (
+    Arrangement,
+    SpecAttributes,
+    arrange,
+    constructor_text,
+    dtype_name,
+    layer_spec,
+    loaded_parameters,
+)
+from common.layout import Parameters, dropout_masks, initial_parameters
 from common.spec import check_seed
 
 from . import stack
@@ -81,13 +89,12 @@ class _Module(SpecAttributes):
         return {name: value.copy() for name, value in self.params.items()}
 
     def load_state_dict(self, params: Mapping[str, np.ndarray]) -> None:
-        """Take over parameters (copied); the names, shapes and dtype must be this module's own.
+        """Take over parameters (copied), as assigning to an attribute does; names and shapes must be this module's own.
 
-        Arrays of NumPy and tensors of torch on a CPU will do.
+        Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
+        float32 in float64; one that can round, integers and complex numbers are refused (``common.dtypes``).
         """
-        own = to_arrays(params)
-        check_parameters(self.spec, own)
-        self.params = {name: value.copy() for name, value in own.items()}
+        self.params = loaded_parameters(self.spec, params)
 
     def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
         spec = self.spec

@@ -46,7 +46,9 @@ def to_own(spec: ModelSpec, params: Mapping[str, np.ndarray]) -> Parameters:
 
 def to_neutral(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Parameters:
     """The inverse: the bias on the input side, zero on the recurrent side."""
-    return named_weights(from_one_bias(OneBias(own["weight"], own.get("bias"))), *layer_suffixes(spec))
+    return named_weights(
+        from_one_bias(OneBias(own["weight"], own.get("bias")), spec.hidden_size), *layer_suffixes(spec)
+    )
 
 
 def neutral_gradients(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Parameters:

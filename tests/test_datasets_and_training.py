@@ -1,20 +1,18 @@
-"""The sine wave is what it says, conversions keep the function, the loop loops and knows when to stop."""
+"""The sine wave is what it says, the loop loops and knows when to stop."""
 
 import math
 from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
-import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
-from common import conversions, datasets, registry
+from common import datasets, registry
 from common.contract import Batch
-from common.conversions import ONE_BIAS_NOTE, OneBias
 from common.errors import Diverged, InvalidInput
-from common.layout import Weights, initial_network, layer_suffixes, layer_weights, named_weights
+from common.layout import initial_network
 from common.run_spec import NetworkSpec, OptimizerSpec, RunSpec
 from common.spec import DTYPES, ModelSpec
 from common.training import ADVICE, Progress, fit, train
@@ -74,60 +72,6 @@ def test_wrong_names_and_windows_are_refused(arguments: Any, options: Any, messa
     with pytest.raises(InvalidInput) as caught:
         datasets.load(*arguments, **options)
     assert str(caught.value) == message
-
-
-def weights(cell: str, bias: bool = True) -> tuple[ModelSpec, Weights]:
-    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, bias=bias)
-    return spec, layer_weights(random_problem(spec, 2, 2, 3).params, *layer_suffixes(spec))
-
-
-ROUND_TRIPS = [
-    ("RNN", conversions.to_one_bias, conversions.from_one_bias),
-    ("RNN", conversions.to_flax_simple_cell, conversions.from_flax_simple_cell),
-    ("LSTM", conversions.to_flax_lstm, conversions.from_flax_lstm),
-]
-
-
-def test_an_lstm_is_no_linear_over_x_and_h() -> None:
-    with pytest.raises(InvalidInput, match=r"weight_hh: expected \(H, H\) of an Elman network, got .* an LSTM\?"):
-        conversions.to_one_bias(weights("LSTM", True)[1])
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("cell", "there", "back"), ROUND_TRIPS)
-def test_a_round_trip_keeps_the_function(cell: str, there: Any, back: Any, bias: bool) -> None:
-    spec, given = weights(cell, bias)
-    params, note = there(given)
-    found = back(params)
-    assert_close(found[:2], given[:2])
-    assert note == (ONE_BIAS_NOTE if bias else "")
-    if bias:
-        assert_close(found.bias_ih + found.bias_hh, given.bias_ih + given.bias_hh)
-        assert "the training is not" in note
-    elif found.bias_ih is not None:  # Flax's cells always have one
-        assert_close(found[2:], (np.zeros(len(found.bias_ih)),) * 2)
-        found = found._replace(bias_ih=None, bias_hh=None)
-    x = random_problem(spec, 5, 4, 0).x
-    named = (named_weights(w, *layer_suffixes(spec)) for w in (given, found))
-    y, again = (registry.load("numpy").forward(spec, params, x)[0] for params in named)
-    assert_close(again, y, 1e-14)
-
-
-@pytest.mark.parametrize("shape", [(I + H, H), (H, H)])
-def test_one_weight_in_the_wrong_orientation_is_refused(shape: tuple[int, int]) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        conversions.from_one_bias(OneBias(np.zeros(shape), None))
-    assert str(caught.value) == f"weight: expected (H, I+H) with I at least 1, got {shape}; transposed?"
-
-
-@pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell, nn.OptimizedLSTMCell])
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_names_and_shapes_are_flaxs_own(kind: Any, bias: bool) -> None:
-    there = conversions.to_flax_simple_cell if kind is nn.SimpleCell else conversions.to_flax_lstm
-    cell, key, x = kind(H), jax.random.key(0), np.zeros((1, I), "float32")
-    own = cell.init(key, cell.initialize_carry(key, x.shape), x)["params"]
-    params, _ = there(weights("RNN" if kind is nn.SimpleCell else "LSTM", bias)[1])
-    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, dict(own))
 
 
 def one_part(batch: Batch, **options: Any) -> datasets.Dataset:

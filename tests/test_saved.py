@@ -186,11 +186,11 @@ def foreign_files(folder: Path) -> dict[str, str]:
     (folder / "empty.npz").write_bytes(b"")
     return {
         "foreign.npz": "an .npz file without `about`",
-        "foreign.npy": "File is not a zip file",
-        "pickled.npz": "Object arrays cannot be loaded when allow_pickle=False",
+        "foreign.npy": "a single array",
+        "pickled.npz": "about.npy in it: Object arrays cannot be loaded when allow_pickle=False",
         "number.npz": "an .npz file whose `about` is no JSON",
-        "text.npz": "File is not a zip file",
-        "empty.npz": "File is not a zip file",
+        "text.npz": "no zip file",
+        "empty.npz": "no zip file",
         "none.npz": "No such file or directory",
         ".": "Is a directory",
     }

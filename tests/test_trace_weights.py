@@ -65,6 +65,22 @@ def test_weights_in_float64_keep_every_digit(file: str, tmp_path: Path) -> None:
         assert not np.array_equal(value, value.astype("float32"))
 
 
+def test_every_dtype_that_float64_holds_is_widened_and_no_other(tmp_path: Path) -> None:
+    params = initial_parameters(spec_of("LSTM"), 6)
+    for dtype in (torch.bfloat16, torch.float16):
+        narrow = {name: torch.tensor(value).to(dtype) for name, value in params.items()}
+        torch.save(narrow, tmp_path / "own.pt")
+        _, found = examples.read_weights(tmp_path / "own.pt", "LSTM")
+        assert all(np.array_equal(found[name], value.double().numpy()) for name, value in narrow.items())
+        assert {value.dtype for value in found.values()} == {np.dtype("float64")}
+    wide: dict[str, Any] = {name: value.astype("longdouble") for name, value in params.items()}
+    np.savez(tmp_path / "own.npz", **wide)
+    with pytest.raises(
+        InvalidType, match=r"weight_ih_l0: expected float64 for LSTM\(hidden_size=5\), got (float|longd)"
+    ):
+        examples.read_weights(tmp_path / "own.npz", "LSTM")
+
+
 @pytest.mark.parametrize("cell", ["RNN", "LSTMCell"])
 def test_a_trace_of_torch_s_weights_is_torch_s_own(cell: str, tmp_path: Path) -> None:
     spec = spec_of(cell)
@@ -152,9 +168,12 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
             r"--weights: expected an .npz file, or torch's .*, got .*no-such.npz \(No such file or directory\)",
         ),
         ("text.npz", "--weights: expected an .npz file, or torch's .*, got .*text.npz"),
-        ("single.npy", "--weights: expected an .npz file, or torch's .*, got .*single.npy, which holds a single array"),
-        ("words.npz", "weight_ih_l0 in .*words.npz: expected an array of floating-point numbers, got <U1"),
-        ("complex.npz", "weight_hh_l0 in .*complex.npz: expected an array of floating-point numbers, got complex128"),
+        ("single.npy", r"--weights: expected an .npz file, or torch's .*, got .*single.npy \(a single array\)"),
+        ("words.npz", r"weights in .*words.npz: weight_ih_l0: expected float64 for RNN\(hidden_size=1\), got <U1"),
+        (
+            "complex.npz",
+            r"weights in .*complex.npz: weight_hh_l0: expected float64 for RNN\(hidden_size=1\), got complex128",
+        ),
         ("number.pt", "--weights: expected a state_dict, .* got .*number.pt with 1: Tensor"),
         ("hello.pt", "--weights: expected a state_dict, .* got .*hello.pt"),
         ("empty.npz", "--weights: expected an .npz file, or torch's .*, got .*empty.npz"),

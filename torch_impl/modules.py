@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from common.contract import check_supported
+from common.dtypes import is_exact, rounding
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.face import SpecAttributes, arrange, check_face_masks, constructor_text, layer_spec
 from common.layout import initial_parameters, parameter_shapes
@@ -55,6 +56,22 @@ class _Module(SpecAttributes, nn.Module):
 
     def flatten_parameters(self) -> None:
         """Nothing to do here: torch.nn's modules use it to lay out their weights for cuDNN."""
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any, **named: Any) -> None:
+        """One module's share of ``load_state_dict``, also of a module around it, and with ``assign=True``.
+
+        A dtype that is exact in the parameter's is converted, as float32 in float64; one that can round, integers and
+        complex numbers are refused (``common.dtypes``). Names and shapes are torch's to check.
+        """
+        for name, parameter in self._parameters.items():
+            value = state_dict.get(prefix + name)
+            if parameter is None or not isinstance(value, Tensor) or value.dtype == parameter.dtype:
+                continue
+            if not is_exact(value.dtype, parameter.dtype):
+                owner, cause = f"{parameter.dtype} for {self}", rounding(value.dtype, parameter.dtype)
+                raise InvalidType(mismatch(prefix + name, owner, value.dtype, cause))
+            state_dict[prefix + name] = value.detach().to(parameter.dtype)
+        super()._load_from_state_dict(state_dict, prefix, *others, **named)
 
     def extra_repr(self) -> str:
         return constructor_text(self)
