@@ -72,9 +72,7 @@ def _sentence(members: comparison.Tally) -> str:
         groups.setdefault(f"{cell} {dtype}: {check}", []).append(quantity)
     for where, quantities in groups.items():
         text += f"\nNOT SEEN {where} {', '.join(quantities)}"
-    cause = (
-        "no comparison could have shown an error in these numbers. Other problems can: more seeds, a plainer regime."
-    )
+    cause = "no comparison could have shown an error in these. Another problem can: more steps, a plainer regime."
     return text + (f"\nThat is a failure: {cause}" if groups else "")
 
 

@@ -106,7 +106,7 @@ def test_what_no_comparison_could_have_seen_is_a_failure(capsys: pytest.CaptureF
     arguments = ["check", *PAIR, "--cell", "RNN", "--dtype", "float64", "--regime", "zero", "--jobs", "1"]
     assert main(arguments) == 1
     out = capsys.readouterr().out
-    assert "26 comparisons: 0 failed, 0 undecided, 3 of an exact zero." in out.replace("\n", " ")
+    assert "0 failed, 0 undecided, 2 of an exact zero." in out
     assert "NOT SEEN RNN float64: gradient dweight_ih" in out
     assert "NOT SEEN RNN float64: complex step dweight_ih" in out
     assert "That is a failure" in out
