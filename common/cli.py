@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from common import registry
+from common import console, registry
 from common.bench import SIZES
 from common.errors import BackendBroken, BackendMissing, Diverged
 from common.records import package_version
@@ -26,6 +26,9 @@ NOT_EQUIVALENT, USAGE, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong name in the form that all errors here take."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        super().exit(status, message and console.printable(message))
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"rosetta: {message}\nTry: {self.prog} --help\n")
@@ -275,21 +278,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except (BackendMissing, BackendBroken) as error:
-        print(f"rosetta: {error}", file=sys.stderr)
+        console.message(f"rosetta: {error}")
         return NO_BACKEND
     except (ValueError, TypeError, Diverged) as error:
         if not type(error).__module__.startswith("common."):
             raise  # a bug of ours, not the user's input: show where
-        print(f"rosetta: {error}", file=sys.stderr)
+        console.message(f"rosetta: {error}")
         return USAGE
     except KeyboardInterrupt:
-        print("rosetta: interrupted", file=sys.stderr)
+        console.message("rosetta: interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a folder that vanished
-        print(f"rosetta: {error}", file=sys.stderr)
+        console.message(f"rosetta: {error}")
         return USAGE
 
 

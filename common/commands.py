@@ -208,8 +208,8 @@ def study(options: Namespace) -> int:
         summaries.print_checks(found, options.seed)
         if timings := [record for record in found if record["kind"] == "bench" and record["backward"]]:
             summaries.print_bench(timings)
-        print(verdict.sentence)
-        print(f"Report: {page}")
+        console.line(verdict.sentence)
+        console.line(f"Report: {page}")
     return 0 if verdict.passed else 1
 
 
@@ -245,6 +245,6 @@ def report(options: Namespace) -> int:
     if options.json:
         print(records.dumps({"report": str(page), "passed": verdict.passed, "verdict": verdict.sentence}))
     else:
-        print(verdict.sentence)
-        print(f"Report: {page}")
+        console.line(verdict.sentence)
+        console.line(f"Report: {page}")
     return 0 if verdict.passed else 1

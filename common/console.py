@@ -1,58 +1,93 @@
 """What the commands print: tables on stdout, progress and messages on stderr.
 
 Rich honours ``NO_COLOR`` and leaves out colour and animation where there is no terminal; a finished stage is then one
-line.
+line. It is imported where it is used: messages, and so --help, need nothing but Python.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+    from rich.text import Text
+
+# Control characters, marks that change the direction of the text after them, and halves of characters.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """As ``print`` does: the command decides what it means that the reader of its output left."""
-        raise BrokenPipeError
+def printable(text: str, keep: str = "\n") -> str:
+    """Text with an escape such as \\x1b for each character that would act on a terminal or cannot be written.
+
+    Those in ``keep`` stay, as do all letters.
+    """
+    return UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = (), rules: bool = False
 ) -> None:
     """Print a table on stdout, at full width where stdout is no terminal; ``rules`` are drawn between the rows."""
-    console = _Console(file=sys.stdout, highlight=False)
+    from rich.table import Table
+
+    console = _stdout()
     if not console.is_terminal:
-        console = _Console(file=sys.stdout, highlight=False, width=160)
-    grid = Table(title=title, title_justify="left", title_style="bold", show_lines=rules)
+        console = _stdout(width=160)
+    grid = Table(title=_text(title, "bold"), title_justify="left", show_lines=rules)
     for column in columns:
-        grid.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        grid.add_column(_text(column), justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
+        grid.add_row(*map(_text, row))
     console.print(grid)
+
+
+def _stdout(**options: Any) -> "Console":
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            """As ``print`` does: the command decides what it means that the reader of its output left."""
+            raise BrokenPipeError
+
+    return Output(file=sys.stdout, highlight=False, **options)
+
+
+def _text(value: Any, style: str = "") -> "Text":
+    """Neither control characters nor Rich's markup mean anything in it."""
+    from rich.text import Text
+
+    return Text(printable(str(value)), style)
+
+
+def line(text: str, keep: str = "\n") -> None:
+    """A line on stdout; control characters other than those in ``keep`` are escaped."""
+    print(printable(text, keep))
 
 
 def message(text: str) -> None:
     """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 class Stages(AbstractContextManager["Stages"]):
     """Progress bars on stderr, one a stage; ``quiet`` shows nothing."""
 
     def __init__(self, quiet: bool = False):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         console = Console(file=sys.stderr)
         self._live = console.is_terminal and not quiet
         self._quiet = quiet
         self._last: TaskID | None = None
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=console, disable=not self._live)
+        label, note = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[note]"))
+        columns = (label, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), note)
+        self._bars = Progress(*columns, console=console, disable=not self._live)
 
     def __enter__(self) -> "Stages":
         self._bars.start()
@@ -65,12 +100,12 @@ class Stages(AbstractContextManager["Stages"]):
 
     def stage(self, name: str, total: int) -> Callable[..., None]:
         """A call to make after each part; ``note`` is shown behind the bar."""
-        bar, start, done = self._bars.add_task(name, total=total, note=""), monotonic(), 0
+        bar, start, done = self._bars.add_task(printable(name), total=total, note=""), monotonic(), 0
 
         def advance(note: str = "") -> None:
             nonlocal done
             done += 1
-            fields: dict[str, Any] = {"note": note} if note else {}
+            fields: dict[str, Any] = {"note": printable(note)} if note else {}
             self._bars.update(bar, advance=1, **fields)
             if done == total and not self._live and not self._quiet:
                 message(f"{name}: {total} of {total} in {monotonic() - start:.1f} s")
@@ -81,4 +116,4 @@ class Stages(AbstractContextManager["Stages"]):
     def note(self, text: str) -> None:
         """What is shown behind the newest bar."""
         if self._live and self._last is not None:
-            self._bars.update(self._last, note=text)
+            self._bars.update(self._last, note=printable(text))

@@ -105,12 +105,12 @@ def describe(options: Namespace) -> int:
     shape = descriptions.shape_text
     rows = [(row.name, shape(row.shape), str(row.count), row.role) for row in found.parameters]
     columns = ("name", "shape", "count", "place in the equations")
-    print(found.constructor)
+    console.line(found.constructor)
     console.table("parameters", columns, [*rows, ("total", "", str(found.total), "")], numeric=("count",))
-    print("equations", *(f"  {line}" for line in found.equations), sep="\n")
+    console.line("\n  ".join(["equations", *found.equations]))
     console.table("shapes", ("name", "shape"), [(name, shape(axes)) for name, axes in found.shapes.items()])
     if found.relations:
         equal = [(f"{relation.left} == {relation.right}", relation.text) for relation in found.relations]
         console.table("what output and h_n share", ("equal", "what it is"), equal)
-    print("notes", *(f"  {note}" for note in found.notes), sep="\n")
+    console.line("\n  ".join(["notes", *found.notes]))
     return 0

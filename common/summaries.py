@@ -37,23 +37,25 @@ def print_checks(found: list[Record], seed: int) -> None:
     columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "where", "resolution", "verdict")
     console.table("Equivalence", columns, lines, numeric=(*columns[2:4], "resolution"))
     if rows:
-        print(f"{_sentence(comparison.tally(rows))}\n{A_PASS_MEANS}")
+        console.line(_sentence(comparison.tally(rows)))
+        console.line(A_PASS_MEANS)
     else:
-        print("Nothing was compared: that is a failure.")
+        console.line("Nothing was compared: that is a failure.")
     groups: dict[str, list[Record]] = {}
     for row in filter(comparison.failed, rows):
         command = row_command(row, seed)
         alike = re.sub(r" --(seed|backend) \S+", "", command) if "smallest" in row else f"{len(groups)}"
         groups.setdefault(alike, []).append(row | {"command": command})
     for row, *others in list(groups.values())[:SHOWN_FAILURES]:
-        print(f"FAILED {row['variant']} {row['dtype']}: {row['check']} {row['quantity']}, {row['a']} - {row['b']}")
+        where = f"{row['check']} {row['quantity']}, {row['a']} - {row['b']}"
+        console.line(f"FAILED {row['variant']} {row['dtype']}: {where}")
         which = "the smallest that fails: " if "smallest" in row else ""
         what = row.get("reason") or f"expected an error of at most {row['tolerance']:.2g}, got {row['error']:.2g}"
-        print(f"       {what}; {which}{row['command']}")
+        console.line(f"       {what}; {which}{row['command']}")
         if others:
-            print(f"       and {len(others)} more comparisons that shrink to the same model")
+            console.line(f"       and {len(others)} more comparisons that shrink to the same model")
     if len(groups) > SHOWN_FAILURES:
-        print(f"... and {len(groups) - SHOWN_FAILURES} more; --json lists all")
+        console.line(f"... and {len(groups) - SHOWN_FAILURES} more; --json lists all")
 
 
 def _outcome(members: comparison.Tally) -> str:
@@ -87,7 +89,7 @@ def print_coverage(found: list[Record], chosen: int) -> None:
     title = f"Coverage of {chosen} configurations: how many had the option, and the worst error/tolerance"
     console.table(title, ("option", *backends), lines, numeric=backends)
     if absent := [option for option in OPTIONS if option not in {option for option, _ in table}]:
-        print(f"Not drawn: {', '.join(absent)}.")
+        console.line(f"Not drawn: {', '.join(absent)}.")
 
 
 class Covered(NamedTuple):
@@ -106,8 +108,8 @@ def coverage(found: Iterable[Record]) -> dict[tuple[str, str], Covered]:
         for option, name in product(("all", *row["options"]), {row["a"], row["b"]} - {"complex step"}):
             arguments, worst = seen.get((option, name), (set(), 0.0))
             seen[option, name] = (arguments | {row["arguments"]}, max(worst, comparison.used(row)))
-    order = ("all", *OPTIONS)
-    ranked = sorted(seen.items(), key=lambda item: order.index(item[0][0]))
+    order = {option: place for place, option in enumerate(("all", *OPTIONS))}
+    ranked = sorted(seen.items(), key=lambda item: order.get(item[0][0], len(order)))
     return {key: Covered(len(arguments), worst) for key, (arguments, worst) in ranked}
 
 
@@ -128,10 +130,10 @@ def print_training(found: list[Record]) -> None:
     title = "{task}, {reading}, {optimizer} with lr {lr:g}".format(**runs[0])
     console.table(title, (*columns, "without learning", "ended"), lines, numeric=columns[3:])
     for line in _gaps(runs):
-        print(line)
+        console.line(line)
     for r in runs:
         if "saved" in r:
-            print(f"Saved: {r['saved']}")
+            console.line(f"Saved: {r['saved']}")
 
 
 def _gaps(runs: list[Record]) -> Iterator[str]:
@@ -174,4 +176,6 @@ def print_bench(found: list[Record]) -> None:
     columns = ("cell", "T B I H", "dtype", "pass", "arm", "ms", "times reference", "GFLOP/s", "first call, s")
     interval = "95% interval" if len(reference) >= bench.ROUNDS_FOR_95 else "range"
     console.table(f"Speed: medians of the rounds, and the {interval} of the ratio", columns, lines, columns[5:])
-    print("Below 1 is faster than the reference. The A/A arm is the reference once more: its interval is the noise.")
+    console.line(
+        "Below 1 is faster than the reference. The A/A arm is the reference once more: its interval is the noise."
+    )

@@ -48,7 +48,7 @@ def lessons(options: Namespace) -> int:
         for file in files:
             print(records.dumps({"file": str(file), "bytes": file.stat().st_size}))
     else:
-        print(f"Lessons: {Path(options.out) / 'index.html'}")
+        console.line(f"Lessons: {Path(options.out) / 'index.html'}")
     return 0
 
 
@@ -65,7 +65,7 @@ def stepper(options: Namespace) -> int:
     if options.json:
         print(records.dumps({"file": str(file), "bytes": file.stat().st_size}))
     else:
-        print(f"Stepper: {file}")
+        console.line(f"Stepper: {file}")
         hidden = [f"{len(units)} of {spec.hidden_size} hidden units"] * (len(units) < spec.hidden_size)
         hidden += [f"{len(inputs)} of {spec.input_size} inputs"] * (len(inputs) < spec.input_size)
         if hidden:
@@ -154,9 +154,9 @@ def _print_trace(example: Example, traces: dict[str, Trace]) -> None:
         for t, value in enumerate(array, start=1):
             _print_value(f"{first}, step {t}: {name}", value)
     for step in log:
-        print(f"step {step.t + 1} of {len(example.x)}, {step.phase}")
+        console.line(f"step {step.t + 1} of {len(example.x)}, {step.phase}")
         for event in step.events:
-            print(f"  ({event.tag}) {event.code}")
+            console.line(f"  ({event.tag}) {event.code}")
             for name, value in event.values.items():
                 for part, own in _named(example, name, value).items():
                     _print_value(f"      {part}", own)
@@ -191,7 +191,7 @@ def _named(example: Example, name: str, value: Any) -> dict[str, np.ndarray]:
 
 def _print_value(name: str, value: np.ndarray) -> None:
     rows = (" ".join(f"{number:+.6f}" for number in row) for row in np.atleast_2d(value))
-    print(f"{name} = " + ("\n" + " " * (3 + len(name))).join(rows))
+    console.line(f"{name} = " + ("\n" + " " * (3 + len(name))).join(rows))
 
 
 def _gap(own: np.ndarray, other: np.ndarray | None) -> str:

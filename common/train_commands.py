@@ -195,7 +195,7 @@ def generate_command(options: Namespace, name: str) -> int:
     if options.json:
         print(records.dumps({"prompt": prompt, "text": text, "temperature": temperature, "backend": name}))
     else:
-        print(prompt + text)
+        console.line(prompt + text, keep="\n\t")
     return 0
 
 
@@ -231,7 +231,8 @@ def predict_command(options: Namespace, name: str) -> int:
 
 def _print_test(data: Dataset, batch: Batch, prediction: np.ndarray, lines: list[str], name: str) -> None:
     score = data.score(prediction, batch)
-    print(f"{data.task}, {data.reading}, on the test data in {name}: {data.metric.name} {score:.6g}")
-    print(f"without learning ({data.baseline.text}): {data.baseline.value:.6g}")
-    print(f"The first {min(SHOWN, len(lines))} of {len(lines)} predictions:", *lines[:SHOWN], sep="\n  ")
+    console.line(f"{data.task}, {data.reading}, on the test data in {name}: {data.metric.name} {score:.6g}")
+    console.line(f"without learning ({data.baseline.text}): {data.baseline.value:.6g}")
+    first = f"The first {min(SHOWN, len(lines))} of {len(lines)} predictions:"
+    console.line("\n  ".join([first, *lines[:SHOWN]]), keep="\n\t")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from common.datasets import TASKS
 from common.registry import DEFAULT
-from common.reproduce import row_command
+from common.reproduce import row_command, shell_words
 from common.spec import CELLS, DTYPES
 from common.study import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
 
@@ -29,9 +29,9 @@ def check_commands(rows: Sequence[Record], records: Sequence[Record]) -> tuple[s
 
     The study makes everything; a check either the fixed variants or those drawn at random.
     """
-    own = [header.get("command", "").split(" ") for header in of_kind(records, "header")]
+    own = [shell_words(header.get("command", "")) for header in of_kind(records, "header")]
     if own and own[0][:2] == ["rosetta", "check"]:
-        return (" ".join(word for word in own[0] if word != "--json"),)
+        return (shlex.join(word for word in own[0] if word != "--json"),)
     seed = seed_of(records)
     if any(row["check"] in TASKS for row in rows):
         return (_check_command("study", rows, seed),)
@@ -83,7 +83,7 @@ def _train_command(members: Sequence[Record]) -> str:
         words += ["--lr", str(run["lr"])]
     if len(run["losses"]) != EPOCHS:
         words += ["--epochs", str(len(run["losses"]))]
-    words += shlex.split(run.get("model", ""))
+    words += shell_words(run.get("model", ""))
     if run["hidden_size"] != HIDDEN_SIZE:
         words += ["--hidden-size", str(run["hidden_size"])]
     for flag, key in (("--cell", "cell"), ("--dtype", "dtype"), ("--backend", "backend")):

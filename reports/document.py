@@ -1,6 +1,10 @@
 """The report put together: its sections in order, and what the records do not hold."""
 
+import shlex
 from collections.abc import Callable, Sequence
+from typing import Any
+
+from common.console import printable
 
 from .checks import gradient_section, heat_section, reading_section, verdict_section
 from .choice import choice_section
@@ -39,15 +43,25 @@ PARTS: tuple[tuple[Make, str, str], ...] = (
 
 
 def build(records: Sequence[Record], partial: bool = False) -> Report:
-    """Everything the templates need."""
+    """Everything the templates need. Control characters in the records are escaped; an end of a line stays one."""
+    records = _printable(records)
     sections, missing = [verdict_section(records)], []
     for make, name, command in PARTS:
         found = make(records)
         if found:
             sections += [found] if isinstance(found, Section) else found
         elif name:
-            missing.append((name, f"{command} --seed {seed_of(records)}"))
+            missing.append((name, shlex.join([*command.split(), "--seed", str(seed_of(records))])))
     return Report("RNN Rosetta report", verdict(records, partial), _origin(records), tuple(missing), tuple(sections))
+
+
+def _printable(value: Any) -> Any:
+    """The same with no character in its strings that a page or a shell could not take as it stands."""
+    if isinstance(value, str):
+        return printable(value, keep="\n\t")
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _origin(records: Sequence[Record]) -> tuple[str, str]:

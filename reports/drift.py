@@ -10,7 +10,7 @@ from . import task_plots
 from .model import Key, Panel, Plot, Section, Table
 from .numbers import count, error, percent
 from .outcomes import Group, average, curve, pairs
-from .svg import variable
+from .svg import identifier, variable
 from .task_plots import Points, cell_colour
 from .task_texts import words_of
 from .tasks import full_command
@@ -96,7 +96,7 @@ def _panel(runs: Sequence[Parting], cell: str) -> Panel:
         f"{cell}: after 1 update the median relative difference is {error(middle[0])} and the largest {error(top[0])}; "
         f"after {count(int(updates[-1]))}, {error(middle[-1])} and {error(top[-1])}."
     )
-    args = (f"drift-{cell}", cell, alt, lines, "relative difference", span)
+    args = (f"drift_{identifier(cell)}", cell, alt, lines, "relative difference", span)
     return Panel(task_plots.log_log(*args, zero=zero, rules=THRESHOLDS), alt)
 
 

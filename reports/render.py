@@ -1,6 +1,8 @@
 """The report as files."""
 
+import html
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from common.errors import InvalidInput, mismatch
 
 from .document import build
 from .model import Report
+from .policy import policy
+from .svg import STAND_INS
 from .verdict import Record
 
 # An issue takes 65,536 characters.
@@ -50,7 +54,7 @@ def _replace_all(texts: Mapping[Path, str]) -> None:
 
 
 def environment(autoescape: bool) -> jinja2.Environment:
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
@@ -58,20 +62,26 @@ def environment(autoescape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    found.globals["policy"] = policy
+    return found
+
+
+def style(*files: str) -> Markup:
+    """Style sheets, and a class for each colour of pictures, with which legends name it."""
+    sheets = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", *files)]
+    colours = (f".in{name} {{ --own: var({name}); }}\n" for name in STAND_INS)
+    return Markup("".join([*sheets, *colours]))
 
 
 def page(report: Report) -> str:
     """The whole page as HTML."""
-    templates = environment(autoescape=True)
-    templates.filters["svg"] = Markup
-    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
-    return templates.get_template("report.html.j2").render(report=report, style=style)
+    return environment(autoescape=True).get_template("report.html.j2").render(report=report, style=style())
 
 
 def markdown(report: Report) -> str:
     """The twin; if it would be too long to paste, without the numbers behind the plots, then with shorter tables."""
     templates = environment(autoescape=False)
-    templates.filters["cell"] = _cell
+    templates.filters |= {"plain": _plain, "code": _code, "html": _html, "fenced": _fenced}
     template = templates.get_template("report.md.j2")
     text = ""
     for data, limit in ((True, None), (False, None), (False, 50), (False, 20), (False, 10), (False, 5)):
@@ -81,8 +91,23 @@ def markdown(report: Report) -> str:
     return text
 
 
-def _cell(text: str) -> str:
-    """Text that can stand in a Markdown table and means nothing else there."""
-    for sign in ("\\", "`", "*", "_", "[", "]", "|"):
-        text = text.replace(sign, "\\" + sign)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+def _html(text: str) -> str:
+    """Text on one line that can stand between the tags of an HTML element."""
+    return html.escape(" ".join(text.split()), quote=False)
+
+
+def _plain(text: str) -> str:
+    """Text on one line that means nothing in Markdown, in a table neither."""
+    return re.sub(r"[\\`*_\[\]|~$]", r"\\\g<0>", _html(text))
+
+
+def _code(text: str) -> str:
+    """Code on one line, in a table too."""
+    # What a bar or a backslash before it means between backticks differs from one reader of Markdown to the next.
+    return f"`{text}`" if re.fullmatch(r"[^`|\s]+( [^`|\s]+)*", text) else f"<code>{_plain(text)}</code>"
+
+
+def _fenced(text: str, language: str) -> str:
+    """Lines as they are, in a fence that none of them can close."""
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
+    return f"{fence}{language}\n{text}\n{fence}"

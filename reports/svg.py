@@ -8,12 +8,16 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from common.errors import InvalidInput, choice, mismatch
 
 BACKEND_COLOURS = tuple(f"--series-{i}" for i in range(8))
 HEAT_COLOURS = tuple(f"--heat-{i}" for i in range(7))
@@ -25,6 +29,11 @@ HEAT = tuple(STAND_INS[name] for name in HEAT_COLOURS)
 
 # Pictures of at most this width shrink with a narrow screen; wider ones scroll, as their text would be too small.
 NARROW = 380
+
+# What Matplotlib writes into a style attribute, and SVG has as an attribute of that name too.
+PRESENTATION = ("fill", "fill-opacity", "stroke", "stroke-dasharray", "stroke-dashoffset", "stroke-linecap")
+PRESENTATION += ("stroke-linejoin", "stroke-opacity", "stroke-width", "opacity")
+PRESENTATION += ("font-size", "font-style", "font-weight", "text-anchor")
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -65,8 +74,25 @@ def variable(index: int) -> str:
     return BACKEND_COLOURS[index % len(BACKEND_COLOURS)]
 
 
-def draw(name: str, width: int, height: int, alt: str, paint: Callable[[Figure], None]) -> str:
-    """An ``<svg>`` of width x height pixels; ``name``, letters, digits and hyphens, begins all of its ids."""
+def identifier(*words: str) -> str:
+    """An id that is safe wherever one is written; other words have another. Letters, digits and hyphens stay."""
+    return ".".join(map(_safe, words))
+
+
+def _safe(word: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9-]", "-", word)
+    if word and safe == word:
+        return word
+    return f"{safe[:40]}_{sha256(word.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def draw(name: str, width: int, height: int, alt: str, paint: Callable[[Figure], None]) -> Markup:
+    """An ``<svg>`` of width x height pixels; ``name``, an ``identifier``, begins all of its ids.
+
+    Text is escaped where it enters: Matplotlib does it for what ``paint`` writes, ``alt`` is escaped here.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        raise InvalidInput(mismatch("name of a picture", "an identifier", repr(name)))
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A machine's own matplotlibrc would change the picture.
         matplotlib.rcdefaults()
@@ -81,23 +107,45 @@ def draw(name: str, width: int, height: int, alt: str, paint: Callable[[Figure],
     return _finish(stream.getvalue(), name, width, height, alt)
 
 
-def _finish(text: str, name: str, width: int, height: int, alt: str) -> str:
+def _finish(text: str, name: str, width: int, height: int, alt: str) -> Markup:
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", body, flags=re.DOTALL)
-    body = _own_ids(body.replace("xlink:href", "href"), name)
-    body = re.sub(r"; font-family: [^;\"]*", "", body)
-    body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
-    body = re.sub(r'(?<= d=)"[^"]*"|(?<= [xy]=)"[^"]*"', _short_numbers, body)
-    for variable_name, stand_in in STAND_INS.items():
-        body = body.replace(stand_in, f"var({variable_name})")
+    ids = _ids(body, name)
+    body = _in_tags(lambda tag: _short_tag(tag, ids), body)
     body = re.sub(r">\s+<", "><", body)
     body = _without_hidden(_without_bare_groups(body))
     label = html.escape(alt)
     fit = ' class="fit"' if width <= NARROW else ""
     start = (
-        f'<svg role="img" aria-label="{label}"{fit} width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f'<svg role="img" aria-label="{label}"{fit} width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'stroke-linejoin="round" stroke-linecap="butt">'
     )
-    return start + body.strip()
+    return Markup(start + body.strip())
+
+
+def _in_tags(change: Callable[[str], str], body: str) -> str:
+    """Text stays as it is: Matplotlib escapes < and > in it and in attributes, so that what they enclose is a tag."""
+    return re.sub(r"<[^>]*>", lambda found: change(found[0]), body)
+
+
+def _short_tag(tag: str, ids: Mapping[str, str]) -> str:
+    tag = tag.replace("xlink:href", "href")
+    tag = re.sub(r' id="([^"]*)"', lambda found: f' id="{ids[found[1]]}"' if found[1] in ids else "", tag)
+    tag = re.sub(r'(href="|url\()#([^")]+)', lambda found: f"{found[1]}#{ids[found[2]]}", tag)
+    tag = re.sub(r' style="([^"]*)"', _as_attributes, tag)
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+    tag = re.sub(r'(?<= d=)"[^"]*"|(?<= [xy]=)"[^"]*"', _short_numbers, tag)
+    for variable_name, stand_in in STAND_INS.items():
+        tag = tag.replace(stand_in, f"var({variable_name})")
+    return tag
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    """A style attribute as attributes of its own: those need no permission of the page's policy."""
+    pairs = [rule.strip().partition(": ") for rule in style[1].split(";") if rule.strip()]
+    if foreign := next((name for name, _, _ in pairs if name not in (*PRESENTATION, "font-family")), None):
+        raise InvalidInput(choice("style of a picture", PRESENTATION, foreign))
+    return "".join(f' {name}="{value}"' for name, _, value in pairs if name != "font-family")
 
 
 def _without_bare_groups(body: str) -> str:
@@ -126,12 +174,11 @@ def _without_hidden(body: str) -> str:
     return body
 
 
-def _own_ids(body: str, name: str) -> str:
-    """Ids that something refers to become the picture's name and a number, for Matplotlib's are random; others go."""
-    wanted = list(dict.fromkeys(re.findall(r'(?:href="|url\()#([^")]+)', body)))
-    short = {old: f"{name}-{number}" for number, old in enumerate(wanted)}
-    body = re.sub(r' id="([^"]*)"', lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", body)
-    return re.sub(r'(href="|url\()#([^")]+)', lambda found: f"{found[1]}#{short[found[2]]}", body)
+def _ids(body: str, name: str) -> dict[str, str]:
+    """Matplotlib's ids, which are random, where something refers to them -> the picture's name and a number."""
+    tags = "".join(re.findall(r"<[^>]*>", body))
+    wanted = dict.fromkeys(re.findall(r'(?:href="|url\()#([^")]+)', tags))
+    return {old: f"{name}-{number}" for number, old in enumerate(wanted)}
 
 
 def _short_numbers(found: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from .numbers import count, counted, digits, percent
 from .outcomes import Group, Pair, curve
 from .plots import Curve
 from .runs import numbers_of
-from .svg import HEAT_COLOURS, variable
+from .svg import HEAT_COLOURS, identifier, variable
 from .task_plots import Points, cell_colour
 from .verdict import Record
 
@@ -39,7 +39,7 @@ def _who(group: Group) -> str:
 
 
 def _name(group: Group) -> str:
-    return f"{group.task}-{group.reading}-{group.cell}".replace("_", "-")
+    return identifier(group.task, group.reading, group.cell)
 
 
 def _keys(found: Shown, marked: bool = True) -> list[Key]:
@@ -190,7 +190,7 @@ def learning(found: Sequence[Pair]) -> Plot:
             continue
         told = [_told(group, _curves(group)) for group in pair.groups if _curves(group)]
         alt = f"Training loss, reading {pair.first.reading}. {' '.join(told)}"
-        name = f"learn-{pair.first.task}-{pair.first.reading}"
+        name = f"learn_{identifier(pair.first.task, pair.first.reading)}"
         panels.append(Panel(task_plots.log_log(name, f"training, {pair.first.reading}", alt, lines, "loss", span), alt))
         rows += [row for group in pair.groups for row in _curve_rows(group, _curves(group))]
     columns = ("Reading", "Cell", "Update", "Mean", "Least", "Greatest")

@@ -12,6 +12,7 @@ from .model import Block, Plot, Section, Table
 from .numbers import count, digits, error
 from .outcomes import Group, Pair, drift_after, pairs, threshold, verdict_sentence
 from .regimen import regimens
+from .svg import identifier
 from .task_pictures import learning, picture
 from .task_texts import EXAMPLES, METRICS, words_of
 from .verdict import Record, names, of_kind
@@ -28,7 +29,7 @@ def task_sections(records: Sequence[Record]) -> list[Section]:
 
 
 def full_command(records: Sequence[Record]) -> str:
-    return f"rosetta study --full --seed {seed_of(records)}"
+    return shlex.join(["rosetta", "study", "--full", "--seed", str(seed_of(records))])
 
 
 def _section(records: Sequence[Record], task: str, found: Sequence[Pair]) -> Section:
@@ -41,7 +42,7 @@ def _section(records: Sequence[Record], task: str, found: Sequence[Pair]) -> Sec
         tables += _examples(pair)
     pictures.append(learning(found))
     return Section(
-        anchor=f"task-{task}",
+        anchor=f"task-{identifier(task)}",
         title=f"Tasks: {words_of(task, found[0].first.reading).title}",
         findings=tuple(verdict_sentence(pair, several) for pair in found),
         paragraphs=tuple(_paragraphs(task, found)),

@@ -97,8 +97,9 @@ def names(rows: Sequence[Record], key: str) -> list[str]:
 
 
 def options_of(rows: Sequence[Record]) -> list[str]:
-    """The options that the rows tell of, in their usual order; records of before they were told have none."""
-    return sorted({option for row in rows for option in row.get("options", ())}, key=OPTIONS.index)
+    """The options that the rows tell of, in their usual order, then others; older records have none."""
+    found = {option for row in rows for option in row.get("options", ())}
+    return [*(option for option in OPTIONS if option in found), *sorted(found.difference(OPTIONS))]
 
 
 def split(rows: Sequence[Record]) -> tuple[list[Record], list[Record]]:

@@ -1,6 +1,7 @@
 """What a browser can say about a page: contrast, labels, overflow, and whether it asked for anything."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,6 +143,38 @@ OUT_OF_SIGHT = """
   return !hit || !e.contains(hit);
 })
 """
+
+# What ran, and what a page has that no text may bring there, after a mouse that was everywhere: scripts and what loads
+# something, attributes that act, links that lead elsewhere or nowhere, ids that are not safe or stand twice.
+INJECTED = r"""
+() => {
+  const all = [...document.querySelectorAll("*")];
+  for (const e of all) e.dispatchEvent(new MouseEvent("mouseover", { bubbles: true }));
+  const acts = ({ name }) => name.startsWith("on");
+  const strange = all.filter((e) => e.matches("img, script, iframe, object, embed, form, base, body style, svg style")
+    || [...e.attributes].some(acts));
+  const links = all.flatMap((e) => ["href", "src"].map((name) => e.getAttribute(name))).filter(Boolean);
+  const clips = all.map((e) => e.getAttribute("clip-path")?.slice(4, -1)).filter(Boolean);
+  const astray = [...links, ...clips].filter((link) => !["data:,", "lessons/index.html"].includes(link)
+    && !(link.startsWith("#") && document.getElementById(link.slice(1))));
+  const ids = all.map((e) => e.id).filter(Boolean);
+  const unsafe = ids.filter((id, place) => ids.indexOf(id) !== place || !/^[A-Za-z0-9._-]+$/.test(id));
+  return [window.hit ?? "nothing ran", ...strange.map((e) => e.outerHTML.slice(0, 90)), ...astray, ...unsafe];
+}
+"""
+# Every text, and every text that is spoken in the place of another.
+TEXTS = """
+() => [document.documentElement.textContent,
+  ...[...document.querySelectorAll("[aria-label]")].map((e) => e.ariaLabel)].join("\\n")
+"""
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="[^"]*">')
+
+
+def without_policy(text: str) -> str:
+    """A page that has nothing but its escapes."""
+    bare, count = POLICY.subn("", text)
+    assert count == 1
+    return bare
 
 
 def executable() -> str | None:

@@ -67,14 +67,14 @@ def test_a_plot_holds_its_numbers() -> None:
 
 def drawn(plot: Plot, place: int) -> list[tuple[float, float]]:
     """The points of a curve, in pixels of the picture; y counts from above."""
-    stroke = rf"stroke: var\({plot.legend[place].colour}\)"
-    (path,) = re.findall(rf'<path d="([^"]*)"[^>]*{stroke}; stroke-width: 1.6', plot.panels[0].svg)
+    stroke = rf'stroke="var\({plot.legend[place].colour}\)"'
+    (path,) = re.findall(rf'<path d="([^"]*)"[^>]*{stroke} stroke-width="1.6"', plot.panels[0].svg)
     return [(float(x), float(y)) for x, y in re.findall(r"[ML]([-\d.]+) ([-\d.]+)", path)]
 
 
 def heights(svg: str) -> dict[float, float]:
     """Label on the axis of y -> its pixel."""
-    found = re.findall(r'text-anchor: end[^>]* y="([\d.]+)">([\d.−]+)</text>', svg)
+    found = re.findall(r'text-anchor="end"[^>]* y="([\d.]+)">([\d.−]+)</text>', svg)
     return {float(label.replace("−", "-")): float(y) for y, label in found}
 
 

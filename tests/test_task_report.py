@@ -24,7 +24,7 @@ def test_text_that_was_written() -> None:
     assert differs.text == "The of  the\n  list <b>~~~~\n\nThe to"
     report = build(records)
     assert "The of  the\n  list &lt;b&gt;~~~~</pre>" in page(report)
-    assert "~~~~text\nThe of  the\n  list <b>~~~ ~\n~~~~" in markdown(report)
+    assert "```text\nThe of  the\n  list <b>~~~~\n```" in markdown(report)
 
 
 ALTS = [
@@ -65,7 +65,7 @@ def test_the_confusion_matrix_shows_its_counts() -> None:
     svg = part.plots[0].panels[0].svg
     assert re.findall(r">(\d+)</text>", svg) == ["30", "2", "11", "7"]
     assert "RNN: 74.0% right</text>" in svg
-    assert [svg.count(f"fill: var({name})") for name in ("--heat-6", "--heat-4", "--heat-3", "--heat-1")] == [
+    assert [svg.count(f'fill="var({name})"') for name in ("--heat-6", "--heat-4", "--heat-3", "--heat-1")] == [
         1,
         1,
         1,
@@ -83,7 +83,7 @@ def test_examples_are_a_table() -> None:
     ]
     assert part.tables[2].rows == (("BT|P`E", "T"), ("BP", "P"))
     assert ("After which symbol" in part.tables[2].note, part.tables[3].note) == (True, "")
-    assert "| `BT\\|P'E` | T |" in markdown(study())
+    assert "| <code>BT\\|P\\`E</code> | T |" in markdown(study())
 
 
 def test_same_records_same_bytes_and_a_page_of_its_own() -> None:

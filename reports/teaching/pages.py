@@ -1,10 +1,12 @@
 """Lessons as static pages: no script, nothing loaded from elsewhere, mathematics as MathML."""
 
+import html
 from collections.abc import Container, Sequence
 from functools import cache
 from typing import Any
+from xml.etree.ElementTree import tostring
 
-from latex2mathml.converter import convert
+from latex2mathml.converter import convert_to_element
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -13,14 +15,18 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ..model import Block, Plot, Table
-from ..render import TEMPLATES, environment
+from ..render import environment, style
 from . import show, sources
 from .script import Lesson, Ran
 
 
-def mathematics(latex: str, display: bool = False) -> str:
+def mathematics(latex: str, display: bool = False) -> Markup:
     """LaTeX as MathML."""
-    return convert(latex, display="block" if display else "inline")
+    tree = convert_to_element(latex, display="block" if display else "inline")
+    # The elements hold character references, which `convert` makes characters after it has escaped the text.
+    for element in tree.iter():
+        element.text = html.unescape(element.text or "")
+    return Markup(tostring(tree, encoding="unicode"))
 
 
 @cache
@@ -50,8 +56,8 @@ def code(text: str) -> Markup:
 def templates() -> Any:
     """The Jinja2 environment of the lessons' pages."""
     found = environment(autoescape=True)
-    found.filters |= {"svg": Markup, "prose": prose, "code": code}
-    found.filters["mathematics"] = lambda latex: Markup(mathematics(latex, display=True))
+    found.filters |= {"prose": prose, "code": code}
+    found.filters["mathematics"] = lambda latex: mathematics(latex, display=True)
     found.tests |= {
         name: lambda item, kind=kind: isinstance(item, kind)
         for name, kind in {
@@ -66,14 +72,10 @@ def templates() -> Any:
     return found
 
 
-def style() -> Markup:
-    """The report's style sheet and that of the lessons behind it."""
-    return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "lesson.css")))
-
-
 def fragment(item: show.Item) -> str:
     """One shown thing with the style sheet, as a notebook displays it."""
-    return f"<style>{style()}</style>{templates().get_template('shown.html.j2').module.shown(item)}"
+    sheet = style("lesson.css")
+    return f"<style>{sheet}</style>{templates().get_template('shown.html.j2').module.shown(item)}"
 
 
 def page(ran: Sequence[Ran], lesson: Lesson, others: Sequence[Lesson]) -> str:
@@ -83,7 +85,14 @@ def page(ran: Sequence[Ran], lesson: Lesson, others: Sequence[Lesson]) -> str:
     return (
         templates()
         .get_template("lesson.html.j2")
-        .render(lesson=lesson, ran=ran, previous=near[0], following=near[1], notation=sources.notation(), style=style())
+        .render(
+            lesson=lesson,
+            ran=ran,
+            previous=near[0],
+            following=near[1],
+            notation=sources.notation(),
+            style=style("lesson.css"),
+        )
     )
 
 
@@ -93,7 +102,7 @@ def index(lessons: Sequence[Lesson], steppers: Sequence[tuple[str, str]], there:
     return (
         templates()
         .get_template("lessons.html.j2")
-        .render(lessons=list(zip(lessons, linked, strict=True)), steppers=steppers, style=style())
+        .render(lessons=list(zip(lessons, linked, strict=True)), steppers=steppers, style=style("lesson.css"))
     )
 
 

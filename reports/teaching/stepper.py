@@ -7,12 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from common.console import printable
 from common.errors import InvalidInput, mismatch
 from common.examples import example
 from common.spec import ModelSpec
 from common.tracing import Example
 
-from ..render import TEMPLATES, write_all
+from ..render import TEMPLATES, style, write_all
 from . import pages, sources, walk
 
 # File name and title of the pages among the lessons, and the cell.
@@ -42,11 +43,17 @@ def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: s
     """The page; ``weights`` names the file that they come from. With ``lessons`` it leads back to them."""
     data = walk.walk(shown, units, inputs)
     data["tags"] = {tag: _rendered(own, SIMPLER.get((data["cell"], tag))) for tag, own in data["tags"].items()}
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("stepper.css", "stepper.js"))
+    script = Markup((TEMPLATES / "stepper.js").read_text(encoding="utf-8"))
+    columns = f"#values {{ --units: {len(data['quantities']['h']['rows'])}; }}\n"
     template = pages.templates().get_template("stepper.html.j2")
     embedded = Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
     return template.render(
-        data=data, embedded=embedded, style=pages.style() + style, script=script, weights=weights, lessons=lessons
+        data=data,
+        embedded=embedded,
+        style=style("lesson.css", "stepper.css") + Markup(columns),
+        script=script,
+        weights=printable(weights),
+        lessons=lessons,
     )
 
 

@@ -1,0 +1,98 @@
+"""Records of every kind, and the same with another text in the place of one of their strings."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from task_records import ADDING, FLOW, PICTURES, diverged, other, outcome, sample
+from test_report import HEADER, ONE_BIAS, TASK, bench, check, drawn, training
+
+# Keys that a record may have or not, and that are shown.
+FREE = ("system", "device", "architecture")
+Records = list[dict[str, Any]]
+TEXT = ADDING | {"task": "text", "reading": "characters"}
+MACHINE = {"kind": "environment", "of": "machine", "system": "Linux"}
+BLAS = {"internal_api": "openblas", "version": "0.3", "architecture": "SkylakeX"}
+NUMPY = {"kind": "environment", "of": "numpy", "device": "cpu", "cpu_capability": "avx", "blas": BLAS}
+TRAINED = {"hidden_size": 8, "epochs": 3, "batch_size": 4, "forget_bias": 1.0}
+TRAINED |= {"optimizer": {"name": "adam", "lr": 0.01, "schedule": "cosine"}}
+ARMS = [bench(environment=NUMPY), bench("numpy", 0.5, environment=NUMPY), bench("torch.nn (A/A)", backend="torch.nn")]
+CHECKED = check(options=["tanh"], arguments="--seed 3")
+FAILED = check("dx", 9.0, rung="gradient", arguments="--cell RNN", smallest="--cell RNN --steps 1")
+DRAWN = [drawn(0.25, "tanh", "--cell RNN"), drawn(2.0, "T=1|tanh", "--cell RNN"), drawn(0.5, "tanh", "", b="one-bias")]
+PAIRS = {key: outcome(cell, of=ADDING | {"task": key[0], "reading": key[1]}) for key in PICTURES for cell in ("LSTM",)}
+# Small sets, each drawn and written in a moment, that together have every field of every kind.
+SETS: dict[str, Records] = {
+    "header": [HEADER, CHECKED, {"kind": "end", "records": 1}],
+    "command of a check": [HEADER | {"command": "rosetta check --json"}, CHECKED],
+    "environment": [MACHINE, NUMPY],
+    "check": [HEADER, CHECKED, FAILED, *DRAWN],
+    "command of a row": [FAILED | {"command": "rosetta train sine"}, check("y", 9.0, rung="sine", arguments="--lr 1")],
+    "training": [TASK, training(model="--num-layers 2"), training("jax", 4e-14, model="--num-layers 2")],
+    "one-bias": [ONE_BIAS, check("dx", 0.1, b="one-bias", rung="gradient")],
+    "bench": ARMS,
+    "outcome": [outcome() | TRAINED, other(outcome(), reference="numpy"), diverged("LSTM", backend="jax")],
+    **{
+        f"picture {row['picture']['plot']}": [row] for row in (PAIRS[key] | {"picture": PICTURES[key]} for key in PAIRS)
+    },
+    "sample": [outcome(of=TEXT), sample(), sample(backend="jax", text="to")],
+    "gradient-norms": FLOW,
+    "trace": [{"kind": "trace", "backend": "numpy", "cell": "RNN", "arrays": {"x": [[1.0]]}, "lines": []}],
+}
+
+
+class Field(NamedTuple):
+    """A string of a set of records: of which kind, under which keys; "key" stands behind what is a key itself."""
+
+    of: str
+    kind: str
+    path: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join((self.of, self.kind, *self.path))
+
+
+def fields() -> list[Field]:
+    """Every string of every set, but the kind, which must be right; of a picture's set what only pictures show."""
+    found: dict[Field, None] = {}
+    for name, records in SETS.items():
+        for record in records:
+            for path, _ in _strings(record, ()):
+                if path[0] not in ("kind", *(("metric", "readout", "ended") if "picture" in name else ())):
+                    found[Field(name, record["kind"], path)] = None
+    return list(found)
+
+
+def _strings(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item, (*path, "[]"))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _strings(item, (*path, key))
+            if key in FREE:
+                yield (*path, key, "key"), key
+
+
+def changed(field: Field, text: str) -> Records:
+    """The set of a field with another text in it, in all records of its kind."""
+    return replaced(SETS[field.of], field, text)
+
+
+def replaced(records: Records, field: Field, text: str) -> Records:
+    """The same with another text in a field, in all records of its kind."""
+    return [_changed(row, (), field.path, text) if row["kind"] == field.kind else row for row in records]
+
+
+def _changed(value: Any, here: tuple[str, ...], path: tuple[str, ...], text: str) -> Any:
+    if isinstance(value, str):
+        return text if here == path else value
+    if isinstance(value, list | tuple):
+        return [_changed(item, (*here, "[]"), path, text) for item in value]
+    if isinstance(value, dict):
+        return {
+            text if (*here, key, "key") == path else key: _changed(item, (*here, key), path, text)
+            for key, item in value.items()
+        }
+    return value
