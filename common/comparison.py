@@ -109,10 +109,13 @@ def compare(
 
 
 def decided(resolution: float | None, dtype: str) -> str:
-    """What a comparison within its tolerance comes to; None, as a file has it, is infinite or not a number."""
+    """What a comparison within its tolerance comes to; None, as a file has it, is infinite or not a number.
+
+    Of a dtype without a limit nothing is decided.
+    """
     if resolution == 0:
         return ZERO
-    return PASSED if resolution is not None and resolution <= COARSEST[dtype] else UNDECIDED
+    return PASSED if resolution is not None and resolution <= COARSEST.get(dtype, 0) else UNDECIDED
 
 
 def _unfit(names: Sequence[str], values: Sequence[np.ndarray], dtypes: Sequence[Any], wanted: str) -> str:
@@ -145,8 +148,8 @@ def compare_all(
 
 
 def failed(row: Record) -> bool:
-    """Whether a check record is one of a failure; a comparison of no element is."""
-    return row["verdict"] == FAILED or not row["count"]
+    """Whether a check record is one of a failure; so is one of no element, and one whose verdict is no known one."""
+    return row["verdict"] not in (PASSED, UNDECIDED, ZERO) or not row["count"]
 
 
 def used(row: Record) -> float:

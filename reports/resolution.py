@@ -21,7 +21,7 @@ def resolution_section(records: Sequence[Record]) -> Section | None:
     lines = []
     for dtype, regime in product(names(rows, "dtype"), REGIMES):
         members = [row for row in rows if row["dtype"] == dtype and regime in options_of([row])]
-        judged = [(verdict, row["resolutions"][name]) for row in members for name, verdict in verdicts(row).items()]
+        judged = [(verdict, row["resolutions"].get(name)) for row in members for name, verdict in verdicts(row).items()]
         passed = sorted(value for verdict, value in judged if verdict == PASSED)
         if judged:
             places = (0, len(passed) // 2, len(passed) * 99 // 100, -1)
@@ -29,7 +29,7 @@ def resolution_section(records: Sequence[Record]) -> Section | None:
             others = [count(sum(verdict == kind for verdict, _ in judged)) for kind in (UNDECIDED, ZERO)]
             lines.append((dtype, regime, count(len(judged)), *shown, *others))
     columns = ("Dtype", "Regime", "Comparisons", "Finest", "Median", "99%", "Coarsest", "Undecided", "Exact zero")
-    limits = ", ".join(f"{COARSEST[dtype]:g} in {dtype}" for dtype in names(rows, "dtype"))
+    limits = ", ".join(f"{limit:g} in {dtype}" for dtype, limit in COARSEST.items() if dtype in names(rows, "dtype"))
     paragraphs = (
         "The resolution of a comparison is its tolerance over the largest value of the exact result: the smallest "
         "relative error that it would have caught. Here is how it is spread over the comparisons that passed.",

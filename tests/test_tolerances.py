@@ -66,6 +66,7 @@ def test_of_an_exact_zero_any_error_fails_and_none_proves_nothing() -> None:
     noise = row([0.0], [1e-9], bound=Bound(1e-8, 0.0))
     assert (noise.verdict, noise.resolution) == (UNDECIDED, np.inf)
     assert decided(None, "float64") == UNDECIDED, "as a file has what is infinite"
+    assert decided(1e-9, "float8") == UNDECIDED
 
 
 def test_a_curve_is_held_to_its_bound_step_by_step() -> None:
@@ -120,6 +121,7 @@ def test_a_tally_counts_what_every_record_speaks_for() -> None:
         "dweight_ih_l1_reverse": UNDECIDED,
     }
     assert {quantity for *_, quantity in found.unseen} == {"dweight_hh", "dweight_ih"}
+    assert tally([record("y", 1e-6, "fine")]).failed == 1, "a verdict that nobody knows passes nothing"
     assert tally([]) == Tally(0, 0, 0, 0, 0, ())
     assert not tally([]).equivalent
 
