@@ -19,28 +19,24 @@ SHOWN_FAILURES = 20
 def print_checks(found: list[Record], seed: int) -> None:
     """One line a cell and dtype, every comparison that failed, and what could not be seen."""
     rows = [record for record in found if record["kind"] == "check"]
+    if not rows:
+        console.line("Nothing was compared: that is a failure.")
+        return
     lines = []
     for cell, dtype in product(CELLS, (*DTYPES, *HALF_DTYPES)):
         group = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
-        if not group:
-            continue
-        worst, members = max(group, key=comparison.badness), comparison.tally(group)
-        where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']})"
-        passed = [row["resolution"] for row in group if row["verdict"] == comparison.PASSED]
-        lines.append(
-            (
-                *(cell, dtype, members.compared, f"{comparison.used(worst):.2g}", where),
-                f"{max(passed):.1g}" if passed else "–",
-                _outcome(members),
-            )
-        )
-    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "where", "resolution", "verdict")
-    console.table("Equivalence", columns, lines, numeric=(*columns[2:4], "resolution"))
-    if rows:
-        console.line(_sentence(comparison.tally(rows)))
-        console.line(A_PASS_MEANS)
-    else:
-        console.line("Nothing was compared: that is a failure.")
+        if group:
+            members, worst = comparison.tally(group), comparison.used(max(group, key=comparison.badness))
+            passed = [row["resolution"] for row in group if row["verdict"] == comparison.PASSED]
+            coarsest = f"{max(passed):.1g}" if passed else "–"
+            lines.append((cell, dtype, members.compared, f"{worst:.2g}", coarsest, _outcome(members)))
+    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "coarsest resolution", "verdict")
+    console.table("Equivalence", columns, lines, numeric=columns[2:5])
+    worst = max(rows, key=comparison.badness)
+    where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']}, {worst['dtype']})"
+    console.line(f"The worst, at {comparison.used(worst):.2g} of its tolerance: {where}")
+    console.line(_sentence(comparison.tally(rows)))
+    console.line(A_PASS_MEANS)
     groups: dict[str, list[Record]] = {}
     for row in filter(comparison.failed, rows):
         command = row_command(row, seed)
