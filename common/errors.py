@@ -23,6 +23,10 @@ class Diverged(ArithmeticError):
     """A training run whose loss is no longer finite."""
 
 
+class WorkerDied(RuntimeError):
+    """A worker process that ended before it answered."""
+
+
 class RecordsCut(InvalidInput):
     """A records file that ends before its closing record; ``intact`` holds what can still be read."""
 
