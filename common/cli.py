@@ -5,15 +5,13 @@ missing or broken, 130 interrupted.
 """
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from common import registry
+from common import ending, registry
 from common.bench import SIZES
-from common.errors import BackendBroken, BackendMissing, Diverged
 from common.records import package_version
 from common.run_spec import OPTIMIZERS, SCHEDULES
 from common.spec import CELLS, DTYPES, HALF_DTYPES, NONLINEARITIES
@@ -21,14 +19,17 @@ from common.study import ROUNDS
 from common.variants import PROBLEMS, REGIMES, B, T
 
 LISTS = ("backends", "cells", "tasks", "checks")
-NOT_EQUIVALENT, USAGE, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
 
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong name in the form that all errors here take."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"rosetta: {message}\nTry: {self.prog} --help\n")
+        self.exit(ending.USAGE, f"rosetta: {message}\nTry: {self.prog} --help\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        sys.stderr.write(message or "")
+        raise ending.Answered(status)
 
 
 def _named(options: Sequence[str]) -> Callable[[str], str]:
@@ -63,9 +64,9 @@ def _integers(text: str) -> tuple[int, ...]:
 def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="rosetta",
-        description="One recurrent network in NumPy, JAX and PyTorch, and the proof that the three agree.",
-        epilog="Exit codes: 0 passed, 1 not equivalent or incomplete, 2 usage or bad input, "
-        "3 a backend is missing or broken, 130 interrupted.",
+        description="One recurrent network in NumPy, JAX and PyTorch, and proof that they agree.",
+        epilog="exit codes:\n" + "\n".join(f"  {code:<3}  {text}" for code, text in ending.EXIT_CODES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"rosetta {package_version()}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
@@ -259,38 +260,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         options.input, left = [*options.input, *left], []
     if left:
         words = f"rosetta: unrecognized arguments: {' '.join(left)}\nTry: rosetta {options.verb} --help\n"
-        top.exit(USAGE, words)
+        top.exit(ending.USAGE, words)
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        options = parse(arguments)
-        options.command = shlex.join(["rosetta", *arguments])
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    command = shlex.join(["rosetta", *words])
+
+    def call() -> int:
+        options = parse(words)
+        options.command = command
         from common import commands  # after parsing: --help works where only NumPy is installed
 
-        code = getattr(commands, options.verb)(options)
-        sys.stdout.flush()
-        return code
-    except (BackendMissing, BackendBroken) as error:
-        print(f"rosetta: {error}", file=sys.stderr)
-        return NO_BACKEND
-    except (ValueError, TypeError, Diverged) as error:
-        if not type(error).__module__.startswith("common."):
-            raise  # a bug of ours, not the user's input: show where
-        print(f"rosetta: {error}", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        print("rosetta: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # a full disk, a folder that vanished
-        print(f"rosetta: {error}", file=sys.stderr)
-        return USAGE
+        return getattr(commands, options.verb)(options)
+
+    return ending.run(call, command)
 
 
 if __name__ == "__main__":
