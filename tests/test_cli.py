@@ -173,7 +173,7 @@ def test_train_study_and_report_exit_with_1_for_a_wrong_backend(
         (["train", "--lr", "1e300", "--nonlinearity", "relu"], "try a smaller learning rate"),
         (["bench", "--rounds", "0"], "--rounds: expected at least 1, got 0"),
         (["report", "no/such/file.jsonl"], "records file: expected a readable text file, got no/such/file.jsonl"),
-        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["nonsense"], "command: expected one of study, check"),
         ([], "the following arguments are required"),
     ],
 )
