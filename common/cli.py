@@ -1,6 +1,6 @@
 """The command ``rosetta``: parses, calls, prints. Data on stdout; progress and messages on stderr.
 
-Exit codes: 0 passed, 1 not equivalent or incomplete, 2 wrong usage or bad input, 3 a backend (or the report's library)
+Exit codes: 0 passed, 1 not equivalent or incomplete, 2 wrong usage or bad input, 3 a backend (or a library of a report)
 is missing or broken, 4 crashed, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from common import ending, parallel, registry
 from common.bench import SIZES
-from common.errors import choice
+from common.errors import unknown
 from common.options import Parser, at_least, filled, integer, integers, named, number, optional
 from common.records import package_version
 from common.run_spec import OPTIMIZERS, SCHEDULES
@@ -222,7 +222,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     top = parser()
     first = next(iter(arguments), "-")
     if not first.startswith("-") and first not in top.verbs:
-        top.error(choice("command", list(top.verbs), first))
+        top.error(unknown("command", list(top.verbs), first))
     options, left = top.parse_known_args(arguments)
     if options.verb == "predict" and not any(word.startswith("-") for word in left):
         options.input, left = [*options.input, *left], []

@@ -44,6 +44,11 @@ def mismatch(what: str, expected: object, got: object, cause: str = "") -> str:
 
 def choice(what: str, options: tuple[str, ...] | list[str], got: object) -> str:
     """The same line for a name that is not among ``options``."""
+    return mismatch(what, f"one of {', '.join(options)}", repr(got))
+
+
+def unknown(what: str, options: Sequence[str], got: object) -> str:
+    """The same line for a name that is perhaps misspelt."""
     return mismatch(what, f"one of {', '.join(options)}", repr(got), closest(got, options))
 
 

@@ -32,7 +32,10 @@ def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()  # and not for the end of its output: workers that live on hold it open
+        for pipe in (process.stdout, process.stderr):
+            assert pipe
+            pipe.close()
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
