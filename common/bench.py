@@ -6,20 +6,18 @@ down the next; ratios are taken within a round, and the median of the rounds is 
 backend runs twice: the ratio of the two (A/A) is the noise.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import comb
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from common import bench_worker
 from common.errors import InvalidInput, mismatch
 from common.records import Record
 from common.registry import load
+from common.workers import Workers
 
 # Set on some machines to pin OpenBLAS to older kernels, which would slow down NumPy and nobody else.
 DROPPED_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -109,40 +107,18 @@ def ratio(seconds: Sequence[float], reference: Sequence[float]) -> Ratio:
 class Arm:
     """A worker process for one backend."""
 
-    def __init__(self, backend: str, label: str):
+    def __init__(self, workers: Workers, backend: str, label: str):
         self.backend, self.label = backend, label
-        environment = {k: v for k, v in os.environ.items() if k not in DROPPED_VARIABLES}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "common.bench_worker", backend],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
+        self.worker = workers.start(dict.fromkeys(DROPPED_VARIABLES))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def send(self, request: dict[str, Any]) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+    def send(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.worker.send(f"the timing of {self.label}", function, *arguments)
 
     def receive(self) -> Any:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the benchmark worker of {self.label} ended with exit code {self.process.wait()}")
-        return json.loads(line)
+        return self.worker.receive().get()
 
-    def ask(self, request: dict[str, Any]) -> Any:
-        self.send(request)
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.send(function, *arguments)
         return self.receive()
 
 
@@ -163,28 +139,25 @@ def bench(
         unable = {case.cell for case in chosen} - load(name).cells
         if unable:
             raise InvalidInput(mismatch(f"cells of backend {name}", sorted(load(name).cells), sorted(unable)))
-    arms = [Arm(backend, label) for backend, label in arms_for(names)]
-    try:
+    with Workers() as workers:
+        arms = [Arm(workers, backend, label) for backend, label in arms_for(names)]
         for arm in arms:
-            arm.send({"environment": True})
+            arm.send(bench_worker.environment, arm.backend)
         environments = [arm.receive() for arm in arms]
         for case in chosen:
             yield from _bench_case(arms, environments, case, rounds)
             if on_case:
                 on_case(case)
-    finally:
-        for arm in arms:
-            arm.__exit__()
 
 
 def _bench_case(arms: Sequence[Arm], environments: Sequence[Any], case: Case, rounds: int) -> Iterator[Record]:
-    warm = [arm.ask({"prepare": asdict(case)}) for arm in arms]
+    warm = [arm.ask(bench_worker.prepare, arm.backend, asdict(case)) for arm in arms]
     calls = [max(1, round(ROUND_SECONDS / arm["later"])) for arm in warm]
     timings: list[list[float]] = [[] for _ in arms]
     order = np.random.default_rng(case.seed)
     for _ in range(rounds):
         for index in order.permutation(len(arms)):
-            timings[index].append(arms[index].ask({"run": calls[index]}) / calls[index])
+            timings[index].append(arms[index].ask(bench_worker.run, calls[index]) / calls[index])
     for arm, seconds, first, environment in zip(arms, timings, warm, environments, strict=True):
         yield {
             "kind": "bench",

@@ -1,19 +1,19 @@
 """The command ``rosetta``: parses, calls, prints. Data on stdout; progress and messages on stderr.
 
-Exit codes: 0 passed, 1 not equivalent or incomplete, 2 usage or bad input, 3 a backend (or the report's libraries) is
-missing or broken, 130 interrupted.
+Exit codes: 0 passed, 1 not equivalent or incomplete, 2 wrong usage or bad input, 3 a backend (or a library of a report)
+is missing or broken, 4 crashed, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 """
 
 import argparse
-import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
-from common import console, registry
+from common import ending, parallel, registry
 from common.bench import SIZES
-from common.errors import BackendBroken, BackendMissing, Diverged
+from common.errors import unknown
+from common.options import Parser, at_least, filled, integer, integers, named, number, optional
 from common.records import package_version
 from common.run_spec import OPTIMIZERS, SCHEDULES
 from common.spec import CELLS, DTYPES, HALF_DTYPES, NONLINEARITIES
@@ -21,54 +21,14 @@ from common.study import ROUNDS
 from common.variants import PROBLEMS, REGIMES, B, T
 
 LISTS = ("backends", "cells", "tasks", "checks")
-NOT_EQUIVALENT, USAGE, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
 
 
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong name in the form that all errors here take."""
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        super().exit(status, message and console.printable(message))
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"rosetta: {message}\nTry: {self.prog} --help\n")
-
-
-def _named(options: Sequence[str]) -> Callable[[str], str]:
-    """One of ``options``, whatever the case of its letters."""
-
-    def parse(text: str) -> str:
-        for option in options:
-            if option.lower() == text.lower():
-                return option
-        raise argparse.ArgumentTypeError(f"expected one of {', '.join(options)}, got {text!r}")
-
-    return parse
-
-
-def _optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A number, or ``none``, which takes back what a task sets."""
-
-    def parse(text: str) -> Any:
-        return "none" if text.lower() == "none" else kind(text)
-
-    parse.__name__ = f"{kind.__name__} or none"
-    return parse
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected integers with commas between them, got {text!r}") from None
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     top = Parser(
         prog="rosetta",
-        description="One recurrent network in NumPy, JAX and PyTorch, and the proof that the three agree.",
-        epilog="Exit codes: 0 passed, 1 not equivalent or incomplete, 2 usage or bad input, "
-        "3 a backend is missing or broken, 130 interrupted.",
+        description="One recurrent network in NumPy, JAX and PyTorch, and proof that they agree.",
+        epilog="exit codes:\n" + "\n".join(f"  {code:<3}  {text}" for code, text in ending.EXIT_CODES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"rosetta {package_version()}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
@@ -89,49 +49,50 @@ def parser() -> argparse.ArgumentParser:
     ) -> None:
         for name, options, default in (("cell", CELLS, cells), ("dtype", (*DTYPES, *half), dtypes)):
             text = f"one of {', '.join(options)}; repeat it for several (default: {', '.join(default)})"
-            found.add_argument(f"--{name}", action="append", type=_named(options), metavar=name.upper(), help=text)
+            found.add_argument(f"--{name}", action="append", type=named(options), metavar=name.upper(), help=text)
         found.set_defaults(default_cells=tuple(cells), default_dtypes=tuple(dtypes))
-        found.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
+        found.add_argument("--seed", type=at_least(0), default=0, help="seed of all random numbers (default: 0)")
 
     def jobs(found: argparse.ArgumentParser) -> None:
-        found.add_argument("--jobs", type=int, default=0, help="processes (default: one a processor)")
+        count = parallel.cpu_count()
+        found.add_argument("--jobs", type=at_least(1), default=count, help="processes (default: one a processor)")
 
     def model(found: argparse.ArgumentParser, *, sizes: bool) -> None:
         """The constructor arguments of torch.nn; what is not given is not in the options."""
         group = found.add_argument_group("model", argument_default=argparse.SUPPRESS)
         if sizes:
-            group.add_argument("--input-size", type=int, help="features of x")
-            group.add_argument("--hidden-size", type=int, help="features of h")
-        group.add_argument("--num-layers", type=int, help="default: 1")
-        group.add_argument("--nonlinearity", type=_named(NONLINEARITIES), help="of RNN and RNNCell (default: tanh)")
+            group.add_argument("--input-size", type=integer, help="features of x")
+            group.add_argument("--hidden-size", type=integer, help="features of h")
+        group.add_argument("--num-layers", type=integer, help="default: 1")
+        group.add_argument("--nonlinearity", type=named(NONLINEARITIES), help="of RNN and RNNCell (default: tanh)")
         group.add_argument("--no-bias", dest="bias", action="store_false", help="leave out both biases")
-        group.add_argument("--dropout", type=float, help="between layers, in training (default: 0)")
+        group.add_argument("--dropout", type=number, help="between layers, in training (default: 0)")
         group.add_argument("--bidirectional", action="store_true", help="both directions")
-        group.add_argument("--proj-size", type=int, help="projection of the LSTM's h (default: 0, none)")
+        group.add_argument("--proj-size", type=integer, help="projection of the LSTM's h (default: 0, none)")
 
     def training(found: argparse.ArgumentParser) -> None:
         """What decides a run; what is not given is the task's own."""
         rows: tuple[tuple[str, Any, str], ...] = (
-            ("reading", str, "of the data, see `rosetta ls tasks` (default: the first)"),
-            ("text", str, "a UTF-8 file for the task text (default: Python's help topics)"),
-            ("inputs", _named(("one_hot", "embedding")), "how symbols enter: one_hot or embedding"),
-            ("embedding-size", int, "of the rows of the table, with --inputs embedding (default: 32)"),
-            ("hidden-size", int, "features of h"),
-            ("optimizer", _named(tuple(OPTIMIZERS)), f"one of {', '.join(OPTIMIZERS)}"),
-            ("lr", float, "learning rate"),
-            ("momentum", float, "of sgd and rmsprop"),
-            ("clip-norm", _optional(float), "largest norm of all gradients together, or none"),
-            ("schedule", _named(tuple(SCHEDULES)), f"of the learning rate: one of {', '.join(SCHEDULES)}"),
-            ("schedule-steps", int, "updates until it is at its end, or between two steps"),
-            ("schedule-factor", float, "of the rate at the end, or of each step (default: 0.1)"),
-            ("epochs", int, "times through the data"),
-            ("batch-size", _optional(int), "sequences in a mini-batch, or none: all"),
+            ("reading", filled, "of the data, see `rosetta ls tasks` (default: the first)"),
+            ("text", filled, "a UTF-8 file for the task text (default: Python's help topics)"),
+            ("inputs", named(("one_hot", "embedding")), "how symbols enter: one_hot or embedding"),
+            ("embedding-size", integer, "of the rows of the table, with --inputs embedding (default: 32)"),
+            ("hidden-size", integer, "features of h"),
+            ("optimizer", named(tuple(OPTIMIZERS)), f"one of {', '.join(OPTIMIZERS)}"),
+            ("lr", number, "learning rate"),
+            ("momentum", number, "of sgd and rmsprop"),
+            ("clip-norm", optional(number), "largest norm of all gradients together, or none"),
+            ("schedule", named(tuple(SCHEDULES)), f"of the learning rate: one of {', '.join(SCHEDULES)}"),
+            ("schedule-steps", integer, "updates until it is at its end, or between two steps"),
+            ("schedule-factor", number, "of the rate at the end, or of each step (default: 0.1)"),
+            ("epochs", integer, "times through the data"),
+            ("batch-size", optional(integer), "sequences in a mini-batch, or none: all"),
             (
                 "patience",
-                _optional(int),
+                optional(integer),
                 "stop after so many epochs without a better validation loss; the best is kept",
             ),
-            ("forget-bias", _optional(float), "initial bias of the LSTM's forget gate, or none: as torch"),
+            ("forget-bias", optional(number), "initial bias of the LSTM's forget gate, or none: as torch"),
         )
         group = found.add_argument_group("training", "what is not given is the task's own")
         for name, kind, text in rows:
@@ -146,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     jobs(study)
     text = "train every task in every backend over several seeds too (about 30 minutes)"
     study.add_argument("--full", action="store_true", help=text)
-    study.add_argument("--rounds", type=int, default=ROUNDS, help=f"of the timings (default: {ROUNDS})")
+    study.add_argument("--rounds", type=at_least(1), default=ROUNDS, help=f"of the timings (default: {ROUNDS})")
     study.add_argument("--out", default="reports/latest", help="output folder (default: reports/latest)")
 
     check = verb("check", "compare outputs, gradients and training of all backends")
@@ -156,17 +117,17 @@ def parser() -> argparse.ArgumentParser:
     text = (
         f"compare on N configurations in each dtype, {PROBLEMS} problems a model drawn from the product of all options"
     )
-    check.add_argument("--configs", type=int, metavar="N", help=text)
+    check.add_argument("--configs", type=at_least(1), metavar="N", help=text)
     model(check, sizes=True)
     one = check.add_argument_group(
         "one model", "any of these, or of the model, compares on that model alone", argument_default=argparse.SUPPRESS
     )
-    one.add_argument("--steps", type=int, metavar="T", help=f"default: {T}")
-    one.add_argument("--batch", type=int, metavar="B", help=f"default: {B}")
-    one.add_argument("--lengths", type=_integers, metavar="N,N,...", help="of the sequences of a ragged batch")
+    one.add_argument("--steps", type=at_least(1), metavar="T", help=f"default: {T}")
+    one.add_argument("--batch", type=at_least(1), metavar="B", help=f"default: {B}")
+    one.add_argument("--lengths", type=integers, metavar="N,N,...", help="of the sequences of a ragged batch")
     one.add_argument("--no-state", dest="given_state", action="store_false", help="leave the initial state out")
     one.add_argument("--eval", dest="training", action="store_false", help="no dropout masks")
-    one.add_argument("--regime", type=_named(list(REGIMES)), help=f"one of {', '.join(REGIMES)} (default: plain)")
+    one.add_argument("--regime", type=named(list(REGIMES)), help=f"one of {', '.join(REGIMES)} (default: plain)")
 
     train = verb("train", "train a network on a task, compare the backends, and save it")
     train.add_argument("task", nargs="?", help="a task of `rosetta ls tasks` (default: sine)")
@@ -182,46 +143,46 @@ def parser() -> argparse.ArgumentParser:
         backends(use, ("numpy",), several=False)
         if name == "predict":
             text = "what to predict from, as the task reads it, after -- if it begins with -; none: its test data"
-            use.add_argument("input", nargs="*", help=text)
+            use.add_argument("input", nargs="*", type=str, help=text)
             continue
-        use.add_argument("--prompt", default="", help="the beginning (default: a line's)")
-        use.add_argument("--length", type=int, default=400, help="characters (default: 400)")
-        use.add_argument("--temperature", type=float, help="0 is greedy (default: 0.7)")
+        use.add_argument("--prompt", help="the beginning (default: a line's)")
+        use.add_argument("--length", type=at_least(1), default=400, help="characters (default: 400)")
+        use.add_argument("--temperature", type=at_least(0, number), help="0 is greedy (default: 0.7)")
         use.add_argument("--greedy", action="store_true", help="the likeliest character each time")
-        use.add_argument("--seed", type=int, default=0, help="of the drawn characters (default: 0)")
+        use.add_argument("--seed", type=at_least(0), default=0, help="of the drawn characters (default: 0)")
 
     describe = verb("describe", "list a model's parameters, equations and shapes")
-    describe.add_argument("cell", type=_named(CELLS), metavar="CELL", help=f"one of {', '.join(CELLS)}")
+    describe.add_argument("cell", type=named(CELLS), metavar="CELL", help=f"one of {', '.join(CELLS)}")
     model(describe, sizes=True)
     describe.add_argument("--batch-first", action="store_true", help="x is (B, T, I) instead of (T, B, I)")
-    describe.add_argument("--seq-len", type=int, default=None, metavar="T", help="steps (default: the letter T)")
-    describe.add_argument("--batch", type=int, default=None, metavar="B", help="sequences (default: the letter B)")
+    describe.add_argument("--seq-len", type=at_least(1), metavar="T", help="steps (default: the letter T)")
+    describe.add_argument("--batch", type=at_least(1), metavar="B", help="sequences (default: the letter B)")
     describe.add_argument("--unbatched", action="store_true", help="one sequence without a batch axis")
 
     bench = verb("bench", "time our implementations against torch.nn and Flax")
     backends(bench, registry.DEFAULT)
     select(bench, ("RNN", "LSTM"), ("float32",))
     text = f"one of {', '.join(SIZES)}; repeat it for several (default: all)"
-    bench.add_argument("--size", action="append", type=_named(list(SIZES)), metavar="SIZE", help=text)
-    bench.add_argument("--rounds", type=int, default=11, help="default: 11")
+    bench.add_argument("--size", action="append", type=named(list(SIZES)), metavar="SIZE", help=text)
+    bench.add_argument("--rounds", type=at_least(1), default=11, help="default: 11")
 
     lessons = verb("lessons", "run the lessons and write their pages, with the steppers")
     lessons.add_argument("--out", default="reports/latest/lessons", help="folder (default: reports/latest/lessons)")
-    lessons.add_argument("--lesson", type=_integers, action="append", metavar="N,N,...", help="these alone")
+    lessons.add_argument("--lesson", type=integers, action="append", metavar="N,N,...", help="these alone")
     lessons.add_argument("--notebooks", action="store_true", help="write Jupyter notebooks too")
     jobs(lessons)
 
     def walked(found: argparse.ArgumentParser, cells: Sequence[str]) -> None:
         """One example through one cell."""
         text = f"one of {', '.join(cells)} (default: that of the weights, or {cells[0]}); one layer in one direction"
-        found.add_argument("--cell", type=_named(cells), metavar="CELL", help=text)
+        found.add_argument("--cell", type=named(cells), metavar="CELL", help=text)
         found.add_argument("--weights", metavar="FILE", help="of `rosetta train`, an .npz, or torch's state_dict")
-        found.add_argument("--steps", type=int, default=5, metavar="T", help="default: 5")
-        found.add_argument("--seed", type=int, default=0, help="of the example (default: 0)")
+        found.add_argument("--steps", type=at_least(1), default=5, metavar="T", help="default: 5")
+        found.add_argument("--seed", type=at_least(0), default=0, help="of the example (default: 0)")
         group = found.add_argument_group("model", argument_default=argparse.SUPPRESS)
-        group.add_argument("--input-size", type=int, help="features of x (default: 2)")
-        group.add_argument("--hidden-size", type=int, help="features of h (default: 3)")
-        group.add_argument("--nonlinearity", type=_named(NONLINEARITIES), help="of RNN and RNNCell (default: tanh)")
+        group.add_argument("--input-size", type=integer, help="features of x (default: 2)")
+        group.add_argument("--hidden-size", type=integer, help="features of h (default: 3)")
+        group.add_argument("--nonlinearity", type=named(NONLINEARITIES), help="of RNN and RNNCell (default: tanh)")
         group.add_argument("--no-bias", dest="bias", action="store_false", help="leave out both biases")
 
     trace = verb("trace", "print every intermediate of one example, forward and backward")
@@ -231,14 +192,14 @@ def parser() -> argparse.ArgumentParser:
     text = "leave finite differences out, which take long for many units"
     trace.add_argument("--no-finite-differences", dest="finite_differences", action="store_false", help=text)
     text = "what the loss compares with a target: every state, or the last (default: every)"
-    trace.add_argument("--loss", type=_named(("every", "last")), default="every", help=text)
+    trace.add_argument("--loss", type=named(("every", "last")), default="every", help=text)
 
     stepper = verb("stepper", "write a page that walks through one example, forward and backward")
     walked(stepper, CELLS)
     stepper.add_argument(
-        "--units", type=_integers, metavar="N,N,...", help="hidden units to show (default: the first 4)"
+        "--units", type=integers, metavar="N,N,...", help="hidden units to show (default: the first 4)"
     )
-    stepper.add_argument("--inputs", type=_integers, metavar="N,N,...", help="inputs to show (default: the first 3)")
+    stepper.add_argument("--inputs", type=integers, metavar="N,N,...", help="inputs to show (default: the first 3)")
     stepper.add_argument("--out", default="reports/latest/stepper.html", help="default: reports/latest/stepper.html")
     stepper.set_defaults(loss="every")
 
@@ -248,52 +209,41 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--partial", action="store_true", help="accept a file that was cut, and say so in the report")
 
     listing = verb("ls", "list the backends, cells, tasks and checks")
-    listing.add_argument("what", nargs="?", type=_named(LISTS), help=f"one of {', '.join(LISTS)} (default: all)")
+    listing.add_argument("what", nargs="?", type=named(LISTS), help=f"one of {', '.join(LISTS)} (default: all)")
     doctor = verb("doctor", "print versions, kernels, threads, precision switches and devices")
     backends(doctor, registry.DEFAULT)
+    verbs.type = str  # what stands behind a command is its parser's
+    top.verbs = verbs.choices
     return top
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; inputs of ``predict`` may stand behind its options too, where argparse no longer takes them."""
     top = parser()
+    first = next(iter(arguments), "-")
+    if not first.startswith("-") and first not in top.verbs:
+        top.error(unknown("command", list(top.verbs), first))
     options, left = top.parse_known_args(arguments)
     if options.verb == "predict" and not any(word.startswith("-") for word in left):
         options.input, left = [*options.input, *left], []
     if left:
-        words = f"rosetta: unrecognized arguments: {' '.join(left)}\nTry: rosetta {options.verb} --help\n"
-        top.exit(USAGE, words)
+        top.verbs[options.verb].refuse(left)
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        options = parse(arguments)
-        options.command = shlex.join(["rosetta", *arguments])
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    command = shlex.join(["rosetta", *words])
+
+    def call() -> int:
+        options = parse(words)
+        options.command = command
         from common import commands  # after parsing: --help works where only NumPy is installed
 
-        code = getattr(commands, options.verb)(options)
-        sys.stdout.flush()
-        return code
-    except (BackendMissing, BackendBroken) as error:
-        console.message(f"rosetta: {error}")
-        return NO_BACKEND
-    except (ValueError, TypeError, Diverged) as error:
-        if not type(error).__module__.startswith("common."):
-            raise  # a bug of ours, not the user's input: show where
-        console.message(f"rosetta: {error}")
-        return USAGE
-    except KeyboardInterrupt:
-        console.message("rosetta: interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # a full disk, a folder that vanished
-        console.message(f"rosetta: {error}")
-        return USAGE
+        return getattr(commands, options.verb)(options)
+
+    return ending.run(call, command)
 
 
 if __name__ == "__main__":

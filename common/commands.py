@@ -14,7 +14,6 @@ from common import (
     console,
     equivalence,
     full_study,
-    parallel,
     records,
     registry,
     settings,
@@ -57,17 +56,6 @@ def _dtypes(options: Namespace) -> tuple[str, ...]:
     return tuple(dict.fromkeys(options.dtype or options.default_dtypes))
 
 
-def _jobs(options: Namespace) -> int:
-    if options.jobs < 0:
-        raise InvalidInput(mismatch("--jobs", "at least 1", options.jobs))
-    return options.jobs or parallel.cpu_count()
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise InvalidInput(mismatch(name, "at least 1", value))
-
-
 def _collect(options: Namespace, stream: Iterable[Record]) -> list[Record]:
     """All records of the stream; with --json, each is printed as it comes."""
     if not options.json:
@@ -81,7 +69,6 @@ def _collect(options: Namespace, stream: Iterable[Record]) -> list[Record]:
 
 
 def check(options: Namespace) -> int:
-    check_seed(options.seed)
     names, cells, dtypes = _names(options), _cells(options), _dtypes(options)
     one = arguments.given(options, (*arguments.MODEL, *arguments.ONE))
     if options.configs is None:
@@ -93,10 +80,9 @@ def check(options: Namespace) -> int:
     else:
         if one:
             raise InvalidInput(mismatch("--configs", "no option of one model beside it", ", ".join(one)))
-        _at_least_one("--configs", options.configs)
         run, chosen = studies.check_drawn, variants.drawn(options.configs, cells, dtypes, options.seed)
     with console.Stages() as stages:
-        stream = run(names, chosen, _jobs(options), stages.stage)
+        stream = run(names, chosen, options.jobs, stages.stage)
         found = _collect(options, chain(studies.environment(names), stream))
     if not options.json:
         summaries.print_checks(found, options.seed)
@@ -162,8 +148,6 @@ def predict(options: Namespace) -> int:
 
 
 def bench(options: Namespace) -> int:
-    check_seed(options.seed)
-    _at_least_one("--rounds", options.rounds)
     names = _names(options)
     chosen = benchmark.cases(_cells(options), options.size or list(benchmark.SIZES), _dtypes(options), options.seed)
     with console.Stages() as stages:
@@ -175,8 +159,6 @@ def bench(options: Namespace) -> int:
 
 
 def study(options: Namespace) -> int:
-    check_seed(options.seed)
-    _at_least_one("--rounds", options.rounds)
     names = _names(options)
     if options.full:
         _tell_what_is_left_out(names, _cells(options), _dtypes(options))
@@ -191,7 +173,7 @@ def study(options: Namespace) -> int:
     found: list[Record] = []
     try:
         with stream, console.Stages() as stages, records.writing(stream, options.command) as writer:
-            wanted = (names, _cells(options), _dtypes(options), options.seed, _jobs(options), options.rounds)
+            wanted = (names, _cells(options), _dtypes(options), options.seed, options.jobs, options.rounds)
             for record in studies.study(*wanted, stages.stage, options.full):
                 writer.write(record)
                 found.append(record)

@@ -1,5 +1,7 @@
 """The errors a user can meet, each with what was expected, what came and, where known, the likely cause."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -23,6 +25,10 @@ class Diverged(ArithmeticError):
     """A training run whose loss is no longer finite."""
 
 
+class WorkerDied(RuntimeError):
+    """A worker process that ended before it answered."""
+
+
 class RecordsCut(InvalidInput):
     """A records file that ends before its closing record; ``intact`` holds what can still be read."""
 
@@ -39,3 +45,18 @@ def mismatch(what: str, expected: object, got: object, cause: str = "") -> str:
 def choice(what: str, options: tuple[str, ...] | list[str], got: object) -> str:
     """The same line for a name that is not among ``options``."""
     return mismatch(what, f"one of {', '.join(options)}", repr(got))
+
+
+def unknown(what: str, options: Sequence[str], got: object) -> str:
+    """The same line for a name that is perhaps misspelt."""
+    return mismatch(what, f"one of {', '.join(options)}", repr(got), closest(got, options))
+
+
+def closest(got: object, options: Sequence[str]) -> str:
+    """The option that was perhaps meant, as a question: one that begins so, or is spelt alike; "" if there is none."""
+    if not isinstance(got, str) or not got:
+        return ""
+    lowered = {option.lower(): option for option in reversed(options)}
+    longer = [option for option in options if option.lower().startswith(got.lower())]
+    alike = [lowered[name] for name in get_close_matches(got.lower(), lowered, n=1)]
+    return "".join(f"did you mean {option}?" for option in (longer or alike)[:1])

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from common.datasets import Dataset
 from common.errors import Diverged, InvalidInput, mismatch
 from common.gradient_flow import gradient_norms
 from common.layout import Parameters, initial_network
+from common.parallel import Piece
 from common.records import Record
 from common.run_spec import RunSpec
 from common.training import Result, train
@@ -29,16 +29,17 @@ POINTS, FLOW_SEQUENCES, SAMPLE = 60, 20, 300
 TEMPERATURE = 0.7
 
 
-def pieces(names: Sequence[str], cells: Sequence[str], seed: int) -> list[tuple[Any, ...]]:
-    """(backends, task, reading, cell, seeds) of every piece of work, the longest first."""
+def pieces(names: Sequence[str], cells: Sequence[str], seed: int) -> list[Piece]:
+    """Every piece of work, the longest first."""
     chosen = [name for name in BACKENDS if name in names]
     tasks = sorted(datasets.TASKS.values(), key=lambda task: -task.seconds)
     kept = [cell for cell in CELLS if cell in cells]
     for what, found, able in (("backend", chosen, BACKENDS), ("cell", kept, CELLS)):
         if not found:
             raise InvalidInput(mismatch(f"a {what} for --full", f"at least one of {', '.join(able)}", "none"))
+    seeds = tuple(range(seed, seed + SEEDS))
     return [
-        (chosen, task.name, reading, cell, tuple(range(seed, seed + SEEDS)))
+        Piece(f"task {task.name}, {reading}, {cell}", outcomes, (chosen, task.name, reading, cell, seeds))
         for cell in kept[::-1]
         for task in tasks
         for reading in task.readings

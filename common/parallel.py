@@ -1,14 +1,19 @@
 """Independent pieces of work over processes, results in the order of the work."""
 
-import multiprocessing
 import os
-import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-Result = TypeVar("Result")
+from common.workers import Answer, Worker, Workers, ready
+
+
+class Piece(NamedTuple):
+    """A call, and what it is called if a worker dies of it."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
 
 
 def cpu_count() -> int:
@@ -21,52 +26,29 @@ def cpu_count() -> int:
 ONE_THREAD: dict[str, str] = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1")
 
 
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Variables that processes started within the block inherit."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def run(pieces: Sequence[Piece], jobs: int, pieces_a_process: int | None = None) -> Iterator[Any]:
+    """What each piece returns, or the first error; in this process where ``jobs`` is 1.
 
-
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def run(
-    function: Callable[..., Result], work: Sequence[tuple[Any, ...]], jobs: int, pieces_a_process: int | None = None
-) -> Iterator[Result]:
-    """``function(*arguments)`` for each item; in this process where ``jobs`` is 1.
-
-    Workers are spawned, not forked: the frameworks hold threads. They are renewed after ``pieces_a_process`` items. An
-    interrupt ends them at once.
+    Workers are renewed after ``pieces_a_process`` pieces. Raises ``WorkerDied``, at once, if one is killed.
     """
     if jobs == 1:
-        yield from (function(*arguments) for arguments in work)
+        yield from (piece.function(*piece.arguments) for piece in pieces)
         return
-    if pieces_a_process:  # a pool for each part: the executor's own max_tasks_per_child can wait forever
-        part = pieces_a_process * jobs
-        for start in range(0, len(work), part):
-            yield from run(function, work[start : start + part], jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    size = min(jobs, len(work)) or 1
-    pool = ProcessPoolExecutor(size, context, _ignore_interrupt)
-    try:
-        with _environment(ONE_THREAD):
-            futures = [pool.submit(function, *arguments) for arguments in work]
-            for future in futures:
-                yield future.result()
-        pool.shutdown()
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+    waiting = deque(enumerate(pieces))
+    answers: dict[int, Answer] = {}
+    busy: dict[Worker, int] = {}
+    with Workers() as workers:
+        for index in range(len(pieces)):
+            while index not in answers:
+                while waiting and len(busy) < jobs:
+                    idle = (worker for worker in workers.workers if worker not in busy)
+                    worker = next(idle, None) or workers.start(ONE_THREAD)
+                    busy[worker], piece = waiting.popleft()
+                    worker.send(piece.name, piece.function, *piece.arguments)
+                for worker in ready(busy):
+                    answer = answers[busy.pop(worker)] = worker.receive()
+                    if answer.error is not None:
+                        waiting.clear()  # all that comes before it is being worked on
+                    if worker.answered == pieces_a_process:
+                        workers.end([worker])
+            yield answers.pop(index).get()

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from typing import NamedTuple
 
 from common.contract import Backend
-from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType, choice, mismatch
+from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType, mismatch, unknown
 
 ENTRY_POINTS = "rnn_rosetta.backends"
 DOTTED_PATH = re.compile(r"\w+(\.\w+)*(:(\w+(\.\w+)*)?)?")
@@ -66,7 +66,7 @@ def load(name: str) -> Backend:
             sys.path.append(os.getcwd())
     else:
         options = [*entries, "package.module:attribute"]
-        raise InvalidInput(choice("backend", options, name))
+        raise InvalidInput(unknown("backend", options, name))
     module_name, _, attribute = entry.target.partition(":")
     backend = _import(name, module_name, entry)
     for part in filter(None, attribute.split(".")):

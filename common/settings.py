@@ -19,7 +19,7 @@ from typing import Any
 
 from common import datasets
 from common.datasets import Dataset
-from common.errors import InvalidInput, InvalidType, choice, mismatch
+from common.errors import InvalidInput, InvalidType, choice, mismatch, unknown
 from common.run_spec import OptimizerSpec, RunSpec
 from common.spec import CELLS, ModelSpec, check_positive_int
 
@@ -48,7 +48,7 @@ def read(path: str) -> dict[str, Any]:
         raise InvalidInput(mismatch(f"--config {path}", "TOML", str(error))) from error
     for name in found:
         if name not in (*KEYS, "options"):
-            raise InvalidInput(choice(f"setting in {path}", [*KEYS, "options"], name))
+            raise InvalidInput(unknown(f"setting in {path}", [*KEYS, "options"], name))
     if not isinstance(found.get("options", {}), dict):
         raise InvalidType(mismatch(f"options in {path}", "a table", type(found["options"]).__name__))
     for name in found:
@@ -101,7 +101,7 @@ def _cell(name: str) -> str:
     for cell in CELLS:
         if cell.lower() == str(name).lower():
             return cell
-    raise InvalidInput(choice("cell", CELLS, name))
+    raise InvalidInput(unknown("cell", CELLS, name))
 
 
 def task_options(settings: Mapping[str, Any]) -> dict[str, Any]:

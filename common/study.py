@@ -9,12 +9,12 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 from common import bench, comparison, datasets, equivalence, full_study, parallel, registry
 from common.contract import Backend
 from common.datasets import Dataset
 from common.errors import BackendBroken, InvalidInput
+from common.parallel import Piece
 from common.records import Record
 from common.run_spec import OptimizerSpec, RunSpec
 from common.spec import ModelSpec
@@ -81,9 +81,13 @@ def check(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: 
     equivalence.check_all_supported(load_all(names), chosen)  # before anything is computed
     groups = check_groups(chosen)
     done = progress("checks", len(groups))
-    for records in parallel.run(check_records, [(names, group) for group in groups], jobs):
+    for records in parallel.run([_check_piece(names, group) for group in groups], jobs):
         yield from records
         done()
+
+
+def _check_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
+    return Piece(f"{group[0].label}, {group[0].spec.dtype}", check_records, (names, group))
 
 
 def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Record]:
@@ -121,12 +125,18 @@ def fails(row: comparison.Row, variant: Variant) -> bool:
 
 def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
     """Variants drawn at random, over processes, which are renewed as JAX keeps all that it compiled."""
-    work = [(names, piece) for piece in pieces(chosen)]
+    groups = pieces(chosen)
+    work = [_drawn_piece(names, group) for group in groups]
     done = progress("configurations", len(chosen))
-    for (_, piece), records in zip(work, parallel.run(drawn_records, work, jobs, pieces_a_process=20), strict=True):
+    for group, records in zip(groups, parallel.run(work, jobs, pieces_a_process=20), strict=True):
         yield from records
-        for _ in piece:
+        for _ in group:
             done()
+
+
+def _drawn_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
+    more = f" and {len(group) - 1} more" * (len(group) > 1)
+    return Piece(f"{group[0].arguments}{more}", drawn_records, (names, group))
 
 
 def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec) -> list[Record]:
@@ -135,6 +145,12 @@ def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec
     results = {name: train(registry.load(name), run, data) for name in names}
     records = [training_record(name, data, run, result) for name, result in results.items()]
     return records + [row.record() for row in compare_runs(data, run, results)]
+
+
+def _sine_piece(names: Sequence[str], task: str, reading: str, run: RunSpec) -> Piece:
+    model = run.network.model
+    name = f"training on {task}, {reading}, {run.optimizer.name}, {model.cell}, {model.dtype}"
+    return Piece(name, train_everywhere, (names, task, reading, run))
 
 
 def compare_runs(data: Dataset, run: RunSpec, results: Mapping[str, Result]) -> Iterator[comparison.Row]:
@@ -245,27 +261,22 @@ def study(
     groups = check_groups(fixed)
     random = drawn(DRAWN, cells, dtypes, seed)
     runs = sine_runs(cells, dtypes, seed)
-    work: list[tuple[Callable[..., list[Record]], tuple[Any, ...]]]
-    work = [(train_everywhere, (names, *run)) for run in runs]  # the longest pieces first
-    work += [(check_records, (names, group)) for group in reversed(groups)]
-    work += [(drawn_records, (names, piece)) for piece in pieces(random)]
+    work = [_sine_piece(names, *run) for run in runs]  # the longest pieces first
+    work += [_check_piece(names, group) for group in reversed(groups)]
+    work += [_drawn_piece(names, group) for group in pieces(random)]
     if "numpy" in names and "RNN" in cells:
-        work.append((one_bias, (seed,)))
+        work.append(Piece("the one-bias cell", one_bias, (seed,)))
     done = progress("checks and training", len(work))
-    for records in parallel.run(_call, work, jobs):
+    for records in parallel.run(work, jobs):
         yield from records
         done()
     if full:
         tasks = full_study.pieces(names, cells, seed)
         done = progress("tasks", len(tasks))
-        for records in parallel.run(full_study.outcomes, tasks, jobs):
+        for records in parallel.run(tasks, jobs):
             yield from records
             done()
     chosen = bench.cases([cell for cell in cells if cell in BENCH_CELLS], BENCH_SIZES, ["float32"], seed)
     if chosen:
         done = progress("timings", len(chosen))
         yield from bench.bench(names, chosen, rounds, lambda _: done())
-
-
-def _call(function: Callable[..., list[Record]], arguments: tuple[Any, ...]) -> list[Record]:
-    return function(*arguments)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common import console, examples, finite_differences, parallel, records, registry, tracing
+from common import console, examples, finite_differences, records, registry, tracing
 from common.arguments import given
 from common.errors import BackendMissing, InvalidInput, mismatch
 from common.layout import GATES, Weights, named_weights
@@ -38,12 +38,10 @@ def load_teaching(module: str, notebooks: bool = False) -> Any:
 def lessons(options: Namespace) -> int:
     """Run the lessons and write their pages."""
     build = load_teaching("build", options.notebooks)
-    if options.jobs < 0:
-        raise InvalidInput(mismatch("--jobs", "at least 1", options.jobs))
     numbers = tuple(number for some in options.lesson or () for number in some)
     with console.Stages() as stages:
         done = stages.stage("pages", build.count(numbers))
-        files = build.build(Path(options.out), numbers, options.notebooks, options.jobs or parallel.cpu_count(), done)
+        files = build.build(Path(options.out), numbers, options.notebooks, options.jobs, done)
     if options.json:
         for file in files:
             print(records.dumps({"file": str(file), "bytes": file.stat().st_size}))

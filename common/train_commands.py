@@ -5,22 +5,30 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from hashlib import sha256
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common import console, datasets, equivalence, generation, records, registry, saved, settings, study, summaries
+from common import (
+    console,
+    datasets,
+    equivalence,
+    generation,
+    records,
+    registry,
+    saved,
+    settings,
+    signals,
+    study,
+    summaries,
+)
 from common.contract import Batch
 from common.datasets import Dataset
 from common.errors import Diverged, InvalidInput, mismatch
 from common.run_spec import RunSpec
-from common.spec import check_positive_int, check_seed
-from common.training import Progress, Result, interruptible, train
+from common.training import Progress, Result, train
 
-# As a shell reports a process that SIGINT ended.
-INTERRUPTED = 130
 SHOWN = 10
 TEMPERATURE = 0.7
 
@@ -43,10 +51,10 @@ def train_command(
         for data, run in runs:
             results: dict[str, Result] = {}
             for name in names:
-                if stopped():  # between two runs: the next would learn nothing
+                if arrived:  # between two runs: the next would learn nothing
                     ended.append(name)
                     return
-                results[name] = result = _train_one(name, data, run, stages, stopped)
+                results[name] = result = _train_one(name, data, run, stages, lambda: bool(arrived))
                 if result.ended == "interrupted":
                     ended.append(name)
                     if not result.losses:
@@ -61,7 +69,7 @@ def train_command(
             if len(names) > 1:
                 yield from (row.record() | made_by for row in study.compare_runs(data, run, results))
 
-    with console.Stages() as stages, interruptible() as stopped:
+    with console.Stages() as stages, signals.interruptible() as arrived:
         found = collect(options, stream())
     if not options.json:
         summaries.print_training(found)
@@ -70,8 +78,8 @@ def train_command(
     if ended:
         learnt = any(record["kind"] == "training" for record in found)
         kept = "what was learnt until then is saved" if learnt else "nothing was learnt until then"
-        console.message(f"rosetta: interrupted; {kept}")
-        return INTERRUPTED
+        console.message(f"rosetta: {signals.phrase(arrived[0])}; {kept}")
+        return signals.exit_code(arrived[0])
     return 0 if len(names) == 1 or equivalence.all_passed(found) else 1
 
 
@@ -168,17 +176,12 @@ def _temperature(options: Namespace) -> float:
     given = options.temperature
     if options.greedy and given:
         raise InvalidInput(mismatch("--temperature", "none beside --greedy, which is 0", given))
-    found = 0.0 if options.greedy else TEMPERATURE if given is None else given
-    if not isfinite(found) or found < 0:
-        raise InvalidInput(mismatch("--temperature", "a finite number, at least 0", found))
-    return found
+    return 0.0 if options.greedy else TEMPERATURE if given is None else given
 
 
 def generate_command(options: Namespace, name: str) -> int:
     """Continue a text."""
     _check_one_backend(options)
-    check_seed(options.seed)
-    check_positive_int("--length", options.length)
     temperature = _temperature(options)
     found = saved.load(Path(options.file))
     network, symbols = found.network, found.about["symbols"]

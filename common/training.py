@@ -1,11 +1,8 @@
 """The only training loop. What a step is, each backend's trainer decides; its batches follow from data and seed."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,26 +40,6 @@ class Result(NamedTuple):
     score: float
     params: Parameters
     ended: str
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """A call that tells whether Ctrl-C was pressed within the block; pressed again, it interrupts as usual."""
-    pressed = []
-
-    def note(number: int, frame: Any) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def batches(run: RunSpec, data: Dataset, epoch: int, masks: np.random.Generator) -> Iterator[tuple[Batch, bool]]:

@@ -1,8 +1,6 @@
 """The arithmetic of ratios, and one small benchmark in its real processes. Nothing depends on how fast anything is."""
 
-import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -13,8 +11,9 @@ import pytest
 from common import bench, bench_worker, registry, summaries
 from common.bench import Case, arms_for, cases, ratio
 from common.contract import Problem
-from common.errors import InvalidInput
+from common.errors import BackendBroken, InvalidInput, WorkerDied
 from common.spec import ModelSpec
+from common.workers import Workers
 
 CASE = Case(cell="LSTM", steps=4, batch=3, input_size=2, hidden_size=5, backward=True)
 
@@ -94,10 +93,11 @@ class FakeArm(bench.Arm):
         self.backend = self.label = label
         self.each = each
 
-    def ask(self, request: dict[str, Any]) -> Any:
-        if "prepare" in request:
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if function is bench_worker.prepare:
             return {"first": 100 * self.each, "later": self.each}
-        return request["run"] * self.each
+        assert function is bench_worker.run
+        return arguments[0] * self.each
 
 
 def test_every_arm_gets_its_own_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,17 +117,27 @@ def test_every_arm_gets_its_own_time(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize("backward", [True, False])
 def test_the_worker_times_what_it_is_asked(backward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
+    calls = []
 
     def timed(spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         seen.append((spec.cell, problem.x.shape, spec.hidden_size, backward))
-        return lambda: None
+        return lambda: calls.append(1)
 
     monkeypatch.setattr(registry, "load", lambda name: SimpleNamespace(timed=timed))
-    monkeypatch.setattr(sys, "argv", ["bench_worker", "fake"])
-    request = json.dumps({"prepare": asdict(replace(CASE, backward=backward))})
-    monkeypatch.setattr(sys, "stdin", [request])
-    bench_worker.main()
+    assert min(bench_worker.prepare("fake", asdict(replace(CASE, backward=backward))).values()) >= 0
     assert seen == [("LSTM", (4, 3, 2), 5, backward)]
+    before = len(calls)
+    assert bench_worker.run(3) >= 0
+    assert len(calls) - before == 1 + 3
+
+
+def test_a_backend_that_fails_while_it_is_timed_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(registry, "load", lambda name: SimpleNamespace(timed=timed))
+    with pytest.raises(BackendBroken, match="backend fake fails while it computes: RuntimeError: no such kernel"):
+        bench_worker.prepare("fake", asdict(CASE))
 
 
 def test_a_cell_that_a_backend_lacks_is_refused() -> None:
@@ -135,6 +145,18 @@ def test_a_cell_that_a_backend_lacks_is_refused() -> None:
         list(bench.bench(["one-bias"], [CASE], 1))
 
 
+def test_an_error_of_a_worker_arrives_with_its_kind() -> None:
+    with Workers() as workers:
+        arm = bench.Arm(workers, "no.such.backend", "missing")
+        with pytest.raises(InvalidInput, match=r"backend no\.such\.backend: expected an importable module"):
+            arm.ask(bench_worker.environment, arm.backend)
+
+
 def test_a_worker_that_dies_is_an_error() -> None:
-    with bench.Arm("no.such.backend", "broken") as arm, pytest.raises(RuntimeError, match="worker of broken ended"):
-        arm.ask({"run": 1})
+    with Workers() as workers:
+        arm = bench.Arm(workers, "numpy", "NumPy")
+        text = "a worker process ended with exit code 7 while it worked on the timing of NumPy"
+        with pytest.raises(WorkerDied, match=text):
+            arm.ask(os._exit, 7)
+        with pytest.raises(WorkerDied, match="ended with exit code 7"):  # sending to it is the same
+            arm.ask(bench_worker.environment, arm.backend)

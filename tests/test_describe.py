@@ -407,8 +407,6 @@ def test_dropout_with_one_layer_does_nothing_and_torch_warns() -> None:
         ("rnn --hidden-size 3", "--input-size: expected a size, as torch.nn.RNN needs it, got none"),
         ("lstmcell --input-size 3", "--hidden-size: expected a size, as torch.nn.LSTMCell needs it, got none"),
         ("rnn --input-size 0 --hidden-size 3", "input_size: expected at least 1, got 0"),
-        ("rnn --input-size 2 --hidden-size 3 --seq-len 0", "seq_len: expected at least 1, got 0"),
-        ("rnn --input-size 2 --hidden-size 3 --batch -1", "batch: expected at least 1, got -1"),
         ("rnncell --input-size 2 --hidden-size 3 --seq-len 4", "seq_len: expected none for RNNCell, which is one step"),
         ("lstmcell --input-size 2 --hidden-size 3 --batch-first", "batch_first: expected False for LSTMCell"),
         ("rnn --input-size 2 --hidden-size 3 --unbatched --batch 4", "batch: expected none for an unbatched input"),

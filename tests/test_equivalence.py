@@ -14,6 +14,7 @@ from common import equivalence, parallel, registry, study
 from common.comparison import FAILED, PASSED, Row, compare, compare_all
 from common.equivalence import all_passed
 from common.errors import BackendBroken, InvalidInput
+from common.parallel import Piece
 from common.run_spec import INPUTS, LOSSES, OPTIMIZERS, READOUTS, SCHEDULES
 from common.spec import CELLS, DTYPES, ModelSpec
 from common.tolerances import Bound
@@ -212,12 +213,12 @@ def test_names_are_those_that_the_caller_gave() -> None:
 
 
 def test_processes_give_the_same_rows_in_the_same_order() -> None:
-    work = [(value,) for value in range(7)]
-    assert list(parallel.run(abs, work, 3)) == list(parallel.run(abs, work, 1)) == list(range(7))
+    work = [Piece(str(value), abs, (value,)) for value in range(7)]
+    assert list(parallel.run(work, 3)) == list(parallel.run(work, 1)) == list(range(7))
 
 
 def test_processes_are_renewed() -> None:
-    ids = list(parallel.run(os.getpid, [()] * 5, 2, pieces_a_process=1))
+    ids = list(parallel.run([Piece("id", os.getpid)] * 5, 2, pieces_a_process=1))
     assert len(ids) == 5
     assert len({*ids[:2], *ids[2:4], ids[4]}) >= 3
     assert not {*ids[:2]} & {*ids[2:4]}

@@ -38,7 +38,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_task_and_reading_is_trained_over_five_seeds() -> None:
-    found = full_study.pieces(["numpy", "flax", "torch", "jax"], ["LSTM", "LSTMCell", "RNN"], 4)
+    pieces = full_study.pieces(["numpy", "flax", "torch", "jax"], ["LSTM", "LSTMCell", "RNN"], 4)
+    found = [piece.arguments for piece in pieces]
     wanted = {(name, reading) for name, task in TASKS.items() for reading in task.readings}
     assert {(task, reading) for _, task, reading, _, _ in found} == wanted
     assert {cell for *_, cell, _ in found} == {"RNN", "LSTM"}

@@ -6,41 +6,41 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import ROOT, started, wait_until
 
 from common import records, saved, train_commands
 from common.cli import main
 from common.training import Result, train
 
-ROOT = Path(__file__).parent.parent
 SIZES = ["--set", "steps=6", "--set", "train=6", "--set", "validation=3", "--set", "test=3", "--hidden-size", "3"]
+
+
+TRAIN = ["train", "adding", "--backend", "slow:BACKEND", "--json", "--epochs", "1000000", *SIZES]
+SIGNALS = [
+    (signal.SIGINT, 130, "interrupted"),
+    (signal.SIGTERM, 143, "interrupted by SIGTERM"),
+    (signal.SIGHUP, 129, "interrupted by SIGHUP"),
+]
 
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def interrupted(folder: Path, times: int, *words: str) -> tuple[int, str, str]:
-    """A long training in a process of its own, which gets so many SIGINTs once it has begun to learn."""
+def interrupted(folder: Path, numbers: Sequence[int], *words: str) -> tuple[int, str, str]:
+    """A long training in a process of its own, which gets these signals once it has begun to learn."""
     (folder / "slow.py").write_text(SLOW)
-    command = [sys.executable, "-m", "common.cli", "train", "adding", "--backend", "slow:BACKEND", "--json"]
-    command += ["--epochs", "1000000", *SIZES, *words]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=environment)
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (folder / "learning").exists():
-            time.sleep(0.02)
-        for _ in range(times):
-            process.send_signal(signal.SIGINT)
+    with started(folder, *TRAIN, *words) as process:
+        wait_until((folder / "learning").exists, "it has begun to learn")
+        for number in numbers:
+            process.send_signal(number)
             time.sleep(0.1)
         out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
     return process.returncode, out, err
 
 
@@ -65,10 +65,11 @@ BACKEND = Slow()
 """
 
 
-def test_an_interruption_saves_what_was_learnt(tmp_path: Path) -> None:
-    code, out, err = interrupted(tmp_path, 1, "--backend", "numpy")
-    assert code == 130
-    assert err.splitlines()[-1] == "rosetta: interrupted; what was learnt until then is saved"
+@pytest.mark.parametrize(("number", "expected", "word"), SIGNALS)
+def test_an_interruption_saves_what_was_learnt(number: int, expected: int, word: str, tmp_path: Path) -> None:
+    code, out, err = interrupted(tmp_path, [number], "--backend", "numpy")
+    assert code == expected
+    assert err.splitlines()[-1] == f"rosetta: {word}; what was learnt until then is saved"
     assert "Traceback" not in err
     (tmp_path / "records.jsonl").write_text(out)
     (record,) = (r for r in records.read(tmp_path / "records.jsonl") if r["kind"] == "training")
@@ -79,11 +80,36 @@ def test_an_interruption_saves_what_was_learnt(tmp_path: Path) -> None:
 
 
 def test_a_second_interruption_ends_at_once(tmp_path: Path) -> None:
-    code, out, err = interrupted(tmp_path, 2)
-    assert (code, err.splitlines()[-1]) == (130, "rosetta: interrupted")
+    code, out, err = interrupted(tmp_path, [signal.SIGINT, signal.SIGTERM])
+    assert (code, err.splitlines()[-1]) == (143, "rosetta: interrupted by SIGTERM")
     assert "Traceback" not in err
     assert [record["kind"] for record in lines(out)] == ["header", "environment", "environment"]
     assert os.listdir(tmp_path / "trained") == []
+
+
+# Runs a command in a terminal of its own, closes the terminal once the command has begun to learn, and tells its end.
+IN_A_TERMINAL = """
+import os, pathlib, pty, signal, sys, time
+child, terminal = pty.fork()
+if not child:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-m", "common.cli", *sys.argv[1:]])
+while not pathlib.Path("learning").exists() and not os.waitpid(child, os.WNOHANG)[0]:
+    time.sleep(0.02)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_closed_terminal_saves_what_was_learnt(tmp_path: Path) -> None:
+    """Nothing can be written to it any more."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-c", IN_A_TERMINAL, *TRAIN]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert (ended.stdout, ended.stderr) == ("129\n", "")
+    (file,) = (tmp_path / "trained").iterdir()
+    assert saved.load(file).about["ended"] == "interrupted"
 
 
 @pytest.mark.parametrize("learnt", [True, False])

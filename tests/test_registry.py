@@ -110,7 +110,7 @@ def test_an_installed_package_offers_backends(folder: Path) -> None:
 NAMES = "backend: expected one of numpy, jax, torch, torch.nn, flax, one-bias, package.module:attribute, got"
 REFUSED = {
     "acme": f"{NAMES} 'acme'",
-    "NumPy": f"{NAMES} 'NumPy'",
+    "NumPy": f"{NAMES} 'NumPy'; did you mean numpy?",
     "": f"{NAMES} ''",
     "nosuch.rnn": "backend nosuch.rnn: expected an importable module, got no module nosuch",
     "acme.nosuch:BACKEND": "backend acme.nosuch:BACKEND: expected an importable module, got no module acme.nosuch",

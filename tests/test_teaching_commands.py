@@ -15,18 +15,14 @@ from common.cli import main
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trace", "--steps", "0"], "steps: expected at least 1, got 0"),
-        (["trace", "--seed", "-1"], "seed: expected at least 0, got -1"),
         (["trace", "--hidden-size", "0"], "hidden_size: expected at least 1, got 0"),
         (["trace", "--cell", "LSTM", "--nonlinearity", "relu"], "nonlinearity: expected 'tanh' for LSTM, got 'relu'"),
         (["trace", "--backend", "flax"], "backend to trace: expected one of numpy, jax, torch, got 'flax'"),
-        (["stepper", "--steps", "0"], "steps: expected at least 1, got 0"),
         (["stepper", "--units", "4"], "--units: expected different numbers from 1 to 3, got 4"),
         (["stepper", "--units", "0,1"], "--units: expected different numbers from 1 to 3, got 0,1"),
         (["stepper", "--units", "2,2"], "--units: expected different numbers from 1 to 3, got 2,2"),
         (["stepper", "--inputs", "3"], "--inputs: expected different numbers from 1 to 2, got 3"),
         (["lessons", "--lesson", "99"], "lesson: expected one of 1, "),
-        (["lessons", "--jobs", "-1"], "--jobs: expected at least 1, got -1"),
     ],
 )
 def test_bad_usage(words: list[str], message: str, call: Call, tmp_path: Path) -> None:

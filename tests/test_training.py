@@ -1,6 +1,5 @@
 """The training loop: what each update sees, what carries on, when it stops and what it keeps."""
 
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from common.datasets import Dataset
 from common.errors import Diverged
 from common.layout import initial_network
 from common.run_spec import OptimizerSpec, RunSpec
-from common.training import EXPLODED, Progress, Result, check_loss, fit, interruptible, train
+from common.training import EXPLODED, Progress, Result, check_loss, fit, train
 
 NUMPY = registry.load("numpy")
 SMALL: dict[str, Any] = {"train": 7, "validation": 3, "test": 3}
@@ -255,17 +254,6 @@ def test_a_rate_far_too_large_diverges_with_advice(name: str, options: dict[str,
         train(registry.load(name), run, data)
     with pytest.raises(Diverged, match="on the test data after 1 updates"):
         train(registry.load(name), replace(run, epochs=1, optimizer=OptimizerSpec(lr=1e200)), data)
-
-
-def test_the_first_interruption_is_noted_and_the_second_ends_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with interruptible() as stopped:
-        assert not stopped()
-        signal.raise_signal(signal.SIGINT)
-        assert stopped()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_backends_that_stop_at_different_updates_are_not_alike() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from common.errors import InvalidInput, choice
+from common.errors import InvalidInput, choice, unknown
 from common.spec import DTYPES
 
 from . import adding, copy_memory, digits, places, reber, series_sum, sine, temporal_order, text, transliteration
@@ -17,7 +17,7 @@ TASKS: dict[str, Task] = {module.TASK.name: module.TASK for module in MODULES}
 def load(task: str, reading: str | None = None, dtype: str = "float64", /, **options: Any) -> Dataset:
     """The data of a task under a reading, the first if none is named; ``options`` are those of the task."""
     if task not in TASKS:
-        raise InvalidInput(choice("task", list(TASKS), task))
+        raise InvalidInput(unknown("task", list(TASKS), task))
     if dtype not in DTYPES:
         raise InvalidInput(choice("dtype", DTYPES, dtype))
     return TASKS[task].load(reading, dtype, **options)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.contract import Batch
-from common.errors import InvalidInput, choice
+from common.errors import InvalidInput, unknown
 from common.run_spec import NetworkSpec, OptimizerSpec
 from common.spec import ModelSpec
 
@@ -133,9 +133,9 @@ class Task(NamedTuple):
         """The data under a reading, the first if none is named."""
         reading = next(iter(self.readings)) if reading is None else reading
         if reading not in self.readings:
-            raise InvalidInput(choice(f"reading of {self.name}", list(self.readings), reading))
+            raise InvalidInput(unknown(f"reading of {self.name}", list(self.readings), reading))
         known = [option.name for option in fields(self.options)]
         for name in options:
             if name not in known:
-                raise InvalidInput(choice(f"option of {self.name}", known, name))
+                raise InvalidInput(unknown(f"option of {self.name}", known, name))
         return self.make(reading, self.options(**options)).in_dtype(dtype)

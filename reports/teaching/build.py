@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import parallel
 from common.errors import InvalidInput, choice
+from common.parallel import Piece
 
 from ..render import write_all
 from . import pages, script, stepper
@@ -28,11 +29,11 @@ def build(
     quiet = [number for number in chosen if number in MEASURES_TIME]
     texts: dict[str, str] = {}
     for group, processes in (([n for n in chosen if n not in quiet], jobs), (quiet, 1)):
-        work = [(known[number].path, notebooks) for number in group]
-        for made in parallel.run(lesson_files, work, min(processes, len(work)) or 1):
+        work = [Piece(f"lesson {number}", lesson_files, (known[number].path, notebooks)) for number in group]
+        for made in parallel.run(work, min(processes, len(work)) or 1):
             texts |= made
             done()
-    for made in parallel.run(_stepper, [(name, cell) for name, _, cell in stepper.PAGES], jobs):
+    for made in parallel.run([Piece(name, _stepper, (name, cell)) for name, _, cell in stepper.PAGES], jobs):
         texts |= made
         done()
     there = {number for number, lesson in known.items() if _is_there(pages.file_name(lesson), texts, folder)}
