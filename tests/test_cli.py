@@ -327,7 +327,7 @@ def test_output_without_a_terminal_has_no_escape_codes() -> None:
 
 
 def test_a_reader_that_leaves_is_no_pass() -> None:
-    """What was not read may be what failed: the code is the one of a program that SIGPIPE ends, as for ``yes | head``."""
+    """What was not read may be what failed: the code is that of a program that SIGPIPE ends, as in ``yes | head``."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "common.cli", "ls", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
