@@ -29,9 +29,10 @@ class Grads(NamedTuple):
 class Problem(NamedTuple):
     """One instance of the question that a backend answers: arguments of ``forward`` and ``vjp``.
 
-    ``lengths`` (B,), integers in 1..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
-    with ``enforce_sorted=False`` means. ``masks`` (L-1, T, B, D*H) are factors of every layer's output but the last's
-    (``layout.dropout_masks``). None means that every sequence has T steps, and no dropout.
+    ``lengths`` (B,), integers in 0..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
+    with ``enforce_sorted=False`` means. A sequence of 0 steps, which that refuses, has y = 0 and ends where it began.
+    ``masks`` (L-1, T, B, D*H) are factors of every layer's output but the last's (``layout.dropout_masks``). None means
+    that every sequence has T steps, and no dropout.
     """
 
     params: Parameters
@@ -210,7 +211,7 @@ def check_forward(
 
 
 def check_lengths(lengths: Any, steps: int, batch: int, traced: bool = False) -> None:
-    """Check the lengths of the sequences of a batch: (B,), integers from 1 to T; ``traced`` ones have no values yet."""
+    """Check the lengths of the sequences of a batch: (B,), integers from 0 to T; ``traced`` ones have no values yet."""
     if not traced and not isinstance(lengths, np.ndarray):
         raise InvalidType(mismatch("lengths", "a numpy.ndarray", type(lengths).__name__))
     if lengths.dtype.kind not in "iu":
@@ -218,8 +219,8 @@ def check_lengths(lengths: Any, steps: int, batch: int, traced: bool = False) ->
     if lengths.shape != (batch,):
         raise InvalidInput(mismatch("lengths", f"({batch},), one for each sequence", lengths.shape))
     for index, length in enumerate([] if traced else lengths.tolist()):
-        if not 1 <= length <= steps:
-            raise InvalidInput(mismatch("lengths", f"1 to {steps} steps", f"{length} at index {index}"))
+        if not 0 <= length <= steps:
+            raise InvalidInput(mismatch("lengths", f"0 to {steps} steps", f"{length} at index {index}"))
 
 
 def check_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
