@@ -88,7 +88,8 @@ def test_an_equation_stands_beside_the_lines_of_the_files(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", ALONE)
 def test_what_no_other_framework_has_is_not_shown(tag: str) -> None:
-    with pytest.raises(InvalidInput, match=rf"\({tag}\) in jax_impl/(elman|lstm).py: expected a line with its tag, got none"):
+    message = rf"\({tag}\) in jax_impl/(elman|lstm).py: expected a line with its tag, got none"
+    with pytest.raises(InvalidInput, match=message):
         sources.equation(tag)
 
 
