@@ -3,13 +3,10 @@
 from itertools import count
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import torch
-from flax import nnx
-from test_contract import aligned
-from test_faces import LENGTHS, B, H, I, T, build, call, loaded, numpy_backward, pack, problem, weights
+from test_faces import LENGTHS, B, H, I, T, build, call, loaded, numpy_backward, problem, weights
 
 from common import registry
 from common.batches import check_batch
@@ -150,33 +147,5 @@ def test_numpy_s_backward_uses_the_weights_of_its_call(cell: str) -> None:
             for value in module.params.values():
                 value *= 3
         results.append([*numpy_backward(module, cotangents), *module.grads.values()])
-    for a, b in zip(*results, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
-def test_what_is_changed_after_a_call_of_jax_changes_no_gradient(cell: str) -> None:
-    """JAX takes an array at such an address over without a copy, and reads it on the way back."""
-    inputs, cotangents = problem(cell, num_layers=2)
-    masks, results = np.full((1, T, B, H), 2, "float32"), []
-    for change in (False, True):
-        graph, params = nnx.split(loaded("jax", cell, num_layers=2))
-        given, own_masks, lengths = (
-            [aligned(array) for array in inputs],
-            aligned(masks),
-            aligned(LENGTHS.astype("int32")),
-        )
-
-        def outputs(
-            params: Any, given: Any = given, masks: Any = own_masks, lengths: Any = lengths, graph: Any = graph
-        ):
-            module = nnx.merge(graph, params)
-            return jax.tree.leaves(module(given[0], pack(given[1:]), masks=masks, lengths=lengths))
-
-        _, pull_back = jax.vjp(outputs, params)
-        if change:
-            for array in (*given, own_masks, lengths):
-                array[...] = 1
-        results.append(jax.tree.leaves(pull_back([jax.numpy.asarray(d) for d in cotangents])))
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
