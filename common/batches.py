@@ -7,7 +7,7 @@ import numpy as np
 
 from common.contract import Batch, check_input, check_lengths, check_masks
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.layout import check_array, dropout_masks
+from common.layout import check_array, check_ndarray, dropout_masks
 from common.run_spec import NetworkSpec
 
 # The axis along which the sequences lie, in each field of a batch.
@@ -67,6 +67,8 @@ def check_batch(network: NetworkSpec, batch: Batch) -> None:
     if network.loss == "mse":
         owner = f"the readout {network.readout}"
         check_array("target", batch.target, (*shape, network.readout_size), network.model.dtype, owner)
+        if network.readout == "every_step" and batch.lengths is not None and not batch.lengths.any():
+            raise InvalidInput(mismatch("lengths", "at least one step whose target counts", "0 everywhere"))
         return
     _check_symbols("target", batch.target, -1, network.readout_size, shape)
     if (batch.target < 0).all():
@@ -74,8 +76,7 @@ def check_batch(network: NetworkSpec, batch: Batch) -> None:
 
 
 def _check_symbols(name: str, array: Any, low: int, count: int, shape: tuple[int, ...] | None = None) -> None:
-    if not isinstance(array, np.ndarray):
-        raise InvalidType(mismatch(name, "a numpy.ndarray", type(array).__name__))
+    check_ndarray(name, array)
     if array.dtype.kind not in "iu":
         raise InvalidType(mismatch(name, "integers, the numbers of symbols", array.dtype))
     if shape is None and (array.ndim != 2 or 0 in array.shape):

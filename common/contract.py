@@ -2,7 +2,8 @@
 
 A backend is a module or an object with the attributes of ``Backend``; there is nothing to inherit from. NumPy arrays
 cross the boundary. The core is time-major: x (T, B, I), y (T, B, D*H), each state (D*L, B, H), for D directions and L
-layers. With a projection to P, y and the state h have P where H stands here, and c keeps H.
+layers. With a projection to P, y and the state h have P where H stands here, and c keeps H. Arrays are plain ones:
+masked arrays and other subclasses of ``numpy.ndarray`` are refused.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, choice, mismatch
-from common.layout import Parameters, check_array, check_network, check_parameters, numpy_dtype
+from common.layout import Parameters, check_array, check_ndarray, check_network, check_parameters, numpy_dtype
 from common.run_spec import NetworkSpec, RunSpec
 from common.spec import DTYPES, OPTIONS, ModelSpec
 
@@ -29,9 +30,10 @@ class Grads(NamedTuple):
 class Problem(NamedTuple):
     """One instance of the question that a backend answers: arguments of ``forward`` and ``vjp``.
 
-    ``lengths`` (B,), integers in 1..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
-    with ``enforce_sorted=False`` means. ``masks`` (L-1, T, B, D*H) are factors of every layer's output but the last's
-    (``layout.dropout_masks``). None means that every sequence has T steps, and no dropout.
+    ``lengths`` (B,), integers in 0..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
+    with ``enforce_sorted=False`` means. A sequence of 0 steps, which that refuses, has y = 0 and ends where it began.
+    ``masks`` (L-1, T, B, D*H) are factors of every layer's output but the last's (``layout.dropout_masks``). None means
+    that every sequence has T steps, and no dropout.
     """
 
     params: Parameters
@@ -209,17 +211,21 @@ def check_forward(
     return state0
 
 
-def check_lengths(lengths: Any, steps: int, batch: int, traced: bool = False) -> None:
-    """Check the lengths of the sequences of a batch: (B,), integers from 1 to T; ``traced`` ones have no values yet."""
-    if not traced and not isinstance(lengths, np.ndarray):
-        raise InvalidType(mismatch("lengths", "a numpy.ndarray", type(lengths).__name__))
-    if lengths.dtype.kind not in "iu":
+def check_lengths(lengths: Any, steps: int, batch: int) -> None:
+    """Check the lengths of the sequences of a batch: (B,), integers from 0 to T."""
+    check_ndarray("lengths", lengths)
+    check_lengths_form(lengths, batch)
+    for index, length in enumerate(lengths.tolist()):
+        if not 0 <= length <= steps:
+            raise InvalidInput(mismatch("lengths", f"0 to {steps} steps", f"{length} at index {index}"))
+
+
+def check_lengths_form(lengths: Any, batch: int) -> None:
+    """Of these only that they are integers (B,), in any framework's array: traced ones have no values yet."""
+    if not str(lengths.dtype).removeprefix("torch.").startswith(("int", "uint")):
         raise InvalidType(mismatch("lengths", "integers", lengths.dtype))
-    if lengths.shape != (batch,):
-        raise InvalidInput(mismatch("lengths", f"({batch},), one for each sequence", lengths.shape))
-    for index, length in enumerate([] if traced else lengths.tolist()):
-        if not 1 <= length <= steps:
-            raise InvalidInput(mismatch("lengths", f"1 to {steps} steps", f"{length} at index {index}"))
+    if tuple(lengths.shape) != (batch,):
+        raise InvalidInput(mismatch("lengths", f"({batch},), one for each sequence", tuple(lengths.shape)))
 
 
 def check_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
@@ -231,8 +237,7 @@ def check_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
 
 def check_input(spec: ModelSpec, x: Any) -> int:
     """Check x (T, B, I); returns B."""
-    if not isinstance(x, np.ndarray):
-        raise InvalidType(mismatch("x", "a numpy.ndarray", type(x).__name__))
+    check_ndarray("x", x)
     if x.ndim != 3:
         raise InvalidInput(mismatch("x", "3 axes (T, B, I)", f"{x.ndim} of shape {x.shape}"))
     if 0 in x.shape[:2]:

@@ -2,7 +2,8 @@
 
 A face is ``numpy_impl.RNN``, ``jax_impl.LSTM``, ``torch_impl.RNNCell`` and so on: the four cells of a backend
 as a user of that framework expects them, around the same core as the contract. The checks here read only types,
-shapes and dtypes, never values: they serve every framework, wait for no device, and pass traced arrays.
+shapes and dtypes, never values: they serve every framework, wait for no device, and pass traced arrays. Masked arrays
+are refused; other subclasses of ``numpy.ndarray`` are taken as plain arrays.
 """
 
 import sys
@@ -13,10 +14,10 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from common.contract import check_lengths
+from common.contract import check_lengths, check_lengths_form
 from common.dtypes import widened
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.layout import Parameters, check_parameters, numpy_dtype
+from common.layout import Parameters, check_parameters, numpy_dtype, refuse_masked
 from common.spec import ModelSpec
 
 State = tuple[Any, ...]
@@ -68,10 +69,12 @@ def loaded_parameters(spec: ModelSpec, params: Any) -> Parameters:
 
 def to_arrays(params: Any) -> Any:
     """Parameters of any framework as NumPy arrays in their own dtype; what is no mapping stays, to be refused."""
-    return {name: _to_array(name, value) for name, value in params.items()} if isinstance(params, Mapping) else params
+    return {name: to_array(name, value) for name, value in params.items()} if isinstance(params, Mapping) else params
 
 
-def _to_array(name: str, value: Any) -> np.ndarray:
+def to_array(name: str, value: Any) -> np.ndarray:
+    """An array of any framework as NumPy's; one of a subclass as a plain one."""
+    refuse_masked(name, value)
     try:
         if hasattr(value, "detach"):  # a tensor of torch, which gives NumPy neither gradients' leaves nor bfloat16
             value = value.detach().cpu()
@@ -160,7 +163,7 @@ class Arrangement(NamedTuple):
             shape, axes = (self.steps, size), "(T, D*H)"
         elif self.batch_first:
             shape, axes = (self.batch, self.steps, size), "(B, T, D*H)"
-        _check_kind(name, dy, self.kind)
+        dy = _plain(name, dy, self.kind)
         _check_array(name, dy, self.dtype, shape, f"{axes} for {_owner(self.spec)}")
         return self.enter(dy)
 
@@ -179,7 +182,7 @@ class Arrangement(NamedTuple):
             label = f"{name}[{position}]" if self.spec.is_lstm else name
             size = "P" if position == 0 and self.spec.proj_size else "H"
             shape = (*whole[: not self.spec.is_cell], *whole[1 : 1 + self.batched], whole[2])
-            _check_kind(label, part, self.kind)
+            part = _plain(label, part, self.kind)
             meaning = f"({', '.join([*axes, size])}) for {_owner(self.spec)}{where}"
             _check_array(label, part, self.dtype, shape, meaning, self._exchanged(tuple(part.shape), shape))
             part = part if self.batched else part[..., None, :]
@@ -199,14 +202,21 @@ class Arrangement(NamedTuple):
         return state if self.spec.is_lstm else state[0]
 
     def check_lengths(self, lengths: Any, traced: bool = False) -> Any:
-        """The lengths (B,) of a ragged batch as NumPy integers; None stays None, as do traced ones, unchecked."""
+        """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
+
+        Of ``traced`` ones, which have no values yet, shape and dtype are checked: a value out of 0..T is up to the
+        module, which must not make numbers of it.
+        """
         if lengths is None:
             return None
         if self.spec.is_cell or not self.batched:
             raise InvalidInput(mismatch("lengths", "None for a cell and for unbatched x", type(lengths).__name__))
-        values = lengths if traced else np.asarray(lengths)
-        check_lengths(values, self.steps, self.batch, traced)
-        return values
+        if traced:
+            check_lengths_form(lengths, self.batch)
+            return lengths
+        values = to_array("lengths", lengths)
+        check_lengths(values, self.steps, self.batch)
+        return lengths if hasattr(lengths, "detach") else values
 
 
 def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -> tuple[Arrangement, Any]:
@@ -216,7 +226,7 @@ def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -
     """
     batched_axes = "(B, I)" if spec.is_cell else "(B, T, I)" if batch_first else "(T, B, I)"
     unbatched_axes = "(I,)" if spec.is_cell else "(T, I)"
-    _check_kind("x", x, kind)
+    x = _plain("x", x, kind)
     shape, full = tuple(x.shape), 2 if spec.is_cell else 3
     if len(shape) not in (full - 1, full):
         wanted = f"{full} axes {batched_axes}, or {full - 1} unbatched {unbatched_axes}"
@@ -248,12 +258,13 @@ def pack_state(spec: ModelSpec, hx: Any, name: str = "hx") -> State | None:
     return tuple(hx)
 
 
-def check_face_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, dtype: Any) -> None:
-    """Check dropout masks (L-1, T, B, D*H), in any framework's arrays."""
+def enter_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, dtype: Any) -> Any:
+    """Check dropout masks (L-1, T, B, D*H), in any framework's arrays, and return them."""
     if spec.num_layers == 1:
         raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
-    _check_kind("masks", masks, kind)
+    masks = _plain("masks", masks, kind)
     _check_array("masks", masks, dtype, shape, f"(L-1, T, B, D*H) for {_owner(spec)}")
+    return masks
 
 
 def _owner(spec: ModelSpec) -> str:
@@ -263,11 +274,14 @@ def _owner(spec: ModelSpec) -> str:
     return f"{spec.cell}(input_size={spec.input_size}, hidden_size={spec.hidden_size}{options})"
 
 
-def _check_kind(name: str, array: Any, kind: Any) -> None:
+def _plain(name: str, array: Any, kind: Any) -> Any:
+    """An array of this kind, one of NumPy as no subclass."""
+    refuse_masked(name, array)
     if not isinstance(array, kind):
         wanted = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
         got = type(array).__name__
         raise InvalidType(mismatch(name, f"an array of type {wanted}", got, CONVERSIONS.get(got, "")))
+    return np.asarray(array) if isinstance(array, np.ndarray) else array
 
 
 def _check_array(name: str, array: Any, dtype: Any, shape: tuple[int, ...], meaning: str, cause: str = "") -> None:

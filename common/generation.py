@@ -4,7 +4,7 @@ import numpy as np
 
 from common.contract import Backend, Batch
 from common.errors import InvalidInput, mismatch
-from common.layout import Parameters
+from common.layout import Parameters, refuse_masked
 from common.run_spec import NetworkSpec
 
 
@@ -44,6 +44,7 @@ def generate(
         raise InvalidInput(mismatch("temperature", "a finite number of at least 0", temperature))
     if len(prompt) == 0:
         raise InvalidInput(mismatch("prompt", "at least one symbol", "none"))
+    refuse_masked("prompt", prompt)
     rng, state, symbols = np.random.default_rng([seed, 8]), None, []
     x = np.asarray(prompt)[:, None]
     for _ in range(length):

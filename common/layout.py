@@ -183,8 +183,7 @@ def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]
 
 def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "") -> None:
     """Raise unless ``array`` is a finite NumPy array of this shape and dtype; says where a transpose is likely."""
-    if not isinstance(array, np.ndarray):
-        raise InvalidType(mismatch(name, "a numpy.ndarray", type(array).__name__))
+    check_ndarray(name, array)
     where = f" for {owner}" if owner else ""
     if array.shape != shape:
         cause = "transposed?" if array.ndim == 2 and array.shape == shape[::-1] else ""
@@ -198,3 +197,21 @@ def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = ""
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InvalidInput(mismatch(name, "finite values", f"{array[where]} at index {where}"))
+
+
+def check_ndarray(name: str, array: Any) -> None:
+    """Raise unless this is a plain NumPy array, in memory or on disk (``numpy.memmap``).
+
+    Subclasses compute otherwise: ``*`` of a ``numpy.matrix`` is the matrix product.
+    """
+    refuse_masked(name, array)
+    if type(array) not in (np.ndarray, np.memmap):
+        cause = "numpy.asarray of it is one" if isinstance(array, np.ndarray) else ""
+        raise InvalidType(mismatch(name, "a numpy.ndarray", type(array).__name__, cause))
+
+
+def refuse_masked(name: str, array: Any) -> None:
+    """Raise for a masked array, whose mask would be ignored."""
+    if isinstance(array, np.ma.MaskedArray):
+        cause = "its mask would be ignored; array.filled(value) has none"
+        raise InvalidType(mismatch(name, "an array without a mask", type(array).__name__, cause))

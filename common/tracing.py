@@ -20,7 +20,15 @@ from common import registry
 from common.contract import check_input, check_state
 from common.equations import Line, lines_of
 from common.errors import InvalidInput, InvalidType, choice, mismatch
-from common.layout import Parameters, Weights, check_array, check_parameters, layer_suffixes, layer_weights
+from common.layout import (
+    Parameters,
+    Weights,
+    check_array,
+    check_ndarray,
+    check_parameters,
+    layer_suffixes,
+    layer_weights,
+)
 from common.spec import ModelSpec
 
 TRACED = ("numpy", "jax", "torch")
@@ -107,8 +115,7 @@ def check_example(example: Example) -> None:
     check_state(spec, "state0", example.state0, 1)
     check_array("target", example.target, (steps, 1, spec.hidden_size), spec.dtype, spec.label)
     counted = example.counted
-    if not isinstance(counted, np.ndarray):
-        raise InvalidType(mismatch("counted", "a numpy.ndarray", type(counted).__name__))
+    check_ndarray("counted", counted)
     if counted.shape != (steps,) or not np.isin(counted, (0, 1)).all():
         raise InvalidInput(mismatch("counted", f"({steps},) zeros and ones", f"{counted.shape}: {counted}"))
 

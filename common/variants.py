@@ -28,6 +28,7 @@ REGIMES = {
 # The spread, one standard deviation, of the saturated pre-activations.
 SATURATED = 5
 PROBLEMS = 4  # that a model drawn at random is given
+EMPTY = 0.2  # the share of sequences without a step in its ragged batches
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelSpec)}
 # What ``Variant.options`` names, in the order of tables.
 OPTIONS = ("tanh", "relu", "num_layers", "bidirectional", "dropout", "proj_size", "no bias", "lengths")
@@ -38,7 +39,7 @@ OPTIONS += ("given state", "no state", "T=1", "B=1", "H=1", *REGIMES)
 class Variant:
     """A model, the sizes T and B of its problem, and how the problem is made.
 
-    ``lengths`` are those of a ragged batch. ``training`` draws dropout masks, where the model has dropout.
+    ``lengths`` are those of a ragged batch, from 0. ``training`` draws dropout masks, where the model has dropout.
     """
 
     spec: ModelSpec
@@ -115,6 +116,7 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
     """
     of_model = np.random.default_rng([seed, CELLS.index(cell)])
     of_problem = np.random.default_rng([seed, CELLS.index(cell), number])
+    of_empty = np.random.default_rng([seed, CELLS.index(cell), number, 9])
 
     def pick(rng: np.random.Generator, *values: Any) -> Any:
         return values[rng.integers(len(values))]
@@ -135,11 +137,12 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
     regimes = ["plain", "plain", *REGIMES]
     if dtype in HALF_DTYPES and options.get("nonlinearity") == "relu":
         regimes = ["plain", "zero"]  # the others overflow float16
+    lengths = of_problem.integers(1, steps + 1, batch) * (of_empty.random(batch) >= EMPTY) if ragged else None
     return Variant(
         spec=ModelSpec(cell=cell, dtype=dtype, **options),
         steps=steps,
         batch=batch,
-        lengths=tuple(of_problem.integers(1, steps + 1, batch).tolist()) if ragged else None,
+        lengths=None if lengths is None else tuple(lengths.tolist()),
         given_state=pick(of_problem, True, True, False),
         training=training,
         regime=pick(of_problem, *regimes),
@@ -213,6 +216,8 @@ def simplifications(variant: Variant) -> Iterator[Variant]:
     for name, simple in (("regime", "plain"), ("lengths", None), ("given_state", False), ("training", True)):
         if getattr(variant, name) != simple:
             yield replace(variant, **{name: simple})
+    if variant.lengths and 0 in variant.lengths:
+        yield replace(variant, lengths=tuple(max(length, 1) for length in variant.lengths))
     if variant.lengths and max(variant.lengths) > 1:
         yield replace(variant, lengths=(1,) * variant.batch)
     for name, value in (

@@ -8,19 +8,26 @@ from jax import lax
 
 from common.layout import Weights
 
+from .ragged import freezing
 from .rnn_cell import NONLINEARITIES
 
 
-def forward(w: Weights, x: jax.Array, state0: tuple[jax.Array], nonlinearity: str) -> tuple[tuple[jax.Array], ...]:
-    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step, (h (T, B, H),), and the last."""
+def forward(
+    w: Weights, x: jax.Array, state0: tuple[jax.Array], nonlinearity: str, valid: jax.Array | None = None
+) -> tuple[jax.Array, tuple[jax.Array]]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
+
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    """
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T  # (E1)
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)  # (E2)
 
-    def step(h_prev: jax.Array, a_t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(state: tuple[jax.Array], a_t: jax.Array) -> tuple[tuple[jax.Array], jax.Array]:
+        (h_prev,) = state
         h = phi(a_t + h_prev @ w.weight_hh.T)  # (E3)
-        return h, h
+        return (h,), h
 
-    h_n, h = lax.scan(step, state0[0], a_x)
-    return (h,), (h_n,)
+    last, h = lax.scan(freezing(step), state0, (a_x, valid))
+    return h, last

@@ -9,19 +9,22 @@ from jax import lax
 
 from common.layout import Weights
 
+from .ragged import freezing
+
 Carry = tuple[jax.Array, jax.Array]
 
 
-def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[Carry, Carry]:
-    """x (T, B, I), h_0 (B, P), c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H), and the last.
+def forward(w: Weights, x: jax.Array, state0: Carry, valid: jax.Array | None = None) -> tuple[jax.Array, Carry]:
+    """x (T, B, I), h_0 (B, P), c_0 (B, H) -> h (T, B, P) after every step, and the final state (h, c).
 
-    With a projection ``weight_hr`` (P, H); without one, P is H.
+    With a projection ``weight_hr`` (P, H); without one, P is H. Where ``valid`` (T, B, 1) is given and false, the step
+    is frozen: h and c stay as they are.
     """
     a_x = x @ w.weight_ih.T  # (K1)
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)  # (K2)
 
-    def step(carry: Carry, a_t: jax.Array) -> tuple[Carry, Carry]:
+    def step(carry: Carry, a_t: jax.Array) -> tuple[Carry, jax.Array]:
         h_prev, c_prev = carry
         a_i, a_f, a_g, a_o = jnp.split(a_t + h_prev @ w.weight_hh.T, 4, axis=-1)  # (K1)
         i = jax.nn.sigmoid(a_i)  # (K3)
@@ -31,8 +34,8 @@ def forward(w: Weights, x: jax.Array, state0: Carry) -> tuple[Carry, Carry]:
         c = f * c_prev + i * g  # (K7)
         h = o * jnp.tanh(c)  # (K8)
         if w.weight_hr is not None:
-            h = h @ w.weight_hr.T  # (L8)
-        return (h, c), (h, c)
+            h = h @ w.weight_hr.T  # (L9)
+        return (h, c), h
 
-    last, states = lax.scan(step, state0, a_x)
-    return states, last
+    last, h = lax.scan(freezing(step), state0, (a_x, valid))
+    return h, last

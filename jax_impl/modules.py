@@ -21,7 +21,7 @@ from jax.core import Tracer
 
 from common.contract import check_supported
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import SpecAttributes, arrange, check_face_masks, dtype_name, layer_spec, loaded_parameters
+from common.face import SpecAttributes, arrange, dtype_name, enter_masks, layer_spec, loaded_parameters
 from common.layout import Parameters, initial_parameters, parameter_shapes
 from common.spec import ModelSpec
 
@@ -71,19 +71,35 @@ class _Module(SpecAttributes, nnx.Module):
         dtype = next(iter(params.values())).dtype
         check_x64(dtype)
         arrangement, x = arrange(spec, x, self.batch_first, kind, dtype)
-        lengths = arrangement.check_lengths(lengths, traced=isinstance(lengths, Tracer))
+        traced = isinstance(lengths, Tracer)
+        lengths = arrangement.check_lengths(lengths, traced)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)
         if masks is not None:
-            check_face_masks(spec, masks, shape, kind, dtype)
+            masks = enter_masks(spec, masks, shape, kind, dtype)
         elif spec.dropout and spec.num_layers > 1 and not self.deterministic:
             kept = jax.random.bernoulli(self.rngs(), 1 - spec.dropout, shape)
             masks = jnp.where(kept, 1 / (1 - spec.dropout) if spec.dropout < 1 else 0, 0).astype(dtype)
         state0 = arrangement.enter_state("hx", hx)
         if state0 is None:
             state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
-        arrays = jax.tree.map(jnp.asarray, (x, state0, lengths, masks))
-        y, state = stack.forward(spec, params, *arrays)
+        # NumPy's arrays are copied, as JAX may read them later, and on the way back: the caller may change his own.
+        arrays = (x, state0, lengths, masks)
+        x, state0, lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
+        lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
+        y, state = stack.forward(spec, params, x, state0, lengths, masks)
+        if factor is not None:
+            y, state = jax.tree.map(lambda part: part * factor, (y, state))
         return arrangement.leave(y), arrangement.leave_state(state)
+
+
+def in_range(lengths: jax.Array, steps: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """Traced lengths (B,), as integers in 0..T; and a factor (B, 1) of the results: NaN where they were not, else 1.
+
+    As a factor it is that of the gradients too. For those sequences all steps are valid, so that each has its part.
+    """
+    lengths = lengths.astype(jnp.promote_types(lengths.dtype, "int32"))
+    wrong = (lengths < 0) | (lengths > steps)
+    return jnp.where(wrong, steps, lengths).astype("int32"), jnp.where(wrong, jnp.nan, 1).astype(dtype)[:, None]
 
 
 def find_device(device: Any) -> Any:
@@ -118,7 +134,8 @@ class _Layer(_Module):
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
-        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; while tracing, their values cannot be checked.
+        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
+        While tracing, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.layout.dropout_masks``).
         """
         return self._core(x, hx, lengths, masks)

@@ -13,7 +13,8 @@ def select(readout: str, directions: int, y: jax.Array, state: State, lengths: j
     """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
     match readout:
         case "last_step":
-            return y[-1] if lengths is None else y[lengths - 1, jnp.arange(y.shape[1])]
+            # Of a sequence without a step any row will do: all are zero.
+            return y[-1 if lengths is None else (lengths.astype("int32") - 1, jnp.arange(y.shape[1]))]
         case "last_sequence":
             return y[:, -1]
         case "final_state":

@@ -1,7 +1,7 @@
 """Layers, directions, dropout and ragged batches, around one direction of one layer.
 
-A ragged batch needs no mask inside the recurrence: the padding comes after the valid steps and so cannot reach them.
-All T steps are computed, what lies past the end is zeroed, and each sequence has its final state at its own last step.
+In a ragged batch all T steps are computed, and those past the end of a sequence are frozen: its state stays as it is,
+and its output is zero.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,19 +16,17 @@ from common.layout import Weights, layer_suffixes, layer_weights
 from common.spec import ModelSpec
 
 from . import elman, lstm, lstm_cell, rnn_cell
-
-State = tuple[jax.Array, ...]
+from .ragged import State, freezing
 
 
 class Steps(NamedTuple):
-    """The valid steps of a batch (T, B, 1), None where all are, and two indices of an array (T, B, ...).
+    """The valid steps of a batch (T, B, 1), None where all are, and an index of an array (T, B, ...).
 
-    ``array[last]`` is each sequence's last valid step, ``array[turned]`` turns each around within its own length.
+    ``array[turned]`` turns each sequence around within its own length.
     """
 
-    valid: jax.Array | None
-    last: Any
-    turned: Any
+    valid: jax.Array | None = None
+    turned: Any = None
 
     def trim(self, array: jax.Array) -> jax.Array:
         """Zero past the end of each sequence."""
@@ -42,25 +40,27 @@ class Steps(NamedTuple):
 def steps_of(lengths: jax.Array | None, T: int, B: int) -> Steps:
     """The valid steps for lengths (B,); all of them for None."""
     if lengths is None:
-        return Steps(None, -1, None)
+        return Steps()
     t, batch, lengths = jnp.arange(T)[:, None], jnp.arange(B), lengths.astype("int32")
     valid = t < lengths
-    return Steps(valid[:, :, None], (lengths - 1, batch), (jnp.where(valid, lengths - 1 - t, t), batch))
+    return Steps(valid[:, :, None], (jnp.where(valid, lengths - 1 - t, t), batch))
 
 
-def unroll(step: Callable[..., State], w: Weights, x: jax.Array, state0: State) -> tuple[State, State]:
-    """A one-step cell applied T times: x (T, B, I) and state0 -> the states after every step, and the last."""
+def unroll(
+    step: Callable[..., State], w: Weights, x: jax.Array, state0: State, valid: jax.Array | None = None
+) -> tuple[jax.Array, State]:
+    """A one-step cell applied T times: x (T, B, I) and state0 -> h (T, B, H) after every step, and the final state."""
 
-    def body(state: State, x_t: jax.Array) -> tuple[State, State]:
+    def body(state: State, x_t: jax.Array) -> tuple[State, jax.Array]:
         state = step(w, x_t, state)
-        return state, state
+        return state, state[0]
 
-    last, states = lax.scan(body, state0, x)
-    return states, last
+    last, h = lax.scan(freezing(body), state0, (x, valid))
+    return h, last
 
 
 def layer(spec: ModelSpec) -> Callable[..., Any]:
-    """The forward pass of one direction of one layer: weights, x, initial state -> all states, and the last."""
+    """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state."""
     match spec.cell:
         case "RNN":
             return partial(elman.forward, nonlinearity=spec.nonlinearity)
@@ -90,11 +90,12 @@ def forward(
         for direction in range(D):
             row = level * D + direction
             x_in = steps.turn(y) if direction else y
-            states, last = run(layer_weights(params, suffixes[row]), x_in, tuple(part[row] for part in state0))
-            finals.append(last if lengths is None else tuple(part[steps.last] for part in states))
-            h = steps.trim(states[0])
+            initial = tuple(part[row] for part in state0)
+            h, final = run(layer_weights(params, suffixes[row]), x_in, initial, valid=steps.valid)
+            h = steps.trim(h)
             outputs.append(steps.turn(h) if direction else h)
+            finals.append(final)
         y = jnp.concatenate(outputs, axis=2)
         if masks is not None and level < spec.num_layers - 1:
-            y = y * masks[level]
+            y = steps.trim(y * masks[level])
     return y, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))

@@ -22,8 +22,13 @@ class Tape(NamedTuple):
     h: np.ndarray
 
 
-def forward(w: Weights, x: np.ndarray, state0: tuple[np.ndarray], nonlinearity: str) -> tuple[tuple[np.ndarray], Tape]:
-    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step, (h (T, B, H),), and the tape."""
+def forward(
+    w: Weights, x: np.ndarray, state0: tuple[np.ndarray], nonlinearity: str, valid: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[np.ndarray], Tape]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, the final state and the tape.
+
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    """
     phi, _ = NONLINEARITIES[nonlinearity]
     T, B, I = x.shape
     hs = np.empty((T + 1, B, w.weight_hh.shape[1]), x.dtype)
@@ -34,31 +39,46 @@ def forward(w: Weights, x: np.ndarray, state0: tuple[np.ndarray], nonlinearity: 
     if w.bias_ih is not None:
         a_x += w.bias_ih + w.bias_hh  # (E2)
     for t in range(T):
-        h[t] = phi(a_x[t] + h_prev[t] @ w.weight_hh.T)  # (E3)
-    return (h,), Tape(x, h_prev, h)
+        h_in = h_prev[t] if valid is None else np.where(valid[t], h_prev[t], 0)  # from 0 a frozen step cannot overflow
+        h[t] = phi(a_x[t] + h_in @ w.weight_hh.T)  # (E3)
+        if valid is not None:
+            h[t] = np.where(valid[t], h[t], h_prev[t])  # (E4)
+    return h, (hs[-1],), Tape(x, h_prev, h)
 
 
 def backward(
-    w: Weights, tape: Tape, dstates: tuple[np.ndarray], dlast: tuple[np.ndarray], nonlinearity: str
+    w: Weights,
+    tape: Tape,
+    dy: np.ndarray,
+    dlast: tuple[np.ndarray],
+    nonlinearity: str,
+    valid: np.ndarray | None = None,
 ) -> tuple[Weights, np.ndarray, tuple[np.ndarray]]:
-    """dL/dh as outputs (dy (T, B, H),) and as final state -> the gradients of the weights, of x and of state0."""
+    """dL/dh as outputs, dy (T, B, H), and as final state -> the gradients of the weights, of x and of state0.
+
+    ``valid`` is that of the forward pass; dy is zero where it is false.
+    """
     _, slope = NONLINEARITIES[nonlinearity]
     x, h_prev, h = tape
     T, B, I = x.shape
     H = h.shape[2]
-    dphi = slope(h)  # (E4)
+    dphi = slope(h)  # (E5)
+    if valid is not None:
+        dphi = np.where(valid, dphi, 0)  # (E6)
     da = np.empty_like(h)
-    (dy,), (dh_next,) = dstates, dlast
+    (dh_next,) = dlast
     for t in reversed(range(T)):
-        dh = dy[t] + dh_next  # (E5)
-        da[t] = dh * dphi[t]  # (E6)
-        dh_next = da[t] @ w.weight_hh  # (E7)
+        dh = dy[t] + dh_next  # (E7)
+        da[t] = dh * dphi[t]  # (E8)
+        dh_next = da[t] @ w.weight_hh  # (E9)
+        if valid is not None:
+            dh_next = np.where(valid[t], dh_next, dh)  # (E10)
 
     da = da.reshape(T * B, H)
-    dweight_ih = da.T @ x.reshape(T * B, I)  # (E8)
-    dweight_hh = da.T @ h_prev.reshape(T * B, H)  # (E9)
+    dweight_ih = da.T @ x.reshape(T * B, I)  # (E11)
+    dweight_hh = da.T @ h_prev.reshape(T * B, H)  # (E12)
     dbias_ih = dbias_hh = None
     if w.bias_ih is not None:
-        dbias_ih = dbias_hh = da.sum(axis=0)  # (E10)
-    dx = (da @ w.weight_ih).reshape(T, B, I)  # (E11)
+        dbias_ih = dbias_hh = da.sum(axis=0)  # (E13)
+    dx = (da @ w.weight_ih).reshape(T, B, I)  # (E14)
     return Weights(dweight_ih, dweight_hh, dbias_ih, dbias_hh), dx, (dh_next,)

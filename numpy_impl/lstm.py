@@ -33,9 +33,12 @@ def split(gates: np.ndarray) -> list[np.ndarray]:
 
 
 def forward(
-    w: Weights, x: np.ndarray, state0: tuple[np.ndarray, np.ndarray]
-) -> tuple[tuple[np.ndarray, np.ndarray], Tape]:
-    """x (T, B, I), h_0 (B, P), c_0 (B, H) -> the states after every step, h (T, B, P) and c (T, B, H), and the tape."""
+    w: Weights, x: np.ndarray, state0: tuple[np.ndarray, np.ndarray], valid: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Tape]:
+    """x (T, B, I), h_0 (B, P), c_0 (B, H) -> h (T, B, P) after every step, the final state (h, c) and the tape.
+
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h and c stay as they are.
+    """
     T, B, I = x.shape
     H, P = w.weight_hh.shape[0] // 4, w.weight_hh.shape[1]
     hs, cs, tanh_c = (np.empty(shape, x.dtype) for shape in ((T + 1, B, P), (T + 1, B, H), (T, B, H)))
@@ -44,31 +47,40 @@ def forward(
     h_prev[0], c_prev[0] = state0
     slope, offset = (np.repeat(np.array(v, x.dtype), H) for v in ([0.5, 0.5, 1, 0.5], [0.5, 0.5, 0, 0.5]))
     weight_hh = w.weight_hh * slope[:, None]
+    frozen = None if valid is None else np.repeat(np.array([0, 1, 0, 0], x.dtype), H)
 
     gates = (x.reshape(T * B, I) @ (w.weight_ih * slope[:, None]).T).reshape(T, B, 4 * H)  # (L1)
     if w.bias_ih is not None:
         gates += (w.bias_ih + w.bias_hh) * slope  # (L2)
     i, f, g, o = split(gates)
     for t in range(T):
-        gates[t] += h_prev[t] @ weight_hh.T  # (L3)
+        h_in = h_prev[t] if valid is None else np.where(valid[t], h_prev[t], 0)  # from 0 a frozen step cannot overflow
+        gates[t] += h_in @ weight_hh.T  # (L3)
         np.tanh(gates[t], out=gates[t])  # (L4)
         gates[t] *= slope
         gates[t] += offset  # (L5)
-        c[t] = f[t] * c_prev[t] + i[t] * g[t]  # (L6)
+        if valid is not None:
+            gates[t] = np.where(valid[t], gates[t], frozen)  # (L6)
+        c[t] = f[t] * c_prev[t] + i[t] * g[t]  # (L7)
         np.tanh(c[t], out=tanh_c[t])
-        m[t] = o[t] * tanh_c[t]  # (L7)
+        m[t] = o[t] * tanh_c[t]  # (L8)
         if w.weight_hr is not None:
-            h[t] = m[t] @ w.weight_hr.T  # (L8)
-    return (h, c), Tape(x, gates, h_prev, c_prev, tanh_c, m)
+            h[t] = m[t] @ w.weight_hr.T  # (L9)
+        if valid is not None:
+            h[t] = np.where(valid[t], h[t], h_prev[t])  # (L10)
+    return h, (hs[-1], cs[-1]), Tape(x, gates, h_prev, c_prev, tanh_c, m)
 
 
 def backward(
-    w: Weights, tape: Tape, dstates: tuple[np.ndarray, np.ndarray | None], dlast: tuple[np.ndarray, np.ndarray]
+    w: Weights,
+    tape: Tape,
+    dy: np.ndarray,
+    dlast: tuple[np.ndarray, np.ndarray],
+    valid: np.ndarray | None = None,
 ) -> tuple[Weights, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """The gradients of the weights, of x and of state0.
+    """dL/dh as outputs, dy (T, B, P), and dL/d(final state) -> the gradients of the weights, of x and of state0.
 
-    From dL/dh (T, B, P) of the outputs, dL/dc (T, B, H) where cell states in between are used (else None), and both of
-    the final state.
+    ``valid`` is that of the forward pass; dy is zero where it is false.
     """
     x, gates, h_prev, c_prev, tanh_c, m = tape
     T, B, I = x.shape
@@ -77,28 +89,28 @@ def backward(
     da = np.empty_like(gates)
     da_i, da_f, da_g, da_o = split(da)
     dh = np.empty_like(h_prev)
-    dy, dc_used = dstates
-    dc_used = np.zeros((T, 1, 1), x.dtype) if dc_used is None else dc_used
     dh_next, dc_next = dlast
     for t in reversed(range(T)):
-        dh[t] = dm = dy[t] + dh_next  # (L9)
+        dh[t] = dm = dy[t] + dh_next  # (L11)
         if w.weight_hr is not None:
-            dm = dh[t] @ w.weight_hr  # (L10)
-        dc = dc_used[t] + dc_next + dm * o[t] * (1 - tanh_c[t] * tanh_c[t])  # (L11)
-        da_i[t] = dc * g[t] * (i[t] * (1 - i[t]))  # (L12)
-        da_f[t] = dc * c_prev[t] * (f[t] * (1 - f[t]))  # (L13)
-        da_g[t] = dc * i[t] * (1 - g[t] * g[t])  # (L14)
-        da_o[t] = dm * tanh_c[t] * (o[t] * (1 - o[t]))  # (L15)
-        dc_next = dc * f[t]  # (L16)
-        dh_next = da[t] @ w.weight_hh  # (L17)
+            dm = dh[t] @ w.weight_hr  # (L12)
+        dc = dc_next + dm * o[t] * (1 - tanh_c[t] * tanh_c[t])  # (L13)
+        da_i[t] = dc * g[t] * (i[t] * (1 - i[t]))  # (L14)
+        da_f[t] = dc * c_prev[t] * (f[t] * (1 - f[t]))  # (L15)
+        da_g[t] = dc * i[t] * (1 - g[t] * g[t])  # (L16)
+        da_o[t] = dm * tanh_c[t] * (o[t] * (1 - o[t]))  # (L17)
+        dc_next = dc * f[t]  # (L18)
+        dh_next = da[t] @ w.weight_hh  # (L19)
+        if valid is not None:
+            dh_next = np.where(valid[t], dh_next, dh[t])  # (L20)
 
     da = da.reshape(T * B, 4 * H)
-    dweight_ih = da.T @ x.reshape(T * B, I)  # (L18)
-    dweight_hh = da.T @ h_prev.reshape(T * B, P)  # (L19)
+    dweight_ih = da.T @ x.reshape(T * B, I)  # (L21)
+    dweight_hh = da.T @ h_prev.reshape(T * B, P)  # (L22)
     dbias_ih = dbias_hh = dweight_hr = None
     if w.bias_ih is not None:
-        dbias_ih = dbias_hh = da.sum(axis=0)  # (L20)
+        dbias_ih = dbias_hh = da.sum(axis=0)  # (L23)
     if w.weight_hr is not None:
-        dweight_hr = dh.reshape(T * B, P).T @ m.reshape(T * B, H)  # (L21)
-    dx = (da @ w.weight_ih).reshape(T, B, I)  # (L22)
+        dweight_hr = dh.reshape(T * B, P).T @ m.reshape(T * B, H)  # (L24)
+    dx = (da @ w.weight_ih).reshape(T, B, I)  # (L25)
     return Weights(dweight_ih, dweight_hh, dbias_ih, dbias_hh, dweight_hr), dx, (dh_next, dc_next)

@@ -7,7 +7,7 @@
 
 ``backward`` belongs to the latest call, once, and sets ``grads`` anew: it does not add to them. Dropout acts between
 layers until ``eval()`` is called. A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a
-TypeError).
+TypeError). Masked arrays are refused; other subclasses of ``numpy.ndarray`` are taken as plain arrays.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from common.contract import check_forward, check_masks, check_supported, zero_state
+from common.contract import check_forward, check_supported, zero_state
 from common.errors import InvalidInput, mismatch
 from common.face import (
     Arrangement,
@@ -23,6 +23,7 @@ from common.face import (
     arrange,
     constructor_text,
     dtype_name,
+    enter_masks,
     layer_spec,
     loaded_parameters,
 )
@@ -102,15 +103,17 @@ class _Module(SpecAttributes):
         lengths = arrangement.check_lengths(lengths)
         x = stack.steps_of(lengths, arrangement.steps, arrangement.batch).trim(x)  # the padding may hold anything
         if masks is not None:
-            check_masks(spec, masks, arrangement.steps, arrangement.batch)
+            shape = spec.mask_shape(arrangement.steps, arrangement.batch)
+            masks = enter_masks(spec, masks, shape, np.ndarray, spec.dtype)
         elif self.training and spec.dropout and spec.num_layers > 1:
             masks = dropout_masks(spec, arrangement.steps, arrangement.batch, self._rng)
         state0 = arrangement.enter_state("hx", hx)
         state0 = check_forward(BACKEND, spec, self.params, x, state0, lengths, masks)
-        # The tape keeps x, a cell's initial state, y and the masks; the caller may change his own afterwards.
+        # For the way back all is kept as it is now; the caller may change his own afterwards, the parameters too.
         x, state0, masks = x.copy(), tuple(part.copy() for part in state0), None if masks is None else masks.copy()
-        y, state, tape = stack.forward(spec, self.params, x, state0, lengths, masks)
-        self._latest = _Latest(arrangement, self.params, tape)
+        params = self.state_dict()
+        y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
+        self._latest = _Latest(arrangement, params, tape)
         return arrangement.leave(y).copy(), arrangement.leave_state(state)
 
     def _backward(self, dy: np.ndarray | None, dhx: Any) -> tuple[np.ndarray, Any]:
@@ -135,8 +138,8 @@ class _Layer(_Module):
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
-        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``. ``masks`` (L-1, T, B, D*H) take the place of
-        dropout's own (``common.layout.dropout_masks``).
+        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.layout.dropout_masks``).
         """
         return self._forward(x, hx, lengths, masks)
 

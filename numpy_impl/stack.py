@@ -1,7 +1,7 @@
 """Layers, directions, dropout and ragged batches, around one direction of one layer. Equations: DERIVATION.md, 8.
 
-A ragged batch needs no mask inside the recurrence: the padding comes after the valid steps and so cannot reach them.
-All T steps are computed, what lies past the end is zeroed, and each sequence has its final state at its own last step.
+In a ragged batch all T steps are computed, and those past the end of a sequence are frozen: its state stays as it is,
+and its output is zero.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.layout import layer_suffixes, layer_weights, named_weights
+from common.layout import Weights, layer_suffixes, layer_weights, named_weights
 from common.spec import ModelSpec
 
 from . import elman, lstm, lstm_cell, rnn_cell, unroll
@@ -19,14 +19,13 @@ State = tuple[np.ndarray, ...]
 
 
 class Steps(NamedTuple):
-    """The valid steps of a batch (T, B, 1), None where all are, and two indices of an array (T, B, ...).
+    """The valid steps of a batch (T, B, 1), None where all are, and an index of an array (T, B, ...).
 
-    ``array[last]`` is each sequence's last valid step, ``array[turned]`` turns each around within its own length.
+    ``array[turned]`` turns each sequence around within its own length.
     """
 
-    valid: np.ndarray | None
-    last: Any
-    turned: Any
+    valid: np.ndarray | None = None
+    turned: Any = None
 
     def trim(self, array: np.ndarray) -> np.ndarray:
         """Zero past the end of each sequence."""
@@ -48,10 +47,10 @@ class Tape(NamedTuple):
 def steps_of(lengths: np.ndarray | None, T: int, B: int) -> Steps:
     """The valid steps for lengths (B,); all of them for None."""
     if lengths is None:
-        return Steps(None, -1, None)
+        return Steps()
     t, batch, lengths = np.arange(T)[:, None], np.arange(B), lengths.astype("int64")
     valid = t < lengths
-    return Steps(valid[:, :, None], (lengths - 1, batch), (np.where(valid, lengths - 1 - t, t), batch))
+    return Steps(valid[:, :, None], (np.where(valid, lengths - 1 - t, t), batch))
 
 
 def layer(spec: ModelSpec) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -66,7 +65,7 @@ def layer(spec: ModelSpec) -> tuple[Callable[..., Any], Callable[..., Any]]:
             step, back = partial(rnn_cell.forward, **phi), partial(rnn_cell.backward, **phi)
         case _:
             step, back = lstm_cell.forward, lstm_cell.backward
-    return partial(unroll.forward, step), partial(unroll.backward, back)
+    return partial(loop, step), partial(loop_backward, back)
 
 
 def forward(
@@ -88,14 +87,15 @@ def forward(
         for direction in range(D):
             row = level * D + direction
             x_in = steps.turn(y) if direction else y  # (S1)
-            states, tape = run(layer_weights(params, suffixes[row]), x_in, tuple(part[row] for part in state0))
-            finals.append(tuple(part[steps.last] for part in states))  # (S2)
-            h = steps.trim(states[0])  # (S3)
+            initial = tuple(part[row] for part in state0)
+            h, final, tape = run(layer_weights(params, suffixes[row]), x_in, initial, valid=steps.valid)
+            h = steps.trim(h)  # (S2)
             outputs.append(steps.turn(h) if direction else h)
+            finals.append(final)
             tapes.append(tape)
-        y = np.concatenate(outputs, axis=2) if D == 2 else outputs[0]  # (S4)
+        y = np.concatenate(outputs, axis=2) if D == 2 else outputs[0]  # (S3)
         if masks is not None and level < spec.num_layers - 1:
-            y = y * masks[level]  # (S5)
+            y = y * masks[level]  # (S4)
     return y, tuple(np.stack(parts) for parts in zip(*finals, strict=True)), Tape(tapes, steps, masks)
 
 
@@ -110,31 +110,54 @@ def backward(
     initials: list[State] = []
     for level in reversed(range(spec.num_layers)):
         if masks is not None and level < spec.num_layers - 1:
-            dy = dy * masks[level]  # (S6)
+            dy = dy * masks[level]  # (S5)
         dinputs = []
-        for direction, dh in reversed(list(enumerate(np.split(dy, D, axis=2)))):  # (S7)
+        for direction, dh in reversed(list(enumerate(np.split(dy, D, axis=2)))):  # (S6)
             row = level * D + direction
-            dh = steps.trim(dh)  # (S8)
+            dh = steps.trim(dh)  # (S7)
             dh = steps.turn(dh) if direction else dh
-            dstates, dlast = final_gradients(steps, dh, tuple(part[row] for part in dstate))
-            dw, dx_in, dinitial = back(layer_weights(params, suffixes[row]), tape.rows[row], dstates, dlast)
+            dlast = tuple(part[row] for part in dstate)
+            dw, dx_in, dinitial = back(
+                layer_weights(params, suffixes[row]), tape.rows[row], dh, dlast, valid=steps.valid
+            )
             dinputs.append(steps.turn(dx_in) if direction else dx_in)
             if dw.bias_hh is not None:  # the two biases have one gradient; each gets its own array, to be changed
                 dw = dw._replace(bias_hh=dw.bias_hh.copy())
             grads |= named_weights(dw, suffixes[row])
             initials.append(dinitial)
-        dy = sum(dinputs[1:], start=dinputs[0])  # (S9)
-    return grads, steps.trim(dy), tuple(np.stack(parts[::-1]) for parts in zip(*initials, strict=True))
+        dy = sum(dinputs[1:], start=dinputs[0])  # (S8)
+    return grads, dy, tuple(np.stack(parts[::-1]) for parts in zip(*initials, strict=True))
 
 
-def final_gradients(steps: Steps, dh: np.ndarray, dfinal: State) -> tuple[tuple[Any, ...], State]:
-    """The gradient of the states at every step (None: of none) and of those after the last, from that of the final.
+def loop(
+    step: Callable[..., Any], w: Weights, x: np.ndarray, state0: State, valid: np.ndarray | None
+) -> tuple[np.ndarray, State, list[Any]]:
+    """``unroll.forward``; where ``valid`` (T, B, 1) is given and false, the step is frozen."""
+    if valid is None:
+        return unroll.forward(step, w, x, state0)
+    return unroll.forward(partial(frozen, step), w, zip(x, valid, strict=True), state0)
 
-    A ragged batch has its final states at steps of their own.
-    """
-    if steps.valid is None:
-        return (dh, *(None for _ in dfinal[1:])), dfinal
-    dstates = (dh, *(np.zeros((*dh.shape[:2], part.shape[-1]), dh.dtype) for part in dfinal[1:]))
-    for dpart, last in zip(dstates, dfinal, strict=True):
-        dpart[steps.last] += last  # (S10)
-    return dstates, tuple(np.zeros_like(part) for part in dfinal)
+
+def loop_backward(
+    back: Callable[..., Any], w: Weights, tapes: list[Any], dy: np.ndarray, dlast: State, valid: np.ndarray | None
+) -> tuple[Weights, np.ndarray, State]:
+    """``unroll.backward`` for the same ``valid``."""
+    return unroll.backward(back if valid is None else partial(frozen_backward, back), w, tapes, dy, dlast)
+
+
+def frozen(
+    step: Callable[..., Any], w: Weights, x_valid: tuple[np.ndarray, np.ndarray], state: State
+) -> tuple[State, Any]:
+    """A step of a cell in which the sequences that are over keep their state."""
+    x, valid = x_valid
+    new, tape = step(w, x, tuple(np.where(valid, part, 0) for part in state))  # from 0 a frozen step cannot overflow
+    return tuple(np.where(valid, *parts) for parts in zip(new, state, strict=True)), (valid, tape)  # (S9)
+
+
+def frozen_backward(
+    back: Callable[..., Any], w: Weights, valid_tape: tuple[np.ndarray, Any], dstate: State
+) -> tuple[Weights, np.ndarray, State]:
+    """The way back through it."""
+    valid, tape = valid_tape
+    dw, dx, dprev = back(w, tape, tuple(np.where(valid, part, 0) for part in dstate))  # (S10)
+    return dw, dx, tuple(np.where(valid, *parts) for parts in zip(dprev, dstate, strict=True))  # (S11)

@@ -26,11 +26,10 @@ def trace(example: Example) -> Trace:
     cell = lstm_cell if example.spec.is_lstm else rnn_cell
     files = [Path(module.__file__ or "") for module in (cell, unroll)]
     with watching(*files) as forth:
-        states, tapes = unroll.forward(partial(cell.forward, **options), w, example.x, example.state)
-    dy = np.where(example.counted[:, None, None], states[0] - example.target, 0)
-    dstates, dlast = (dy, *(None for _ in states[1:])), tuple(np.zeros_like(part[-1]) for part in states)
+        h, last, tapes = unroll.forward(partial(cell.forward, **options), w, example.x, example.state)
+    dy, dlast = np.where(example.counted[:, None, None], h - example.target, 0), tuple(map(np.zeros_like, last))
     with watching(*files) as back:
-        unroll.backward(partial(cell.backward, **options), w, tapes, dstates, dlast)
+        unroll.backward(partial(cell.backward, **options), w, tapes, dy, dlast)
     times = range(len(example.x))
     log = [Step(t, "forward", events) for t, events in zip(times, by_step(forth), strict=True)]
     log += [Step(t, "backward", events) for t, events in zip(reversed(times), by_step(back), strict=True)]

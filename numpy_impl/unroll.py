@@ -4,7 +4,7 @@ Nothing is hoisted out of the loop, so this is also the check on ``elman`` and `
 Equations: DERIVATION.md, 7.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,32 +14,30 @@ from common.layout import Weights
 State = tuple[np.ndarray, ...]
 
 
-def forward(step: Callable[..., tuple[Any, Any]], w: Weights, x: np.ndarray, state0: State) -> tuple[State, list[Any]]:
-    """x (T, B, I) and state0, each (B, H) -> the states after every step, each (T, B, H), and one tape a step."""
-    state, states, tapes = state0, [], []
+def forward(
+    step: Callable[..., tuple[Any, Any]], w: Weights, x: Iterable[Any], state0: State
+) -> tuple[np.ndarray, State, list[Any]]:
+    """x (T, B, I) and state0, each (B, H) -> h (T, B, H) after every step, the final state and one tape a step."""
+    state, h, tapes = state0, [], []
     for x_t in x:
         state, tape = step(w, x_t, state)
-        states.append(state)
+        h.append(state[0])
         tapes.append(tape)
-    return tuple(np.stack(parts) for parts in zip(*states, strict=True)), tapes
+    return np.stack(h), state, tapes
 
 
 def backward(
     step_backward: Callable[..., tuple[Weights, np.ndarray, Any]],
     w: Weights,
     tapes: list[Any],
-    dstates: tuple[np.ndarray | None, ...],
+    dy: np.ndarray,
     dlast: State,
 ) -> tuple[Weights, np.ndarray, State]:
-    """The gradients of the weights, of x and of state0.
-
-    From those of the states at every step, each (T, B, H) or None for none, and of the final state.
-    """
+    """The gradients of h at every step, dy (T, B, H), and of the final state -> those of the weights, x and state0."""
     total = Weights(*(None if value is None else np.zeros_like(value) for value in w))
     dstate, dx = dlast, []
     for t in reversed(range(len(tapes))):
-        used = zip(dstates, dstate, strict=True)
-        dstate = tuple(later if own is None else later + own[t] for own, later in used)  # (U1)
+        dstate = dstate[0] + dy[t], *dstate[1:]  # (U1)
         dw, dx_t, dstate = step_backward(w, tapes[t], dstate)
         total = add(total, dw)  # (U2)
         dx.append(dx_t)

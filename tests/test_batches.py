@@ -106,7 +106,7 @@ WRONG_INPUTS = [
     Wrong("one_hot", "x", poked(3), InvalidInput, "x: expected numbers from 0 to 2, got 3"),
     Wrong("final_state", "x", poked(6), InvalidInput, "x: expected numbers from 0 to 5, got 6"),
     Wrong("final_state", "lengths", list, InvalidType, "lengths: expected a numpy.ndarray, got list"),
-    Wrong("decoder", "lengths", lambda n: n + 1, InvalidInput, "lengths: expected 1 to 5 steps, got 6 at index 1"),
+    Wrong("decoder", "lengths", lambda n: n + 1, InvalidInput, "lengths: expected 0 to 5 steps, got 6 at index 1"),
     Wrong(
         "every_step",
         "lengths",

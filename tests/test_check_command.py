@@ -175,7 +175,7 @@ WRONG = [
     (["--configs", "3", "--bidirectional"], "--configs: expected no option of one model beside it, got bidirectional"),
     (["--lengths", "1,x"], "expected integers with commas between them, got '1,x'"),
     (["--batch", "2", "--lengths", "1,2,3"], "lengths: expected 2, one for each sequence, got 3"),
-    (["--batch", "2", "--steps", "3", "--lengths", "1,4"], "lengths: expected 1 to 3 steps, got 4 at index 1"),
+    (["--batch", "2", "--steps", "3", "--lengths", "1,4"], "lengths: expected 0 to 3 steps, got 4 at index 1"),
     (["--steps", "0"], "steps: expected at least 1, got 0"),
     (["--cell", "RNN", "--proj-size", "2"], "proj_size: expected 0 for RNN, as only LSTM has a projection, got 2"),
     (["--dropout", "2"], "dropout: expected a probability in [0, 1], got 2.0"),

@@ -86,7 +86,7 @@ WRONG_CALLS = [
     Wrong("params", list, InvalidType, MAPPING),
 ]
 # Of a backend that has them, and of two layers: good are the lengths [1, 2, 3, 4, 4] and masks of ones.
-LENGTHS, FIVE, ABOVE = "lengths: expected", "(5,), one for each sequence, got", "1 to 4 steps, got"
+LENGTHS, FIVE, ABOVE = "lengths: expected", "(5,), one for each sequence, got", "0 to 4 steps, got"
 MASKS = "masks: expected (1, 4, 5, 7) for RNN 2 layers, (L-1, T, B, D*H), got"
 WRONG_OPTIONS = [
     Wrong("lengths", list, InvalidType, f"{LENGTHS} a numpy.ndarray, got list"),
@@ -95,7 +95,7 @@ WRONG_OPTIONS = [
     Wrong("lengths", lambda n: n > 2, InvalidType, f"{LENGTHS} integers, got bool"),
     Wrong("lengths", lambda n: n[1:], InvalidInput, f"{LENGTHS} {FIVE} (4,)"),
     Wrong("lengths", lambda n: n[:, None], InvalidInput, f"{LENGTHS} {FIVE} (5, 1)"),
-    Wrong("lengths", lambda n: n - 1, InvalidInput, f"{LENGTHS} {ABOVE} 0 at index 0"),
+    Wrong("lengths", lambda n: n - 2, InvalidInput, f"{LENGTHS} {ABOVE} -1 at index 0"),
     Wrong("lengths", lambda n: n - 3, InvalidInput, f"{LENGTHS} {ABOVE} -2 at index 0"),
     Wrong("lengths", lambda n: n + 1, InvalidInput, f"{LENGTHS} {ABOVE} 5 at index 3"),
     Wrong("masks", lambda m: (m,), InvalidType, "masks: expected a numpy.ndarray, got tuple"),

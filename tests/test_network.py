@@ -11,7 +11,7 @@ import pytest
 
 from common import registry
 from common.batches import check_batch, rows_shape
-from common.contract import Batch
+from common.contract import Batch, zero_state
 from common.layout import Parameters, dropout_masks, initial_network
 from common.run_spec import INPUTS, LOSSES, READOUTS, NetworkSpec, OptimizerSpec, RunSpec
 from common.spec import ModelSpec
@@ -19,7 +19,7 @@ from numpy_impl import embedding
 from numpy_impl import network as by_hand
 
 T, B, I, H, O, S, D = 5, 4, 3, 6, 2, 7, 8  # D steps of a decoder, S symbols
-LENGTHS = np.array([2, T, 1, 4])
+LENGTHS = np.array([2, T, 0, 4])
 
 
 def networks() -> Iterator[NetworkSpec]:
@@ -166,16 +166,19 @@ def naive_prediction(network: NetworkSpec, params: Parameters, batch: Batch) -> 
     for n in range(B):
         length = T if batch.lengths is None else batch.lengths[n]
         x = batch.x[:length, n]
-        x = x[:, None] if network.vocabulary is None else vectors(x, "embedding.weight", I)
+        if length:
+            x = x[:, None] if network.vocabulary is None else vectors(x, "embedding.weight", I)
         masks = None if batch.masks is None else batch.masks[:, :length, [n]]
-        y, state = backend.forward(network.model, own("rnn."), x, masks=masks)
+        y, state = np.zeros((0, 1, network.model.output_size)), zero_state(network.model, 1)
+        if length:
+            y, state = backend.forward(network.model, own("rnn."), x, masks=masks)
         if batch.decoder_x is not None:
             x = vectors(batch.decoder_x[:, n], "decoder_embedding.weight", network.readout_size)
             masks = None if batch.decoder_masks is None else batch.decoder_masks[:, :, [n]]
             y, _ = backend.forward(network.decoder, own("decoder."), x, state, masks=masks)
         last = state[0][-network.model.num_directions :].ravel()
         padded = np.concatenate([y[:, 0], np.zeros((T - len(y), y.shape[2]))]) if len(y) < T else y[:, 0]
-        columns.append({"last_step": y[-1, 0], "final_state": last}.get(network.readout, padded))
+        columns.append({"last_step": padded[length - 1], "final_state": last}.get(network.readout, padded))
     z = np.stack(columns, axis=columns[0].ndim - 1)
     z = z[:, -1] if network.readout == "last_sequence" else z
     return z @ params["readout.weight"].T + params["readout.bias"]

@@ -60,14 +60,14 @@ def rungs(variant: Variant) -> list[Rung]:
     along = directions(expected[0][2], np.random.default_rng(5))
     judge = complex_step(pair[0], spec, args, along)
 
-    def rung(check: str, b: str, left: Any, right: Any, exact: list[Results]) -> Rung:
+    def rung(check: str, b: str, left: Any, right: Any, exact: Any) -> Rung:
         return Rung(check, ("numpy", b), left, right, bounds(exact, spec.dtype))
 
     named = [named_grads(spec, own) for own in grads]
     along_it = [named_grads(spec, inner(own, along)) for own in (grads[0], *(own for *_, own in expected))]
     return [
-        rung("forward", "torch", *outputs, [named_outputs(spec, y, state) for y, state, _ in expected]),
-        rung("gradient", "torch", *named, [named_grads(spec, own) for *_, own in expected]),
+        rung("forward", "torch", outputs[0], outputs[1], [named_outputs(spec, y, state) for y, state, _ in expected]),
+        rung("gradient", "torch", named[0], named[1], [named_grads(spec, own) for *_, own in expected]),
         rung("complex step", "complex step", along_it[0], named_grads(spec, judge), along_it[1:]),
     ]
 

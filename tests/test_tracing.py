@@ -146,7 +146,7 @@ def test_a_model_without_bias_skips_its_lines() -> None:
 @pytest.mark.parametrize("spec", [RNN, LSTM], ids=lambda spec: spec.cell)
 def test_a_planted_fault_shows_where_it_is(spec: ModelSpec) -> None:
     wanted, accumulated = traces(spec)["jax"], {f"d{name}" for name in WEIGHTS[True]}
-    with planted(("numpy_impl/unroll", "later + own[t]", "own[t]")) as name:
+    with planted(("numpy_impl/unroll", "dstate[0] + dy[t]", "dy[t]")) as name:
         found = importlib.import_module(f"{name}.trace").trace(example(spec))
     wrong = {key: [0, 1, 2] for key in derivatives(spec)}
     # What the last step sends back is right.
@@ -253,7 +253,7 @@ def test_a_perturbed_step_moves_each_name_once(bias: bool) -> None:
     [
         ([("numpy_impl/unroll", "total", "")], r"expected 'total' once, got it \d+ times"),
         ([("numpy_impl/unroll", "nowhere to be found", "")], "got it 0 times"),
-        ([("numpy_impl/unroll", "later + own[t]", "own[t]")] * 2, "got it 0 times"),
+        ([("numpy_impl/unroll", "dstate[0] + dy[t]", "dy[t]")] * 2, "got it 0 times"),
         ([("numpy_impl/unroll", "add(", "add ("), ("jax_impl/stack", "a", "b")], "one package, got jax_impl, numpy_"),
         ([], "one package, got none"),
     ],
@@ -265,19 +265,22 @@ def test_what_cannot_be_planted(changes: list[tuple[str, str, str]], message: st
 
 def test_a_copy_is_gone_after_the_block() -> None:
     path, loaded = list(sys.path), set(sys.modules)
-    changes = [("numpy_impl/unroll", "later + own[t]", "own[t]"), ("numpy_impl/lstm_cell", "dc = dc_next + ", "dc = ")]
+    changes = [
+        ("numpy_impl/unroll", "dstate[0] + dy[t]", "dy[t]"),
+        ("numpy_impl/lstm_cell", "dc = dc_next + ", "dc = "),
+    ]
     files = []
 
     def use() -> None:
         with planted(*changes) as name:
             files.append(Path(importlib.import_module(f"{name}.unroll").__file__ or ""))
-            assert "else own[t]" in files[0].read_text()
+            assert "dstate = dy[t], *dstate[1:]" in files[0].read_text()
             assert "dc = dh * o" in (files[0].parent / "lstm_cell.py").read_text()
             raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
         use()
-    assert "later + own[t]" in Path(numpy_impl.unroll.__file__).read_text()
+    assert "dstate[0] + dy[t]" in Path(numpy_impl.unroll.__file__).read_text()
     assert not files[0].parent.parent.exists()
     assert (sys.path, set(sys.modules)) == (path, loaded)
 

@@ -25,7 +25,7 @@ OTHERS = ("jax", "torch", "finite differences")
 SUMS, BIASES = "dweight_ih dweight_hh dbias_ih dbias_hh", "dbias_ih_step dbias_hh_step"
 PARTS = f"dweight_ih_step dweight_hh_step {BIASES}"
 RNN, LSTM = f"da dx dh_prev {SUMS} {PARTS}", f"dc dx da_i da_f da_g dh_prev dc_prev {SUMS} {PARTS}"
-DH_NEXT, SUM = ("unroll", "later + own[t]", "own[t]"), ("unroll", "total = add(total, dw)", "total = dw")
+DH_NEXT, SUM = ("unroll", "dstate[0] + dy[t]", "dy[t]"), ("unroll", "total = add(total, dw)", "total = dw")
 DC_NEXT, SLOPE = (("lstm_cell", old, "dh * o") for old in ("dc_next + dh * o", "dh * o * (1 - tanh_c * tanh_c)"))
 # Cell -> planted mistake -> (file, right, wrong), and steps -> the quantities that are wrong there.
 BUGS: dict[str, dict[str, tuple[tuple[str, str, str], dict[tuple[int, ...], str]]]] = {

@@ -8,18 +8,25 @@ from torch import Tensor
 
 from common.layout import Weights
 
+from .ragged import entering, frozen
 from .rnn_cell import NONLINEARITIES
 
 
-def forward(w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str) -> tuple[list[Tensor]]:
-    """x (T, B, I) and state0 (h_0 (B, H),) -> the state after every step: T tensors h (B, H)."""
+def forward(
+    w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str, valid: Tensor | None = None
+) -> tuple[Tensor, tuple[Tensor]]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
+
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    """
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T  # (E1)
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)  # (E2)
-    (h,) = state0
-    hs = []
-    for a_t in a_x.unbind(0):
-        h = phi(torch.addmm(a_t, h, w.weight_hh.T))  # (E3)
-        hs.append(h)
-    return (hs,)
+    state, hs = state0, []
+    for t, a_t in enumerate(a_x.unbind(0)):
+        (h_prev,) = entering(valid, t, state)
+        h = phi(torch.addmm(a_t, h_prev, w.weight_hh.T))  # (E3)
+        state = frozen(valid, t, (h,), state)
+        hs.append(state[0])
+    return torch.stack(hs), state

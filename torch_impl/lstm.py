@@ -8,27 +8,32 @@ from torch import Tensor
 
 from common.layout import Weights
 
+from .ragged import entering, frozen
 
-def forward(w: Weights, x: Tensor, state0: tuple[Tensor, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> the states after every step: T tensors h (B, P) and as many c (B, H).
 
-    With a projection ``weight_hr`` (P, H); without one, P is H.
+def forward(
+    w: Weights, x: Tensor, state0: tuple[Tensor, Tensor], valid: Tensor | None = None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> h (T, B, P) after every step, and the final state (h, c).
+
+    With a projection ``weight_hr`` (P, H); without one, P is H. Where ``valid`` (T, B, 1) is given and false, the step
+    is frozen: h and c stay as they are.
     """
     a_x = x @ w.weight_ih.T  # (K1)
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)  # (K2)
-    h, c = state0
-    hs, cs = [], []
-    for a_t in a_x.unbind(0):
-        a_i, a_f, a_g, a_o = torch.addmm(a_t, h, w.weight_hh.T).chunk(4, dim=-1)  # (K1)
+    state, hs = state0, []
+    for t, a_t in enumerate(a_x.unbind(0)):
+        h_prev, c_prev = entering(valid, t, state)
+        a_i, a_f, a_g, a_o = torch.addmm(a_t, h_prev, w.weight_hh.T).chunk(4, dim=-1)  # (K1)
         i = torch.sigmoid(a_i)  # (K3)
         f = torch.sigmoid(a_f)  # (K4)
         g = torch.tanh(a_g)  # (K5)
         o = torch.sigmoid(a_o)  # (K6)
-        c = f * c + i * g  # (K7)
+        c = f * c_prev + i * g  # (K7)
         h = o * torch.tanh(c)  # (K8)
         if w.weight_hr is not None:
-            h = h @ w.weight_hr.T  # (L8)
-        hs.append(h)
-        cs.append(c)
-    return hs, cs
+            h = h @ w.weight_hr.T  # (L9)
+        state = frozen(valid, t, (h, c), state)
+        hs.append(state[0])
+    return torch.stack(hs), state

@@ -18,8 +18,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from common.contract import check_supported
 from common.dtypes import is_exact, rounding
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import SpecAttributes, arrange, check_face_masks, constructor_text, layer_spec
-from common.layout import initial_parameters, parameter_shapes
+from common.face import SpecAttributes, arrange, constructor_text, enter_masks, layer_spec
+from common.layout import initial_parameters, parameter_shapes, refuse_masked
 from common.spec import check_seed
 
 from . import stack
@@ -82,26 +82,56 @@ class _Module(SpecAttributes, nn.Module):
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
         weight = next(iter(params.values()))
         arrangement, x = arrange(spec, x, self.batch_first, Tensor, weight.dtype)
-        values = arrangement.check_lengths(lengths.cpu() if isinstance(lengths, Tensor) else lengths)
+        traced = lengths is not None and tracing()
+        if traced:
+            refuse_masked("lengths", lengths)
+            lengths = torch.as_tensor(lengths)
+        lengths = arrangement.check_lengths(lengths, traced)
         state0 = arrangement.enter_state("hx", hx)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)
         if masks is not None:
-            check_face_masks(spec, masks, shape, Tensor, weight.dtype)
+            masks = enter_masks(spec, masks, shape, Tensor, weight.dtype)
         elif self._drops:
             masks = torch.stack([functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])])
         given = (("x", x), *(("hx", part) for part in state0 or ()), ("masks", masks))
         for name, tensor in given:
             if tensor is not None and tensor.device != weight.device:
                 raise InvalidInput(mismatch(name, f"the parameters' device {weight.device}", tensor.device))
+        # Views of the same shape: in a trace, which has no checks, they refuse a batch that is not that of x.
+        shapes = spec.state_shapes(arrangement.batch)
         if state0 is None:
-            state0 = tuple(x.new_zeros(whole) for whole in spec.state_shapes(arrangement.batch))
-        native = None if values is None else torch.as_tensor(values, device=weight.device)
-        y, state = stack.forward(spec, params, x, state0, native, masks)
+            state0 = tuple(x.new_zeros(whole) for whole in shapes)
+        state0 = tuple(part.view(whole) for part, whole in zip(state0, shapes, strict=True))
+        x = x.view(arrangement.steps, arrangement.batch, spec.input_size)
+        masks = None if masks is None else masks.view(shape)
+        factor = None
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths, device=weight.device).view(arrangement.batch)
+            lengths, factor = in_range(lengths, arrangement.steps, weight.dtype) if traced else (lengths, None)
+        y, state = stack.forward(spec, params, x, state0, lengths, masks)
+        if factor is not None:
+            y, state = y * factor, tuple(part * factor for part in state)
         return arrangement.leave(y), arrangement.leave_state(state)
 
     @property
     def _drops(self) -> bool:
         return self.training and self.spec.dropout > 0 and self.spec.num_layers > 1
+
+
+def tracing() -> bool:
+    """Whether a call is written down, for other values than those it has now."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore
+
+
+def in_range(lengths: Tensor, steps: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Traced lengths (B,), as integers in 0..T; and a factor (B, 1) of the results: NaN where they were not, else 1.
+
+    As a factor it is that of the gradients too. For those sequences all steps are valid, so that each has its part.
+    """
+    lengths = lengths.long()
+    wrong = (lengths < 0) | (lengths > steps)
+    factor = torch.where(wrong, torch.nan, torch.ones_like(lengths, dtype=dtype))
+    return torch.where(wrong, steps, lengths), factor[:, None]
 
 
 class _Layer(_Module):
@@ -116,8 +146,10 @@ class _Layer(_Module):
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
-        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; a ``PackedSequence`` has its own, and gives
-        another. ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
+        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
+        While tracing or compiling, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
+        A ``PackedSequence`` has lengths of its own, of at least 1, and gives another.
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
         (``common.layout.dropout_masks``).
         """
         if not isinstance(input, PackedSequence):
@@ -135,7 +167,7 @@ class _Layer(_Module):
 
     def _packed_mask(self, packed: PackedSequence) -> Tensor:
         """A dropout mask (T, B, D*H), drawn as torch.nn draws it: for the valid steps alone."""
-        ones = packed.data.new_ones(len(packed.data), self.spec.output_size)
+        ones = packed.data.new_ones(packed.data.shape[0], self.spec.output_size)
         return pad_packed_sequence(packed._replace(data=functional.dropout(ones, self.dropout)))[0]
 
 

@@ -1,8 +1,9 @@
 """``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` themselves, behind the contract, as an oracle.
 
 The neutral layout is theirs, so the parameters go in by name through ``torch.func.functional_call``. Ragged batches go
-through ``pack_padded_sequence``. torch.nn draws its own dropout masks, so given masks are applied between modules of
-one layer each.
+through ``pack_padded_sequence``, which refuses a length of 0: a sequence without a step is computed as one of one step,
+and then its output is put to zero and its final state to the initial one. torch.nn draws its own dropout masks, so
+given masks are applied between modules of one layer each.
 """
 
 import warnings
@@ -55,6 +56,22 @@ def forward(
     masks: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state; a cell is stepped T times."""
+    if lengths is None:
+        return layers(spec, params, x, state0, None, masks)
+    empty = (lengths == 0)[:, None]
+    y, state = layers(spec, params, torch.where(empty, 0, x), state0, lengths.long().clamp(min=1), masks)
+    return torch.where(empty, 0, y), tuple(torch.where(empty, *parts) for parts in zip(state0, state, strict=True))
+
+
+def layers(
+    spec: ModelSpec,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    state0: State,
+    lengths: Tensor | None,
+    masks: Tensor | None,
+) -> tuple[Tensor, State]:
+    """The same for sequences of at least one step."""
     if spec.is_cell:
         return stepped(spec, params, x, state0, lengths)
     if masks is None:
@@ -77,7 +94,7 @@ def whole(
     """One call of ``torch.nn.RNN`` or ``LSTM``, packed where lengths are given."""
     if lengths is None:
         return call(spec, params, x, state0)
-    packed, state = call(spec, params, pack_padded_sequence(x, lengths.cpu().long(), enforce_sorted=False), state0)
+    packed, state = call(spec, params, pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), state0)
     return pad_packed_sequence(packed, total_length=x.shape[0])[0], state
 
 
@@ -90,8 +107,8 @@ def stepped(
         return call(spec, params, x_t, state)
 
     def run(x: Tensor, state: State) -> tuple[Tensor, State]:
-        states = unroll(step, Weights(None, None), x, tuple(part[0] for part in state))
-        return torch.stack(states[0]), tuple(part[-1][None] for part in states)
+        y, last = unroll(step, Weights(None, None), x, tuple(part[0] for part in state))
+        return y, tuple(part[None] for part in last)
 
     if lengths is None:
         return run(x, state0)

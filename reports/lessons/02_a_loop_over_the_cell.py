@@ -167,7 +167,8 @@ show.table("Largest difference from MyRNN(MyRNNCell)", ("Network", "output", "h_
 # %% [markdown]
 # The project has the loop of `MyRNN` three times. NumPy's keeps in `tapes` what the way back needs. `lax.scan` is how
 # JAX writes a loop: it calls `body` for every $x_t$, hands the first of the two returned values on to the next call,
-# and stacks the second ones. PyTorch's is the one above.
+# and stacks the second ones. PyTorch's is the one above. (`valid`, `freezing`, `entering` and `frozen` are there for
+# sequences of different lengths, which come below.)
 
 # %%
 show.source("numpy_impl/unroll.py", "forward")

@@ -273,7 +273,7 @@ show.text(f"The same series: `sequence` is {steps.x.shape} with lengths {steps.l
 # ($da$ is the gradient of the sum inside the tanh.)
 
 # %%
-show.lines("E9")
+show.lines("E12")
 norms: dict[str, dict[str, float]] = {}
 for reading, x_sum, lengths in (("sequence", steps.x, steps.lengths), ("vector", vector.x, None)):
     network = numpy_impl.RNN(x_sum.shape[2], H, dtype="float64", seed=2)

@@ -125,12 +125,12 @@ assert all(size(row["dh_next"]) > 0 for row in log[1:])
 # others both parts are there. (Sizes do not add up like the arrays, as the two parts may point in different
 # directions.)
 #
-# In the project (U1) adds the two parts in `numpy_impl/unroll.py`, where the cell may be any, and (E5) in
+# In the project (U1) adds the two parts in `numpy_impl/unroll.py`, where the cell may be any, and (E7) in
 # `numpy_impl/elman.py`, where it is the Elman cell. There $\phi'(a_t)$ is the slope of tanh. An LSTM has a
 # second state, $c$; here you can pass over it.
 
 # %%
-show.lines("U1", "E5", "E6", "E7")
+show.lines("U1", "E7", "E8", "E9")
 
 # %% [markdown]
 # ## Finite differences are the judge
@@ -208,12 +208,12 @@ show.table(
 
 # %% [markdown]
 # Only the last row, with the parts of all steps, is the gradient. In `numpy_impl/unroll.py` (U2) is the `+=`.
-# `numpy_impl/elman.py` keeps all $da_t$ and adds up in one matrix product after the loop, (E9). It is the same
+# `numpy_impl/elman.py` keeps all $da_t$ and adds up in one matrix product after the loop, (E12). It is the same
 # sum: the product of two arrays with $TB$ rows runs over steps and sequences at once. (A hat means that steps
 # and sequences share one axis.)
 
 # %%
-show.lines("U2", "E9")
+show.lines("U2", "E12")
 
 # %% [markdown]
 # ## In which line they vanish

@@ -241,7 +241,7 @@ show.table(
 
 # %%
 def network(w, x, h0):
-    return jax_impl.elman.forward(w, x, (h0,), "tanh")[0][0]
+    return jax_impl.elman.forward(w, x, (h0,), "tanh")[0]
 
 
 def scans(f, *arguments, cotangent):
@@ -255,14 +255,14 @@ with precision():
 assert (forth.params["reverse"], back.params["reverse"]) == (False, True)
 assert forth.params["length"] == back.params["length"] == len(x)
 show.output("The body of the reversed scan", short(back.params["jaxpr"].jaxpr))
-show.lines("E5", "E6", "E7", "U2")
+show.lines("E7", "E8", "E9", "U2")
 
 # %% [markdown]
-# Read the body beside the lines. The first sum is (E5): what the later step sends back, and the cotangent of this
-# step's output. The two products and the sum after it are (E6), as $dh (1 - h) + dh (1 - h) h$ is $dh (1 - h^2)$. Then
-# come two matrix products. One is (E7). The other is this step's part of $dW_{hh}$, which is added to a second carry of
+# Read the body beside the lines. The first sum is (E7): what the later step sends back, and the cotangent of this
+# step's output. The two products and the sum after it are (E8), as $dh (1 - h) + dh (1 - h) h$ is $dh (1 - h^2)$. Then
+# come two matrix products. One is (E9). The other is this step's part of $dW_{hh}$, which is added to a second carry of
 # the shape of $W_{hh}$. That is (U2): JAX adds up the gradient of $W_{hh}$ inside the loop, as NumPy's loop over any
-# cell does. NumPy's Elman network, which has the lines (E5) to (E7), takes one product after the loop instead. $W_{ih}$
+# cell does. NumPy's Elman network, which has the lines (E7) to (E9), takes one product after the loop instead. $W_{ih}$
 # was used before the forward loop, so its gradient is taken after the backward one.
 
 # %%
@@ -284,9 +284,9 @@ show.text(f"JAX's backward loop has {len(products)} matrix products a step, and 
 rows = []
 for steps in (2, 4, T):
     own = Weights(*leaves(*w))
-    (states,) = torch_impl.elman.forward(own, to_torch(x[:steps]), (to_torch(h0),), "tanh")
+    states, _ = torch_impl.elman.forward(own, to_torch(x[:steps]), (to_torch(h0),), "tanh")
     nodes.clear()
-    walk(torch.stack(states).sum().grad_fn)
+    walk(states.sum().grad_fn)
     ends = [getattr(following, "variable", None) for node in nodes for following, _ in node.next_functions]
     rows.append((steps, len(nodes), sum(end is own.weight_hh for end in ends)))
 assert all(steps == paths for steps, _, paths in rows)
@@ -309,14 +309,14 @@ for steps in times:
     xs = rng.standard_normal((steps, B, I))
     with precision():
         residuals = jax_residuals(network, w, xs, h0)
-    in_numpy, in_torch = numpy_bytes(elman.forward(w, xs, (h0,), "tanh")[1]), torch_bytes(torch_elman, w, xs, h0)
+    in_numpy, in_torch = numpy_bytes(elman.forward(w, xs, (h0,), "tanh")[2]), torch_bytes(torch_elman, w, xs, h0)
     rows.append((steps, in_numpy, in_torch, sum(prod(array.shape) * 8 for array in residuals)))
 saved = np.array(rows)
 assert (np.diff(saved, n=2, axis=0) == 0).all() and (np.diff(saved, axis=0) > 0).all()  # linear in T, and growing
 assert (saved[:, 1] == 8 * (saved[:, 0] * B * I + (saved[:, 0] + 1) * B * H)).all()  # x, and h_0 to h_T
 assert (saved[:, 1] == saved[:, 2]).all()
 assert sorted(array.shape[1:] for array in residuals) == sorted([(B, I), *[(B, H)] * 3])
-_, h_prev, h = elman.forward(w, x, (h0,), "tanh")[1]
+_, h_prev, h = elman.forward(w, x, (h0,), "tanh")[2]
 with precision():
     inside = [np.array(array) for array in jax.tree.leaves(jax.vjp(network, w, x, h0)[1])]
 for wanted in (x, h_prev, h, 1 - h):  # each is there
@@ -374,15 +374,15 @@ cases = {
 
 def four_ways(own, state, in_numpy, in_jax, in_torch, options):
     """The gradients of the weights by hand, and by the three others."""
-    _, tape = in_numpy.forward(own, x, state, *options)
+    *_, tape = in_numpy.forward(own, x, state, *options)
     zeros = tuple(np.zeros_like(part) for part in state)
-    by_hand = in_numpy.backward(own, tape, (dy, None)[: len(state)], zeros, *options)[0][:4]
+    by_hand = in_numpy.backward(own, tape, dy, zeros, *options)[0][:4]
     ways = {}
     with precision():
-        by_jax = jax.grad(lambda w: (dy * in_jax.forward(w, x, state, *options)[0][0]).sum())
+        by_jax = jax.grad(lambda w: (dy * in_jax.forward(w, x, state, *options)[0]).sum())
         ways["jax.grad"] = jax.jit(by_jax)(own)[:4]
     parts = leaves(*own[:4])
-    h = torch.stack(in_torch.forward(Weights(*parts), to_torch(x), to_torch(state), *options)[0])
+    h, _ = in_torch.forward(Weights(*parts), to_torch(x), to_torch(state), *options)
     loss = (to_torch(dy) * h).sum()
     ways["torch.autograd.grad"] = torch.autograd.grad(loss, parts, retain_graph=True)
     loss.backward()
@@ -412,15 +412,15 @@ def in_segments(w, x, dy, k):
     """The gradients of the weights, the most states held at once, and the forward steps executed."""
     starts, states, executed, most = range(0, len(x), k), [h0], 0, 0
     for start in starts:
-        (h,), _ = elman.forward(w, x[start : start + k], (states[-1],), "tanh")
-        states.append(h[-1])
+        h, (last,), _ = elman.forward(w, x[start : start + k], (states[-1],), "tanh")
+        states.append(last)
         executed += len(h)
     states.pop()  # the last one begins no segment
     total, dh_next = None, np.zeros_like(h0)
     for start in reversed(starts):
-        (h,), tape = elman.forward(w, x[start : start + k], (states[-1],), "tanh")
+        h, _, tape = elman.forward(w, x[start : start + k], (states[-1],), "tanh")
         most, executed = max(most, len(states) + len(h)), executed + len(h)
-        dw, _, (dh_next,) = elman.backward(w, tape, (dy[start : start + k],), (dh_next,), "tanh")
+        dw, _, (dh_next,) = elman.backward(w, tape, dy[start : start + k], (dh_next,), "tanh")
         total = dw if total is None else unroll.add(total, dw)
         states.pop()
     return total, most, executed
@@ -428,7 +428,7 @@ def in_segments(w, x, dy, k):
 
 steps = 36
 xs, dys = rng.standard_normal((steps, B, I)), rng.standard_normal((steps, B, H))
-everything = elman.backward(w, elman.forward(w, xs, (h0,), "tanh")[1], (dys,), (np.zeros_like(h0),), "tanh")[0]
+everything = elman.backward(w, elman.forward(w, xs, (h0,), "tanh")[2], dys, (np.zeros_like(h0),), "tanh")[0]
 ks, held = [k for k in range(1, steps + 1) if steps % k == 0], []
 executed = 0
 for k in ks:
@@ -504,7 +504,7 @@ def own_network(w, x, h0):
 with precision():
     gradients = jax.jit(lambda w: jax.vjp(own_network, w, x, h0)[1](jnp.array(dy))[0])(w)
     before, after = (len(jax_residuals(f, w, x, h0)) for f in (network, own_network))
-by_hand = elman.backward(w, elman.forward(w, x, (h0,), "tanh")[1], (dy,), (np.zeros_like(h0),), "tanh")[0]
+by_hand = elman.backward(w, elman.forward(w, x, (h0,), "tanh")[2], dy, (np.zeros_like(h0),), "tanh")[0]
 assert close(gradients, by_hand)
 assert after == before - 1
 show.text(f"Arrays with a time axis: {before} with JAX's rule for tanh, {after} with ours.")
@@ -522,14 +522,14 @@ predicted = 4 + 1 + 1 + 1
 
 
 def lstm_network(w, x, h0):
-    return jax_impl.lstm.forward(w, x, (h0, jnp.array(c0)))[0][0]
+    return jax_impl.lstm.forward(w, x, (h0, jnp.array(c0)))[0]
 
 
 def bytes_of(steps):
     xs = rng.standard_normal((steps, B, I))
     with precision():
         in_jax = sum(prod(array.shape) * 8 for array in jax_residuals(lstm_network, w_lstm, xs, h0))
-    in_numpy = numpy_bytes(lstm.forward(w_lstm, xs, (h0, c0))[1])
+    in_numpy = numpy_bytes(lstm.forward(w_lstm, xs, (h0, c0))[2])
     return np.array([in_numpy, torch_bytes(torch_impl.lstm.forward, w_lstm, xs, h0, c0), in_jax])
 
 

@@ -42,8 +42,10 @@ def sigmoid(a):
 
 def run(w, x, state):
     """All states after each step, and the gates i, f, g, o at each step, as arrays (T, B, H)."""
-    (h, c), tapes = unroll.forward(lstm_cell.forward, w, x, state)
-    return h, c, *(np.stack([getattr(tape, gate) for tape in tapes]) for gate in GATES)
+    h, _, tapes = unroll.forward(lstm_cell.forward, w, x, state)
+    gates = [np.stack([getattr(tape, gate) for tape in tapes]) for gate in GATES]
+    c = np.stack([tape.f * tape.c_prev + tape.i * tape.g for tape in tapes])
+    return h, c, *gates
 
 
 # %% [markdown]

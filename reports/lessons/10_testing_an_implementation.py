@@ -155,7 +155,7 @@ assert own < 1e-11 < 0.01 < other
 show.text(f"Error of the copy: {own:.0e} for the complex step, {other:.2f} for `torch.nn`.")
 
 # %% [markdown]
-# ## Thirteen mistakes, seven checks
+# ## Fourteen mistakes, seven checks
 #
 # Now the checks. Each of these mistakes is one that people make, planted alone in a copy. "dh_next dropped", for
 # example, takes the second term from this line. The code beside each name says what is replaced by what. ("= for +=
@@ -163,7 +163,7 @@ show.text(f"Error of the copy: {own:.0e} for the complex step, {other:.2f} for `
 # nothing up.)
 
 # %%
-show.lines("E5")
+show.lines("E7")
 
 # %%
 LSTM, STACK, UNROLL = "numpy_impl/lstm", "numpy_impl/stack", "numpy_impl/unroll"
@@ -173,7 +173,7 @@ BUGS = {
     "gates i and f swapped": ("LSTM", LSTM, "i, f, g, o = split(gates)\n    for", "f, i, g, o = split(gates)\n    for"),
     "dh_next dropped": ("RNN", ELMAN, "dy[t] + dh_next", "dy[t]"),
     "dc_next dropped": ("LSTM", LSTM, "dc_next + dm * o[t]", "dm * o[t]"),
-    "dh of the final state ignored": ("RNN", ELMAN, "(dh_next,) = dstates, dlast", "dh_next = dstates, 0 * dlast[0]"),
+    "dh of the final state ignored": ("RNN", ELMAN, "(dh_next,) = dlast", "dh_next = 0 * dlast[0]"),
     "W_hh transposed, backward": ("RNN", ELMAN, "da[t] @ w.weight_hh", "da[t] @ w.weight_hh.T"),
     "dy reversed in time": ("RNN", ELMAN, "dh = dy[t]", "dh = dy[T - 1 - t]"),
     "batch of dy reversed": ("RNN", ELMAN, "dh = dy[t]", "dh = dy[t][::-1]"),
@@ -181,6 +181,7 @@ BUGS = {
     "h for h_prev in dW_hh": ("RNN", ELMAN, "da.T @ h_prev.reshape", "da.T @ h.reshape"),
     "dW_hh a thousandth too large": ("LSTM", LSTM, "dweight_hh = da.T", "dweight_hh = 1.001 * da.T"),
     "gradient from the padding": ("RNN", STACK, "dh = steps.trim(dh)", "dh = dh.copy()"),
+    "h_prev lost, no lengths": ("RNN", ELMAN, "h_prev[t] if valid is None", "0 * h_prev[t] if valid is None"),
 }
 
 # %% [markdown]
@@ -215,7 +216,7 @@ def miss(check, spec, backend):
 
 
 # %%
-assert len(BUGS) == 13
+assert len(BUGS) == 14
 CHECKS = ("forward only", "sum, zero state", "T = 1", "B = 1", "equal weights", "random", "ragged")
 TOLERANCE = 1e-11
 seen = {}
@@ -228,10 +229,11 @@ show.table("Which check finds which mistake", ("mistake", *CHECKS), rows, number
 
 # %%
 missed = {check: {bug for bug in BUGS if seen[bug][check] <= TOLERANCE} for check in CHECKS}
-FINAL, PADDING = "dh of the final state ignored", "gradient from the padding"
+FINAL, PADDING, DENSE = "dh of the final state ignored", "gradient from the padding", "h_prev lost, no lengths"
 assert missed["random"] == {PADDING}
-assert missed["ragged"] == {FINAL}
-assert missed["forward only"] == {*BUGS} - {"one bias forgotten", "initial state ignored", "gates i and f swapped"}
+assert missed["ragged"] == {DENSE}
+forward = {"one bias forgotten", "initial state ignored", "gates i and f swapped", DENSE}
+assert missed["forward only"] == {*BUGS} - forward
 assert missed["sum, zero state"] == {
     "initial state ignored", FINAL, "dy reversed in time", "batch of dy reversed", PADDING
 }  # fmt: skip
@@ -251,8 +253,8 @@ show.text(f'Missed of {len(BUGS)} mistakes: {counts}. Together, "random" and "ra
 # - One step has no order and nothing to add up; one sequence cannot be mixed up with another: use **sizes above 1**.
 #   Let them be **distinct**, or a matrix can be transposed without an error.
 # - Equal weights are their own transpose, and all gates are alike: use **random weights**.
-# - Padding exists in ragged batches only. And there this code takes another path for $dh_T$: it adds it to $dy$ and
-#   starts `dh_next` from zero. **No single input sees everything**: every path through the code needs its own.
+# - Padding exists in ragged batches only. And a batch without lengths takes lines that a ragged one never sees. **No
+#   single input sees everything**: every path through the code needs its own.
 #
 # ## A test that cannot fail
 #

@@ -146,21 +146,21 @@ ways = {
 
 
 def passes(way, given):
-    """The states, the gradients, and the operations of the forward and of the backward pass."""
+    """h and the final state, the gradients, and the operations of the forward and of the backward pass."""
     forward, backward = ways[way]
     w, x, state, dy, dlast = as_counted(given)
     log.clear()
-    states, tape = forward(w, x, state)
+    *outputs, tape = forward(w, x, state)
     forth = list(log)
     tape = as_counted(tape)
     log.clear()
-    gradients = backward(w, tape, (dy, None)[: len(state)], dlast)
-    return states, gradients, forth, list(log)
+    gradients = backward(w, tape, dy, dlast)
+    return outputs, gradients, forth, list(log)
 
 
 given = draw("LSTM", T, B, I, H)
-copied, original = passes(("LSTM", "hoisted"), given)[0], lstm.forward(given.w, given.x, given.state)[0]
-assert all(np.array_equal(a, b) for a, b in zip(copied, original, strict=True))
+(h_copied, last_copied), (h, last, _) = passes(("LSTM", "hoisted"), given)[0], lstm.forward(*given[:3])
+assert all(np.array_equal(a, b) for a, b in zip((h_copied, *last_copied), (h, *last), strict=True))
 
 
 # %% [markdown]
@@ -172,7 +172,7 @@ assert all(np.array_equal(a, b) for a, b in zip(copied, original, strict=True))
 # In the equations a hat marks the array of all steps, one below the other in $TB$ rows.
 
 # %%
-show.lines("E1", "E3", "E7", "E8", "E9", "E11")
+show.lines("E1", "E3", "E9", "E11", "E12", "E14")
 rows, numbers = [], {}
 for way in ways:
     given = draw(way[0], T, B, I, H)
@@ -293,7 +293,7 @@ def counts(cell, T):
     module, options = (torch_impl.lstm, ()) if cell == "LSTM" else (torch_impl.elman, ("tanh",))
     w, x, state, dy, _ = native(given)
     leaves = [part.requires_grad_() for part in w[:4]]
-    found["PyTorch, ours"] = in_torch(lambda: torch.stack(module.forward(w, x, state, *options)[0]), leaves, dy)
+    found["PyTorch, ours"] = in_torch(lambda: module.forward(w, x, state, *options)[0], leaves, dy)
     layer = getattr(torch.nn, cell)(I, H)
     found["torch.nn"] = in_torch(lambda: layer(x)[0], list(layer.parameters()), dy)
     return found
@@ -305,7 +305,7 @@ def in_jax(cell):
     run = jax_impl.lstm.forward if cell == "LSTM" else partial(jax_impl.elman.forward, nonlinearity="tanh")
 
     def states(w):
-        return run(w, x, state)[0][0]
+        return run(w, x, state)[0]
 
     with precision():
         jaxprs = jax.make_jaxpr(states)(w), jax.make_jaxpr(lambda w: jax.vjp(states, w)[1](dy))(w)
@@ -505,7 +505,7 @@ inside, outside = (
 
 
 def pulled_back(w, x):
-    return jax.vjp(lambda w, x: jax_impl.lstm.forward(w, x, state)[0][0], w, x)[1](dy)
+    return jax.vjp(lambda w, x: jax_impl.lstm.forward(w, x, state)[0], w, x)[1](dy)
 
 
 with precision():

@@ -19,17 +19,17 @@ DERIVED_FROM = {
         str.split,
         (
             *("C4 C3", "C5 C1", "C6 C1", "C7 C2", "C8 C1", "C9 C1"),
-            *("E4 E3", "E6 E3", "E7 E3", "E8 E1", "E9 E3", "E10 E2", "E11 E1"),
+            *("E5 E3", "E8 E3", "E9 E3", "E11 E1", "E12 E3", "E13 E2", "E14 E1"),
             *("K9 K7 K8", "K10 K3 K7", "K11 K4 K7", "K12 K5 K7", "K13 K6 K8"),
             *("K14 K1", "K15 K1", "K16 K2", "K17 K1", "K18 K1", "K19 K7"),
         ),
     )
 }
 # NumPy's LSTM halves a and takes one tanh of all gates; what it computes is what the cell's equations say.
-SAME_AS = {"L1": "K1", "L2": "K2", "L3": "K1", "L6": "K7", "L7": "K8"}
+SAME_AS = {"L1": "K1", "L2": "K2", "L3": "K1", "L7": "K7", "L8": "K8"}
 # No line anywhere but in NumPy: autodiff does it by itself.
 AUTOMATIC = {
-    "E5": "adds the gradients of all uses of a value by itself",
+    "E7": "adds the gradients of all uses of a value by itself",
     "U1": "adds the gradients of all uses of a value by itself",
     "U2": "adds the gradients of all uses of a weight by itself",
 }

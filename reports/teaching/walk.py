@@ -47,8 +47,8 @@ BOTH = (
         "Each step gets the gradient of its own loss alone, and nothing flows back in time. At the last step nothing "
         "is wrong, as no later step sends anything, so a check with one step would see no mistake.",
         "unroll",
-        "later + own[t]",
-        "own[t]",
+        "dstate[0] + dy[t]",
+        "dy[t]",
     ),
     Bug(
         "sum",

@@ -1,0 +1,31 @@
+"""Ragged batches inside the recurrence: past the end of a sequence its steps are frozen, and its state stays as it is.
+
+The tag, (S9), names an equation of ``numpy_impl/DERIVATION.md``.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+State = tuple[jax.Array, ...]
+
+
+def freezing(step: Callable[..., Any]) -> Callable[..., tuple[Any, jax.Array]]:
+    """The body of a scan over x, (state, x_t) -> (the next state, h), as one of a scan over (x, valid).
+
+    ``valid`` is (T, B, 1), or None where all steps are. What a frozen step computes is dropped; it starts from zero, so
+    that nothing in it overflows, and no NaN can come of it on the way back.
+    """
+
+    def body(state: State, x_valid: tuple[jax.Array, jax.Array | None]) -> tuple[State, jax.Array]:
+        x_t, valid = x_valid
+        if valid is None:
+            return step(state, x_t)
+        new, _ = step(tuple(jnp.where(valid, part, 0) for part in state), x_t)
+        state = jax.tree.map(partial(jnp.where, valid), new, state)  # (S9)
+        return state, state[0]
+
+    return body

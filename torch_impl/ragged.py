@@ -1,0 +1,24 @@
+"""Ragged batches inside the recurrence: past the end of a sequence its steps are frozen, and its state stays as it is.
+
+The tag, (S9), names an equation of ``numpy_impl/DERIVATION.md``. ``valid`` is (T, B, 1), or None where all steps are.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def entering(valid: Tensor | None, t: int, state: tuple[Tensor, ...]) -> Any:
+    """The state that step t reads: zero where it is frozen, as what it computes is dropped.
+
+    So nothing overflows there, and no NaN can come of it on the way back.
+    """
+    return state if valid is None else tuple(torch.where(valid[t], part, 0) for part in state)
+
+
+def frozen(valid: Tensor | None, t: int, new: tuple[Tensor, ...], state: tuple[Tensor, ...]) -> Any:
+    """The state after step t."""
+    if valid is None:
+        return new
+    return tuple(torch.where(valid[t], *parts) for parts in zip(new, state, strict=True))  # (S9)
