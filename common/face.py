@@ -69,7 +69,12 @@ def loaded_parameters(spec: ModelSpec, params: Any) -> Parameters:
 
 def to_arrays(params: Any) -> Any:
     """Parameters of any framework as NumPy arrays in their own dtype; what is no mapping stays, to be refused."""
-    return {name: to_array(name, value) for name, value in params.items()} if isinstance(params, Mapping) else params
+    if not isinstance(params, Mapping):
+        return params
+    for name, value in params.items():
+        if not hasattr(value, "__array__"):
+            raise InvalidType(mismatch(name, "an array or a tensor", type(value).__name__))
+    return {name: to_array(name, value) for name, value in params.items()}
 
 
 def to_array(name: str, value: Any) -> np.ndarray:
@@ -84,8 +89,6 @@ def to_array(name: str, value: Any) -> np.ndarray:
     except (TypeError, RuntimeError) as error:  # sparse, on no device, or of a dtype that NumPy has not
         got = f"a tensor of {value.dtype}, {value.layout}, on {value.device}"
         raise InvalidType(mismatch(name, "a dense tensor that NumPy can take", got)) from error
-    if not hasattr(value, "__array__"):
-        raise InvalidType(mismatch(name, "an array or a tensor", type(value).__name__))
     return np.asarray(value)
 
 
