@@ -56,14 +56,22 @@ def test_every_window_is_followed_by_its_target(reading: str | None, dtype: str)
 
 
 WRONG_DATA: list[tuple[tuple[str | None, ...], dict[str, int], str]] = [
-    (("cosine",), {}, f"task: expected one of {', '.join(datasets.TASKS)}, got 'cosine'"),
-    (("sine", "W"), {}, "reading of sine: expected one of windows, article, got 'W'"),
-    (("sine", "Windows"), {}, "reading of sine: expected one of windows, article, got 'Windows'"),
+    (("cosine",), {}, f"task: expected one of {', '.join(datasets.TASKS)}, got 'cosine'; did you mean sine?"),
+    (("sine", "W"), {}, "reading of sine: expected one of windows, article, got 'W'; did you mean windows?"),
+    (
+        ("sine", "Windows"),
+        {},
+        "reading of sine: expected one of windows, article, got 'Windows'; did you mean windows?",
+    ),
     (("sine", None, "float16"), {}, "dtype: expected one of float64, float32, got 'float16'"),
     (("sine", "windows"), {"window": 0}, "window: expected at least 1, got 0"),
     (("sine", "article"), {"window": 201}, "window: expected 1 to 200 points, got 201"),
     (("sine", "windows"), {"points_per_period": 10, "window": -1}, "window: expected at least 1, got -1"),
-    (("sine",), {"period": 3}, "option of sine: expected one of points_per_period, periods, window, got 'period'"),
+    (
+        ("sine",),
+        {"period": 3},
+        "option of sine: expected one of points_per_period, periods, window, got 'period'; did you mean periods?",
+    ),
 ]
 
 
