@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.errors import BackendBroken
 from common.layout import numpy_dtype
 from common.records import Record
 from common.tolerances import COARSEST, Bound, tolerance
@@ -18,6 +19,8 @@ from common.variants import Variant
 # What a comparison comes to. Undecided: a wrong result could have passed. Zero: the exact result is 0, and both are;
 # a result that is missing would be 0 too.
 PASSED, FAILED, UNDECIDED, ZERO = "passed", "failed", "undecided", "zero"
+# What is compared with and is no backend: the complex step, and the exact result of ``rounding``.
+COMPLEX_STEP, EXACT = ORACLES = ("complex step", "exact")
 # The layer and direction in the name of a quantity.
 LAYER = r"_l\d+(_reverse)?$"
 
@@ -27,9 +30,9 @@ class Row:
     """One comparison. ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element.
 
     ``resolution`` is the smallest relative error that the tolerance does not allow (``Bound.resolution``).
-    ``resolutions`` has it for every quantity that the row speaks for: its own, or, of a variant drawn at random
-    (``drawn``), all of the rung and pair, of which the row is the worst. ``arguments`` are those of ``rosetta check``
-    for this variant alone.
+    ``resolutions`` and ``verdicts`` have every quantity that the row speaks for: its own, or, of a variant drawn at
+    random (``drawn``), all of the rung and pair, of which the row is the worst. ``arguments`` are those of ``rosetta
+    check`` for this variant alone.
     """
 
     check: str
@@ -47,6 +50,7 @@ class Row:
     resolution: float
     resolutions: dict[str, float]
     verdict: str
+    verdicts: dict[str, str]
     reason: str
     options: tuple[str, ...]
     arguments: str
@@ -75,7 +79,7 @@ def compare(
     dtypes = [value.dtype if isinstance(value, np.ndarray) else None for value in (a, b)]
     a, b = (np.asarray(np.real(value), dtype="float64") for value in (a, b))
     if a.shape != b.shape:
-        raise ValueError(f"{quantity}: {names[0]} gives shape {a.shape}, {names[1]} gives {b.shape}")
+        raise BackendBroken(f"{quantity}: {names[0]} gives shape {a.shape}, {names[1]} gives {b.shape}")
     reason = _unfit(names, (a, b), dtypes, dtype)
     error, scale, allowed, ratio, resolution = (float("nan"),) * 5
     if not reason:
@@ -86,6 +90,7 @@ def compare(
         worst = int(np.argmax(ratios))
         error, scale, allowed, ratio = (float(np.ravel(v)[worst]) for v in (errors, scales, bounds, ratios))
         resolution = bound.resolution
+    verdict = decided(resolution, dtype) if ratio <= 1 else FAILED
     return Row(
         check=check,
         cell=variant.spec.cell,
@@ -101,7 +106,8 @@ def compare(
         ratio=ratio,
         resolution=resolution,
         resolutions={quantity: resolution},
-        verdict=decided(resolution, dtype) if ratio <= 1 else FAILED,
+        verdict=verdict,
+        verdicts={quantity: verdict},
         reason=reason,
         options=variant.options,
         arguments=variant.arguments,
@@ -115,13 +121,13 @@ def decided(resolution: float | None, dtype: str) -> str:
     """
     if resolution == 0:
         return ZERO
-    return PASSED if resolution is not None and resolution <= COARSEST.get(dtype, 0) else UNDECIDED
+    return PASSED if resolution is not None and 0 < resolution <= COARSEST.get(dtype, 0) else UNDECIDED
 
 
 def _unfit(names: Sequence[str], values: Sequence[np.ndarray], dtypes: Sequence[Any], wanted: str) -> str:
     """Why two results cannot be compared, or nothing."""
     for name, value, dtype in zip(names, values, dtypes, strict=True):
-        if name != "complex step" and dtype is not None and dtype != numpy_dtype(wanted):
+        if name != COMPLEX_STEP and dtype is not None and dtype != numpy_dtype(wanted):
             return f"{name} gives {dtype}, not {wanted}"
         if not value.size:
             return "nothing to compare"
@@ -141,15 +147,18 @@ def compare_all(
     """A row for every quantity and every pair of backends; each backend must give the same quantities."""
     for (a, left), (b, right) in combinations(results.items(), 2):
         if left.keys() != right.keys():
-            raise ValueError(f"{check}: {a} gives {sorted(left)}, {b} gives {sorted(right)}")
+            raise BackendBroken(f"{check}: {a} gives {sorted(left)}, {b} gives {sorted(right)}")
         for quantity in left:
             values, bound = (left[quantity], right[quantity]), bounds[quantity] if bounds else None
             yield compare(check, variant, quantity, (a, b), *values, bound=bound, curve=curve)
 
 
 def failed(row: Record) -> bool:
-    """Whether a check record is one of a failure; so is one of no element, and one whose verdict is no known one."""
-    return row["verdict"] not in (PASSED, UNDECIDED, ZERO) or not row["count"]
+    """Whether a check record is one of a failure. Any is whose numbers do not bear its verdict out: a comparison of no
+    element, an error beyond the tolerance or not finite, a verdict that its resolution does not give.
+    """
+    sound = row["count"] > 0 and not row["reason"] and used(row) <= 1
+    return not sound or row["verdict"] != decided(row["resolution"], row["dtype"])
 
 
 def used(row: Record) -> float:
@@ -164,15 +173,23 @@ def badness(row: Record) -> tuple[bool, bool, float]:
 
 def verdicts(row: Record) -> dict[str, str]:
     """Quantity -> what its comparison came to, for all that a check record speaks for."""
-    found = {name: decided(resolution, row["dtype"]) for name, resolution in row["resolutions"].items()}
+    found = {
+        name: verdict if verdict == decided(row["resolutions"].get(name), row["dtype"]) else FAILED
+        for name, verdict in row["verdicts"].items()
+    }
     return found | ({row["quantity"]: FAILED} if failed(row) else {})
+
+
+def passed_resolutions(rows: Iterable[Record]) -> list[float]:
+    """The resolution of every comparison that passed."""
+    return [row["resolutions"][name] for row in rows for name, verdict in verdicts(row).items() if verdict == PASSED]
 
 
 class Tally(NamedTuple):
     """What some check records come to together.
 
-    ``unseen`` are (check, cell, dtype, quantity) of which no comparison passed or failed: the records show nothing of
-    them. Layers and directions of variants drawn at random count together.
+    ``unseen`` are (backend, check, cell, dtype, quantity) of which no comparison passed or failed: the records show
+    nothing of them. Layers and directions of variants drawn at random count together.
     """
 
     compared: int
@@ -180,7 +197,7 @@ class Tally(NamedTuple):
     failed: int
     undecided: int
     zero: int
-    unseen: tuple[tuple[str, str, str, str], ...]
+    unseen: tuple[tuple[str, str, str, str, str], ...]
 
     @property
     def equivalent(self) -> bool:
@@ -191,12 +208,13 @@ class Tally(NamedTuple):
 def tally(records: Iterable[Record]) -> Tally:
     """The comparisons of some check records, counted by what they come to."""
     counts: Counter[str] = Counter()
-    seen: dict[tuple[str, str, str, str], bool] = {}
+    seen: dict[tuple[str, str, str, str, str], bool] = {}
     for row in (record for record in records if record["kind"] == "check"):
         for quantity, verdict in verdicts(row).items():
             counts[verdict] += 1
             name = re.sub(LAYER, "", quantity) if row["drawn"] else quantity
-            key = row["check"], row["cell"], row["dtype"], name
-            seen[key] = seen.get(key, False) or verdict in (PASSED, FAILED)
+            for backend in (name for name in (row["a"], row["b"]) if name not in ORACLES):
+                key = backend, row["check"], row["cell"], row["dtype"], name
+                seen[key] = seen.get(key, False) or verdict in (PASSED, FAILED)
     numbers = {name: counts[name] for name in (PASSED, FAILED, UNDECIDED, ZERO)}
     return Tally(compared=counts.total(), **numbers, unseen=tuple(key for key, is_seen in seen.items() if not is_seen))

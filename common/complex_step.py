@@ -12,12 +12,13 @@ from common.contract import Backend, Grads, Problem
 from common.spec import COMPLEX, ModelSpec
 
 STEP = 1e-30
+DIRECTIONS = 2
 
 
 def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Grads | None = None) -> Grads:
     """The gradients of sum(dy * y) + sum(dstate * state), one forward pass of the backend in complex128 an element.
 
-    With ``along`` one forward pass an array instead: the derivative in that direction, a number.
+    With ``along`` one forward pass a direction instead: the derivatives in those directions (``directions``).
     """
     spec = spec.with_dtype(COMPLEX)
     leaves = {name: value.astype(COMPLEX) for name, value in problem.params.items()}
@@ -32,13 +33,15 @@ def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Gra
         parts = zip((problem.dy, *problem.dstate), (y, *final), strict=True)
         return sum((cotangent * np.imag(output)).sum() for cotangent, output in parts) / STEP
 
-    def gradient(leaf: np.ndarray, direction: np.ndarray | None) -> np.ndarray:
+    def gradient(leaf: np.ndarray, steps: np.ndarray | None) -> np.ndarray:
         kept = leaf.copy()
-        if direction is not None:
-            leaf += 1j * STEP * direction
-            found = np.array(derivative())
-            leaf[...] = kept
-            return found
+        if steps is not None:
+            found = []
+            for direction in steps:
+                leaf += 1j * STEP * direction
+                found.append(derivative())
+                leaf[...] = kept
+            return np.array(found)
         grad = np.empty(leaf.shape)
         for index in np.ndindex(leaf.shape):
             leaf[index] = kept[index] + 1j * STEP
@@ -55,20 +58,26 @@ def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Gra
 
 
 def directions(grads: Grads, rng: np.random.Generator) -> Grads:
-    """A random direction for each array, along which no two elements of its gradient cancel: it has their signs.
+    """``DIRECTIONS`` random directions for each array, along its new first axis.
 
-    As large as makes the derivative in it about as large as an element of the gradient.
+    Their signs are random, so that rounding adds up in them as it does in sums; no element is left out; and they are as
+    large as makes a derivative about as large as an element of the gradient.
     """
 
     def draw(grad: np.ndarray) -> np.ndarray:
-        return np.where(grad < 0, -1, 1) * rng.uniform(0.5, 1.5, grad.shape) / grad.size**0.5
+        shape = (DIRECTIONS, *grad.shape)
+        return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape) / grad.size**0.5
 
     return _each(draw, grads)
 
 
 def inner(grads: Grads, along: Grads) -> Grads:
-    """The derivative in the direction ``along``, array by array, in the dtype of the gradients."""
-    return _each(lambda grad, direction: np.asarray((grad * direction).sum(), grad.dtype), grads, along)
+    """The derivatives in the directions ``along``, array by array, in the dtype of the gradients."""
+
+    def derivatives(grad: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        return (steps.reshape(DIRECTIONS, -1) @ grad.ravel().astype("float64")).astype(grad.dtype)
+
+    return _each(derivatives, grads, along)
 
 
 def _each(function: Callable[..., np.ndarray], grads: Grads, *others: Grads) -> Grads:

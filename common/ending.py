@@ -39,7 +39,7 @@ def run(command: Callable[[], int], words: str) -> int:
     try:
         with signals.handled(signals.interrupt):
             code = command()
-            sys.stdout.flush()
+            _flush()
             return code
     except Answered:
         raise
@@ -65,10 +65,16 @@ def _end(code: int, text: str) -> int:
     with suppress(OSError):  # nobody reads stderr any more
         console.message(f"rosetta: {text}")
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         _drop_output()
     return code
+
+
+def _flush() -> None:
+    """Write what is buffered; there is no stdout where it was closed before the command began."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _drop_output() -> None:

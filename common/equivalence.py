@@ -4,9 +4,9 @@ A ladder of checks, from the ground up:
 
 1. ``complex step``: the gradients of every backend that computes in complex128 (NumPy does) against the complex-step
    derivative of its own forward pass (Squire & Trapp 1998), which has no rounding error to speak of.
-2. ``forward``: outputs and final states, every pair of backends.
-3. ``gradient``: of every parameter, of x and of the initial states, for random cotangents of the outputs and of the
-   final states, every pair.
+2. ``forward``: outputs and final states, every pair of backends, and each against the exact result (``rounding``).
+3. ``gradient``: the same for the gradients of every parameter, of x and of the initial states, for random cotangents of
+   the outputs and of the final states.
 4. ``loss``: every readout and loss on top, over features and symbols, and the gradient of that loss, every pair.
 5. ``training``: the loss at each step of SGD, Adam and RMSprop, with momentum, clipping, schedules and a carried state,
    and the parameters after them, every pair.
@@ -21,6 +21,7 @@ pair.
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -28,14 +29,15 @@ from typing import Any
 
 import numpy as np
 
-from common.comparison import Row, badness, compare_all, tally
+from common.comparison import COMPLEX_STEP, EXACT, ORACLES, Row, badness, compare_all, tally
 from common.complex_step import complex_step, directions, inner
 from common.contract import Backend, Grads, Problem, check_supported, unsupported
 from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
+from common.layout import numpy_dtype
 from common.records import Record
 from common.rounding import Answer, answers
 from common.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec
-from common.tolerances import Bound, bounds
+from common.tolerances import bounds
 from common.training_checks import check_training
 from common.variants import Variant, problem
 
@@ -84,40 +86,77 @@ def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) ->
 
 
 def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:
-    """The first three rungs, on one variant.
+    """The first three rungs, on one variant: every pair of backends, and each of them against the exact result.
 
-    The complex step judges every number of a gradient; of a large model, or without ``elementwise``, its derivative in
-    one direction. Of relu in 16 bits the outputs only: two backends round an input near the kink to different sides of
-    it, and their gradients then differ by a whole slope.
+    The complex step judges every number of a gradient; of a large model, or without ``elementwise``, its derivatives in
+    random directions. Of relu in 16 bits the outputs only: two backends round an input near the kink to different sides
+    of it, and their gradients then differ by a whole slope.
     """
     spec, args = variant.spec, problem(variant)
     expected = answers(spec, args, variant.seed)
-    inputs = args.params, args.x, args.state0
-    outputs = each(backends, lambda backend: named_outputs(spec, *backend.forward(spec, *inputs, **args.keywords)))
-    y_bounds = _bounds(variant, [named_outputs(spec, y, state) for y, state, _ in expected], outputs)
+    outputs = each(backends, lambda backend: _outputs(backend, spec, args))
+    named = [named_outputs(spec, y, state) for y, state, _ in expected]
+    yield from _rows("forward", variant, outputs, named)
     if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
-        yield from compare_all("forward", variant, outputs, bounds=y_bounds)
         return
-    found = each(backends, lambda backend: backend.vjp(spec, *args[:5], **args.keywords))
-    gradients = {name: named_grads(spec, grads) for name, grads in found.items()}
-    grad_bounds = _bounds(variant, [named_grads(spec, grads) for *_, grads in expected], gradients)
+    found = each(backends, lambda backend: _gradients(backend, spec, args))
+    named = [named_grads(spec, grads) for *_, grads in expected]
+    yield from _rows("gradient", variant, {name: named_grads(spec, grads) for name, grads in found.items()}, named)
     for name, backend in backends.items():
         if COMPLEX in backend.dtypes:
             yield from _complex_step(name, backend, variant, args, found[name], expected, elementwise)
-    yield from compare_all("forward", variant, outputs, bounds=y_bounds)
-    yield from compare_all("gradient", variant, gradients, bounds=grad_bounds)
 
 
-def _bounds(
-    variant: Variant, expected: Sequence[Mapping[str, np.ndarray]], results: Mapping[str, Mapping[str, np.ndarray]]
-) -> dict[str, Bound]:
-    """The bound of every quantity; raises, naming the backend, unless every result has the shape of the exact one."""
+def _outputs(backend: Backend, spec: ModelSpec, args: Problem) -> dict[str, Any]:
+    own = deepcopy(args)
+    found = named_outputs(spec, *backend.forward(spec, own.params, own.x, own.state0, **own.keywords))
+    _check_untouched(args, own)
+    return found
+
+
+def _gradients(backend: Backend, spec: ModelSpec, args: Problem) -> Grads:
+    own = deepcopy(args)
+    grads = backend.vjp(spec, *own[:5], **own.keywords)
+    _check_untouched(args, own)
+    return Grads(dict(grads.params), grads.x, tuple(grads.state0))
+
+
+def _check_untouched(given: Problem, after: Problem) -> None:
+    """Raise if a backend changed its arguments, of which it had copies."""
+    for name, before in given._asdict().items():
+        for a, b in zip(_arrays(before), _arrays(getattr(after, name)), strict=True):
+            if not np.array_equal(a, b):
+                raise RuntimeError(f"{name}, an argument, was changed in place")
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, tuple) else [] if value is None else [value]
+
+
+def _rows(
+    check: str,
+    variant: Variant,
+    results: Mapping[str, Mapping[str, Any]],
+    expected: Sequence[Mapping[str, np.ndarray]],
+) -> Iterator[Row]:
+    """Every pair of backends, and each against the exact result, rounded to the dtype; ``expected`` is of ``answers``.
+
+    Raises, naming the backend, unless every result is an array in the shape of the exact one.
+    """
+    exact, dtype = expected[0], numpy_dtype(variant.spec.dtype)
     for backend, quantities in results.items():
-        for quantity, exact in expected[0].items():
-            got = getattr(quantities[quantity], "shape", None)
-            if got != exact.shape:
-                raise BackendBroken(mismatch(f"{quantity} of backend {backend}", exact.shape, got))
-    return bounds(expected, variant.spec.dtype)
+        if quantities.keys() != exact.keys():
+            raise BackendBroken(mismatch(f"results of backend {backend}", ", ".join(exact), ", ".join(quantities)))
+        for quantity, value in exact.items():
+            got = quantities[quantity]
+            if not isinstance(got, np.ndarray) or got.shape != value.shape:
+                shape = got.shape if isinstance(got, np.ndarray) else type(got).__name__
+                wanted = f"an array of shape {value.shape}"
+                raise BackendBroken(mismatch(f"{quantity} of backend {backend}", wanted, shape))
+    exact = {quantity: value.astype(dtype) for quantity, value in exact.items()}
+    yield from compare_all(check, variant, {**results, EXACT: exact}, bounds=bounds(expected, variant.spec.dtype))
 
 
 def _complex_step(
@@ -136,13 +175,16 @@ def _complex_step(
         along = directions(grads[0], np.random.default_rng([variant.seed, 13]))
         hand, *grads = (inner(one, along) for one in (hand, *grads))
     judge = each({name: backend}, lambda backend: complex_step(backend, spec, args, along))[name]
-    results = {name: named_grads(spec, hand), "complex step": named_grads(spec, judge)}
+    results = {name: named_grads(spec, hand), COMPLEX_STEP: named_grads(spec, judge)}
     limits = bounds([named_grads(spec, one) for one in grads], spec.dtype)
-    yield from compare_all("complex step", variant, results, bounds=limits)
+    yield from compare_all(COMPLEX_STEP, variant, results, bounds=limits)
 
 
 def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
-    """Raise unless every backend supports every variant: none is left out of a comparison."""
+    """Raise unless every backend supports every variant, so that none is left out, and none has an oracle's name."""
+    for name in ORACLES:
+        if name in backends:
+            raise InvalidInput(mismatch("the name of a backend", f"another than {', '.join(ORACLES)}", repr(name)))
     for variant, backend in product(chosen, backends.values()):
         check_supported(backend, variant.spec, variant.lengths is not None)
 
@@ -179,8 +221,9 @@ def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
 
 def _worst(rows: list[Row]) -> Row:
     """The worst of several rows, on behalf of all of them."""
-    count, resolutions = sum(row.count for row in rows), {row.quantity: row.resolution for row in rows}
-    return replace(max(rows, key=lambda row: badness(vars(row))), count=count, resolutions=resolutions, drawn=True)
+    worst = max(rows, key=lambda row: badness(vars(row)))
+    resolutions, verdicts = ({row.quantity: getattr(row, name) for row in rows} for name in ("resolution", "verdict"))
+    return replace(worst, count=sum(row.count for row in rows), resolutions=resolutions, verdicts=verdicts, drawn=True)
 
 
 def all_passed(records: Iterable[Record]) -> bool:

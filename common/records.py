@@ -19,6 +19,13 @@ SCHEMA = 2
 KINDS = ("header", "environment", "check", "training", "one-bias", "bench", "task", "outcome", "sample")
 KINDS += ("gradient-norms", "trace", "end")
 Record = dict[str, Any]
+NUMBER = int | float | None
+# What every check record has, and of which type; what is not finite is None.
+CHECK_FIELDS: dict[str, Any] = dict.fromkeys(
+    ("check", "cell", "variant", "dtype", "quantity", "a", "b", "verdict", "reason", "arguments"), str
+)
+CHECK_FIELDS |= dict.fromkeys(("error", "scale", "tolerance", "ratio", "resolution"), NUMBER)
+CHECK_FIELDS |= {"count": int, "drawn": bool, "resolutions": dict, "verdicts": dict, "options": list}
 
 
 def package_version() -> str:
@@ -97,11 +104,16 @@ def read(path: Path) -> list[Record]:
         if not isinstance(record, dict) or record.get("kind") not in KINDS:
             kind = record.get("kind") if isinstance(record, dict) else type(record).__name__
             raise InvalidInput(choice(f"kind of {where}", KINDS, kind))
+        if not records and record.get("schema") != SCHEMA:
+            raise _no_header(path, lines)
+        _check_fields(where, record)
+        if record["kind"] in ("header", "end") and bool(records) != (record["kind"] == "end"):
+            raise InvalidInput(mismatch(where, "the header first, once", f"a {record['kind']} record"))
+        if records and records[-1]["kind"] == "end":
+            raise InvalidInput(mismatch(where, "nothing after the closing record", f"a {record['kind']} record"))
         records.append(record)
-    if not records or records[0].get("schema") != SCHEMA:
-        raise InvalidInput(
-            mismatch(f"{path} line 1", f"a header of schema {SCHEMA}", repr(lines[0][:40] if lines else ""))
-        )
+    if not records:
+        raise _no_header(path, lines)
     if records[-1]["kind"] != "end":
         raise _cut(path, records, mismatch(str(path), "a closing record", f"none after {len(records)} lines"))
     if records[-1].get("records") != len(records) - 2:
@@ -109,6 +121,28 @@ def read(path: Path) -> list[Record]:
             mismatch(str(path), f"{records[-1].get('records')} records", len(records) - 2, "lines lost?")
         )
     return records
+
+
+def _no_header(path: Path, lines: list[str]) -> InvalidInput:
+    got = repr(lines[0][:40] if lines else "")
+    return InvalidInput(mismatch(f"{path} line 1", f"a header of schema {SCHEMA}", got))
+
+
+def _check_fields(where: str, record: Record) -> None:
+    """Raise unless a check record has what the verdict is made from."""
+    if record["kind"] != "check":
+        return
+    for name, kind in CHECK_FIELDS.items():
+        value = record.get(name, "nothing")
+        if name not in record or not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise InvalidInput(mismatch(f"{name} in {where}", getattr(kind, "__name__", "a number"), repr(value)))
+    for name, kind in (("resolutions", NUMBER), ("verdicts", str)):
+        for key, value in record[name].items():
+            if not isinstance(value, kind) or isinstance(value, bool):
+                expected = "a string" if kind is str else "a number"
+                raise InvalidInput(mismatch(f"{name} of {key} in {where}", expected, repr(value)))
+    if not all(isinstance(option, str) for option in record["options"]):
+        raise InvalidInput(mismatch(f"options in {where}", "a list of strings", record["options"]))
 
 
 def _cut(path: Path, intact: list[Record], message: str) -> RecordsCut:

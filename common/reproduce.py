@@ -3,6 +3,7 @@
 import re
 import shlex
 
+from common.comparison import ORACLES
 from common.datasets import TASKS
 from common.errors import InvalidInput, mismatch
 from common.records import Record
@@ -34,5 +35,5 @@ def row_command(row: Record, seed: int) -> str:
     else:
         words = ["rosetta", "check", *shell_words(row.get("smallest", row["arguments"]))]
     return shlex.join(
-        words + [word for name in (row["a"], row["b"]) if name != "complex step" for word in ("--backend", name)]
+        words + [word for name in (row["a"], row["b"]) if name not in ORACLES for word in ("--backend", name)]
     )

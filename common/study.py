@@ -115,7 +115,7 @@ def pieces(chosen: Sequence[Variant]) -> list[Sequence[Variant]]:
 
 def fails(row: comparison.Row, variant: Variant) -> bool:
     """Whether the comparison of ``row`` fails on another variant too."""
-    pair = load_all([name for name in (row.a, row.b) if name != "complex step"])
+    pair = load_all([name for name in (row.a, row.b) if name not in comparison.ORACLES])
     try:
         rows = equivalence.check_drawn(pair, variant)
     except (BackendBroken, InvalidInput):

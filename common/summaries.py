@@ -1,6 +1,7 @@
 """The tables that the commands print: what was compared, and what it took."""
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import NamedTuple
@@ -27,16 +28,13 @@ def print_checks(found: list[Record], seed: int) -> None:
         group = [row for row in rows if (row["cell"], row["dtype"]) == (cell, dtype)]
         if group:
             members, worst = comparison.tally(group), comparison.used(max(group, key=comparison.badness))
-            passed = [row["resolution"] for row in group if row["verdict"] == comparison.PASSED]
-            coarsest = f"{max(passed):.1g}" if passed else "–"
+            coarsest = f"{max(passed):.1g}" if (passed := comparison.passed_resolutions(group)) else "–"
             lines.append((cell, dtype, members.compared, f"{worst:.2g}", coarsest, _outcome(members)))
-    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "coarsest resolution", "verdict")
+    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "coarsest that passed", "verdict")
     console.table("Equivalence", columns, lines, numeric=columns[2:5])
     worst = max(rows, key=comparison.badness)
     where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']}, {worst['dtype']})"
     console.line(f"The worst, at {comparison.used(worst):.2g} of its tolerance: {where}")
-    console.line(_sentence(comparison.tally(rows)))
-    console.line(A_PASS_MEANS)
     groups: dict[str, list[Record]] = {}
     for row in filter(comparison.failed, rows):
         command = row_command(row, seed)
@@ -52,6 +50,8 @@ def print_checks(found: list[Record], seed: int) -> None:
             console.line(f"       and {len(others)} more comparisons that shrink to the same model")
     if len(groups) > SHOWN_FAILURES:
         console.line(f"... and {len(groups) - SHOWN_FAILURES} more; --json lists all")
+    console.line(_sentence(comparison.tally(rows)))
+    console.line(textwrap.fill(A_PASS_MEANS, 80))
 
 
 def _outcome(members: comparison.Tally) -> str:
@@ -66,12 +66,14 @@ def _sentence(members: comparison.Tally) -> str:
     text = f"{members.compared} comparisons: {members.failed} failed, {members.undecided} undecided, "
     text += f"{members.zero} of an exact zero."
     groups: dict[str, list[str]] = {}
-    for check, cell, dtype, quantity in members.unseen:
-        groups.setdefault(f"{cell} {dtype}: {check}", []).append(quantity)
+    for backend, check, cell, dtype, quantity in members.unseen:
+        groups.setdefault(f"{backend}, {cell} {dtype}, {check}", []).append(quantity)
     for where, quantities in groups.items():
-        text += f"\nNOT SEEN {where} {', '.join(quantities)}"
-    cause = "no comparison could have shown an error in these. Another problem can: more steps, a plainer regime."
-    return text + (f"\nThat is a failure: {cause}" if groups else "")
+        text += f"\nNOT SEEN {where}: {', '.join(quantities)}"
+    if groups:
+        text += "\nThat is a failure: of these no comparison could have shown an error, or a missing result."
+        text += "\nAnother problem can: more steps, a plainer regime, more configurations."
+    return text
 
 
 def print_coverage(found: list[Record], chosen: int) -> None:
@@ -101,7 +103,7 @@ def coverage(found: Iterable[Record]) -> dict[tuple[str, str], Covered]:
     for row in found:
         if row["kind"] != "check" or "options" not in row:
             continue
-        for option, name in product(("all", *row["options"]), {row["a"], row["b"]} - {"complex step"}):
+        for option, name in product(("all", *row["options"]), {row["a"], row["b"]} - {*comparison.ORACLES}):
             arguments, worst = seen.get((option, name), (set(), 0.0))
             seen[option, name] = (arguments | {row["arguments"]}, max(worst, comparison.used(row)))
     order = {option: place for place, option in enumerate(("all", *OPTIONS))}

@@ -13,7 +13,7 @@ from common.datasets import TASKS
 from common.rounding import MEASURABLE, ROUNDOFF
 
 # How many times the largest error among the runs in Monte Carlo arithmetic two implementations may differ by.
-# The farthest that any two came apart is 0.5 of the bound: over 2,000 drawn configurations a dtype, and over up to
+# The farthest that any two came apart is 0.6 of the bound, over 2,000 drawn configurations a dtype, and over up to
 # 1,024 units, 1,000 steps and three layers.
 MARGIN = 8
 # A coarser comparison decides nothing. An error of 1% (of a millionth in float64) is twice as large, so it is caught
@@ -38,8 +38,8 @@ class Bound(NamedTuple):
 
     @property
     def resolution(self) -> float:
-        """The smallest relative error that is sure to exceed the bound of two equal results; of an exact zero 0, as
-        any error does.
+        """The tolerance relative to the exact result: a larger error fails, unless an honest difference offsets it, and
+        one of twice that size always does. Of an exact zero it is 0, as any error fails.
         """
         allowed, scale = np.ravel(self.allowed), np.ravel(self.scale)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -54,7 +54,7 @@ def bounds(results: Sequence[Mapping[str, np.ndarray]], dtype: str) -> dict[str,
     found = {}
     for quantity, value in exact.items():
         scale = largest(value)
-        moved = max(largest(other[quantity] - value) for other in rounded) * unit / max(unit, MEASURABLE)
+        moved = np.max([largest(other[quantity] - value) for other in rounded]) * unit / max(unit, MEASURABLE)
         allowed = MARGIN * max(moved, unit * scale)
         found[quantity] = Bound(allowed if np.isfinite(allowed) else np.inf, scale)
     return found

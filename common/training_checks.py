@@ -1,6 +1,7 @@
 """The last two rungs of the ladder: networks that cover every readout, loss, kind of input and optimiser, trained."""
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,7 @@ def check_training(
             start: Any = start,
             rule: str = rule,
         ) -> tuple[Any, ...]:
+            data, start = deepcopy(data), deepcopy(start)  # one that changes them changes its own
             trainer = backend.trainer(run, start)
             loss = named_loss(setup.readout, *trainer.gradients(data))
             if sizes != (T, B, I, H):

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product
 
-from common.comparison import failed, tally, used
+from common.comparison import COMPLEX_STEP, PASSED, failed, tally, used
 from common.equivalence import CHECKS
 from common.registry import BUILTIN
 from common.spec import DTYPES
@@ -17,7 +17,6 @@ from .numbers import count, error, fraction
 from .svg import HEAT_COLOURS
 from .verdict import (
     ONE_BIAS,
-    ORACLE,
     Record,
     between_backends,
     implementations,
@@ -150,7 +149,7 @@ def heat_section(records: Sequence[Record]) -> Section | None:
     paragraphs = (
         f"Each square is the worst error / tolerance over all variants of a cell: {_extent(rows)}. 1 is the limit. "
         "Both colour and number tell it; the colour changes with every power of ten, and a failed square is framed and "
-        "marked ✗. – means that the run was not made.",
+        "marked ✗. ? means that no comparison of the square decided anything, – that the run was not made.",
     )
     if drawn:
         text = "Variants drawn at random have no place here, as of their tensors only the worst is told: see Coverage."
@@ -212,7 +211,10 @@ def heat_cells(rows: Sequence[Record]) -> dict[tuple[str, str], plots.Cell]:
     for row in rows:
         groups[pair(row), group_of(row)].append(row)
     tops = {key: worst(members) for key, members in groups.items()}
-    return {key: plots.Cell(used(top), failed(top)) for key, top in tops.items()}
+    return {
+        key: plots.Cell(used(top), failed(top), "" if failed(top) or top["verdict"] == PASSED else "?")
+        for key, top in tops.items()
+    }
 
 
 def heat_legend() -> tuple[Key, ...]:
@@ -278,11 +280,14 @@ def _relative(rows: Sequence[Record], dtype: str) -> str:
     members = [row for row in rows if row["dtype"] == dtype]
     if not members:
         return "–"
+    members = [row for row in members if failed(row) or row["verdict"] == PASSED]
+    if not members:
+        return "undecided"
     if any(row["error"] is None or row["scale"] is None for row in members):
         return "not finite"
     top = max(members, key=_error_over_scale)
     value = error(_error_over_scale(top))
-    return value if ORACLE in (top["a"], top["b"]) else f"{value} ({pair(top)})"
+    return value if COMPLEX_STEP in (top["a"], top["b"]) else f"{value} ({pair(top)})"
 
 
 def _error_over_scale(row: Record) -> float:

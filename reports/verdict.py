@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from common.comparison import Tally, badness, tally, used
+from common.comparison import ORACLES, Tally, badness, tally, used
 from common.spec import CELLS, DTYPES, HALF_DTYPES
 from common.variants import OPTIONS
 
 from .numbers import count, fraction, percent
 
 Record = dict[str, Any]
-ORACLE = "complex step"
 # The same function with another training: it has a section of its own and is no implementation to count.
 ONE_BIAS = "one-bias"
 USUAL = {"cell": CELLS, "dtype": (*DTYPES, *HALF_DTYPES)}
@@ -35,7 +34,8 @@ def verdict(records: Sequence[Record], partial: bool = False) -> Verdict:
     elif found.unseen:
         word = "Undecided"
     else:
-        word = "Equivalent" if len(implementations(rows)) > 1 else "Consistent with itself, compared with no other"
+        alone = len(implementations(rows)) < 2
+        word = "Equal to the exact result, compared with no other implementation" if alone else "Equivalent"
     return Verdict(found.equivalent, f"{word}: {_finding(rows)}.")
 
 
@@ -52,9 +52,10 @@ def _finding(rows: list[Record]) -> str:
     )
     if not found.unseen:
         return within
-    check, cell, dtype, quantity = found.unseen[0]
+    backend, check, cell, dtype, quantity = found.unseen[0]
     others = f" and {count(len(found.unseen) - 1)} more" if len(found.unseen) > 1 else ""
-    return f"{within}; no comparison could have shown an error in {quantity} ({check}) of {cell} in {dtype}{others}"
+    what = f"{quantity} ({check}) of {backend}, {cell} in {dtype}"
+    return f"{within}; no comparison could have shown an error in {what}{others}"
 
 
 def _undecided(found: Tally) -> str:
@@ -75,8 +76,10 @@ def _what(row: Record) -> str:
     where = f"{row['quantity']} of {row['variant']} in {row['dtype']}, {row['a']} against {row['b']}"
     if not row["count"]:
         return f"{where}, where no element was compared"
-    if not math.isfinite(used(row)):
+    if row["error"] is None:
         return f"{where}, which is not finite"
+    if not math.isfinite(used(row)):
+        return f"{where}, where the exact result is zero"
     return f"{where}, at {fraction(used(row))} times its tolerance"
 
 
@@ -109,7 +112,7 @@ def split(rows: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 def between_backends(rows: Sequence[Record]) -> list[Record]:
     """The rows that compare two implementations; the one-bias cell counts only where there is nothing else."""
-    pairs = [row for row in rows if ORACLE not in (row["a"], row["b"])]
+    pairs = [row for row in rows if not {*ORACLES} & {row["a"], row["b"]}]
     return [row for row in pairs if ONE_BIAS not in (row["a"], row["b"])] or pairs
 
 
@@ -117,4 +120,4 @@ def implementations(rows: Sequence[Record]) -> list[str]:
     """The names of the compared implementations."""
     chosen = between_backends(rows) or rows
     found = dict.fromkeys(name for row in chosen for name in (row["a"], row["b"]))
-    return [name for name in found if name != ORACLE]
+    return [name for name in found if name not in ORACLES]

@@ -66,7 +66,12 @@ def test_check_as_json_is_a_records_file(tmp_path: Path, capsys: pytest.CaptureF
     found = records.read(path)
     rows = [record for record in found if record["kind"] == "check"]
     assert {row["dtype"] for row in rows} == {"float64", "float32"}
-    assert {(row["a"], row["b"]) for row in rows} == {("numpy", "torch.nn"), ("numpy", "complex step")}
+    assert {(row["a"], row["b"]) for row in rows} == {
+        ("numpy", "torch.nn"),
+        ("numpy", "complex step"),
+        ("numpy", "exact"),
+        ("torch.nn", "exact"),
+    }
     assert all(row["verdict"] == "passed" for row in rows)
 
 

@@ -9,6 +9,8 @@ import torch
 from test_faces import B, I, T, build, loaded, problem
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from common.errors import InvalidType
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
@@ -133,13 +135,29 @@ def test_a_trace_with_a_batch_refuses_input_without_one(axes: tuple[int, ...], o
         trace(torch.ones(other))
 
 
-def test_lengths_that_are_no_tensor_are_those_of_the_trace() -> None:
-    """With another batch they are refused, also where one would do for all."""
+@pytest.mark.parametrize("lengths", [[2], (2,), np.array([2])], ids=["list", "tuple", "array"])
+def test_lengths_that_are_no_tensor_are_refused_while_tracing(lengths: Any) -> None:
+    """The trace would keep their values, whatever it is called with."""
     module = loaded("torch", "RNN").requires_grad_(False)
-    trace = traced(lambda x: module(x, lengths=[2])[0], batch(1))
-    torch.testing.assert_close(trace(batch(1, seed=1)), module(batch(1, seed=1), lengths=[2])[0])
-    with pytest.raises(RuntimeError):
-        trace(batch(B))
+    with pytest.raises(InvalidType, match=r"^lengths: expected a tensor under torch.jit.trace, got "):
+        torch.jit.trace(lambda x: module(x, lengths=lengths)[0], batch(1), check_trace=False)
+
+
+def test_transforms_of_torch_func_take_lengths() -> None:
+    """Inside them a tensor has no values to check; one that is out of range makes NaN."""
+    module, x = loaded("torch", "RNN"), batch(3)
+    lengths = torch.tensor([4, 0, 2])
+
+    def total(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return module(x, lengths=lengths)[0].square().sum()
+
+    leaf = x.clone().requires_grad_()
+    total(leaf, lengths).backward()
+    torch.testing.assert_close(torch.func.grad(total)(x, lengths), leaf.grad)
+    several = torch.stack([lengths, torch.tensor([1, 3, 3]), torch.tensor([1, 99, 3])])
+    expected = torch.stack([total(x, lengths), total(x, several[1]), torch.tensor(torch.nan)])
+    found = torch.func.vmap(total, in_dims=(None, 0))(x, several)
+    torch.testing.assert_close(found, expected.to(found.dtype), equal_nan=True)
 
 
 @pytest.mark.parametrize("packed", [True, False])

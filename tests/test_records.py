@@ -12,7 +12,7 @@ from common.errors import InvalidInput, RecordsCut
 from common.records import Record, read, writing
 
 GIVEN: list[Record] = [
-    {"kind": "check", "quantity": "dx", "error": 1.5e-17, "verdict": "passed", "count": 12},
+    {"kind": "bench", "quantity": "dx", "error": 1.5e-17, "verdict": "passed", "count": 12},
     {"kind": "training", "losses": [0.5, 0.25, 1 / 3], "text": '\u00e4 \u2028 "quoted" \\ {\n}', "seed": None},
     {"kind": "environment", "of": "numpy", "blas": {"threads": 1, "names": []}},
 ]
@@ -143,8 +143,8 @@ def test_what_is_not_finite_becomes_null(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     number = {"a": math.nan, "b": [math.inf, 1.0, (-math.inf, {"c": np.float64("nan")})], "d": np.float64(2)}
     with path.open("w") as stream, writing(stream, "check") as writer:
-        writer.write({"kind": "check", **number})
-    assert read(path)[1] == {"kind": "check", "a": None, "b": [None, 1.0, [None, {"c": None}]], "d": 2.0}
+        writer.write({"kind": "bench", **number})
+    assert read(path)[1] == {"kind": "bench", "a": None, "b": [None, 1.0, [None, {"c": None}]], "d": 2.0}
     assert not any(word in path.read_text() for word in ("NaN", "Infinity"))
 
 
@@ -189,3 +189,49 @@ def test_a_record_of_no_known_kind_is_not_written(record: Record, tmp_path: Path
 )
 def test_plain_is_for_tables(value: object, text: str) -> None:
     assert records.plain(value) == text
+
+
+CHECK: Record = {
+    **dict.fromkeys(("check", "cell", "variant", "dtype", "quantity", "a", "b", "verdict", "reason", "arguments"), "x"),
+    **dict.fromkeys(("error", "scale", "tolerance", "ratio", "resolution"), 0.5),
+    "kind": "check",
+    "count": 3,
+    "drawn": False,
+    "options": ["plain"],
+    "resolutions": {"y": 0.5, "dx": None},
+    "verdicts": {"y": "passed", "dx": "undecided"},
+}
+
+
+def written(path: Path, record: Record) -> Path:
+    with path.open("w", encoding="utf-8") as stream, writing(stream, "check") as writer:
+        writer.write(record)
+    return path
+
+
+@pytest.mark.parametrize("value", [None, True, 7, "text", [], {}, {"y": []}, {"y": True}, [3]], ids=repr)
+@pytest.mark.parametrize("name", [name for name in CHECK if name != "kind"])
+def test_a_check_record_has_every_field_in_its_type(name: str, value: object, tmp_path: Path) -> None:
+    """Those of the right type are left out: a number where a number is, an empty list of options."""
+    assert read(written(tmp_path / "good.jsonl", CHECK))[1] == CHECK
+    right = [type(CHECK[name])] + [type(None), int] * (name in ("error", "scale", "tolerance", "ratio", "resolution"))
+    if type(value) in right and value not in ({"y": []}, {"y": True}, [3]):
+        assert read(written(tmp_path / "other.jsonl", CHECK | {name: value}))[1][name] == value
+        return
+    with pytest.raises(InvalidInput, match=f"^{name} .*line 2: expected "):
+        read(written(tmp_path / "bad.jsonl", CHECK | {name: value}))
+
+
+def test_a_check_record_lacks_nothing(tmp_path: Path) -> None:
+    for name in CHECK.keys() - {"kind"}:
+        with pytest.raises(InvalidInput, match=f"^{name} in .* line 2: expected .*, got 'nothing'$"):
+            read(written(tmp_path / "bad.jsonl", {key: value for key, value in CHECK.items() if key != name}))
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_second_header_and_a_closing_record_in_the_middle_are_refused(path: Path, place: int) -> None:
+    lines = lines_of(path)
+    for line, message in ((lines[0], "the header first, once"), (lines[-1], "nothing after the closing record")):
+        replace_lines(path, [*lines[:place], line, *lines[place:]])
+        with pytest.raises(InvalidInput, match=message):
+            read(path)

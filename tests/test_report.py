@@ -9,6 +9,7 @@ import matplotlib
 import pytest
 
 import reports
+from common.comparison import decided
 from common.errors import InvalidInput
 from common.tolerances import TOLERANCES
 from reports.document import build
@@ -20,12 +21,16 @@ ENVIRONMENT = {"numpy": "2.4.6", "blas": {"architecture": "SkylakeX", "num_threa
 
 
 def check(quantity="y", ratio: float | None = 0.25, *, a="numpy", b="jax", rung="forward", **options):
+    """One comparison, with the verdict that its numbers bear out."""
     row = {"kind": "check", "check": rung, "cell": "RNN", "variant": "RNN", "dtype": "float64", "quantity": quantity}
-    row |= {"a": a, "b": b, "count": 315, "ratio": ratio, "drawn": False}
-    row |= {"verdict": "passed" if ratio is not None and ratio <= 1 else "failed"}
-    row |= {"resolution": 2e-11, "resolutions": {quantity: 2e-11}}
+    row |= {"a": a, "b": b, "count": 315, "ratio": ratio, "drawn": False, "reason": "", "resolution": 2e-11}
     known = (None, None, None) if ratio is None else (ratio * 1e-11, 0.5, 1e-11)
-    return row | dict(zip(("error", "scale", "tolerance"), known, strict=True)) | options
+    row: dict = row | dict(zip(("error", "scale", "tolerance"), known, strict=True)) | options
+    verdict = decided(row["resolution"], row["dtype"]) if ratio is not None and ratio <= 1 else "failed"
+    whole: dict = {"verdict": verdict, "resolutions": {quantity: row["resolution"]}, "verdicts": {quantity: verdict}}
+    if "resolutions" in row:
+        whole["verdicts"] = {name: decided(value, row["dtype"]) for name, value in row["resolutions"].items()}
+    return whole | row
 
 
 def drawn(ratio, options, arguments, *, b="jax", **more):
@@ -142,10 +147,10 @@ VERDICTS = [
     ([check(), check(ratio=3.5)], False, "NOT equivalent: 1 of 2 comparisons is out of tolerance; the worst is y of"),
     ([check(count=0)], False, "where no element was compared; none undecided."),
     ([check(ratio=7), check(ratio=None)], False, "numpy against jax, which is not finite; none undecided."),
-    ([check(resolution=1e-5, resolutions={"y": 1e-5}), check("y")], True, "25% of its own; 1 undecided."),
-    ([check(verdict="undecided", resolutions={"y": 1e-5})], False, "Undecided: 1 comparison over 2 implementations"),
-    ([check(verdict="undecided", resolutions={"y": None})], False, "shown an error in y (forward) of RNN in float64."),
-    ([check(verdict="zero", resolutions={"y": 0.0}), check()], True, "none undecided, 1 of an exact zero."),
+    ([check(resolution=1e-5), check("y")], True, "25% of its own; 1 undecided."),
+    ([check(resolution=1e-5)], False, "Undecided: 1 comparison over 2 implementations"),
+    ([check(resolution=None)], False, "shown an error in y (forward) of numpy, RNN in float64 and 1 more."),
+    ([check(resolution=0.0), check()], True, "none undecided, 1 of an exact zero."),
     ([check(ratio=12)], False, "y of RNN in float64, numpy against jax, at 12 times its tolerance; none undecided."),
     (
         [check(ratio=0.9), check("h_n", verdict="failed")],

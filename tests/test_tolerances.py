@@ -33,8 +33,11 @@ def test_a_bound_is_the_farthest_run_or_some_roundings_of_the_largest_value() ->
 
 
 def test_a_run_that_is_not_finite_bounds_nothing() -> None:
-    found = bounds([{"y": np.ones(2)}, {"y": np.array([1.0, np.nan])}], "float16")
-    assert found["y"].resolution == np.inf
+    exact, good, bad = ({"y": np.array(values)} for values in ([1.0, 2.0], [1.0, 2.1], [1.0, np.nan]))
+    for runs in ([bad], [bad, good], [good, bad], [good, {"y": np.array([np.inf, 1.0])}]):
+        found = bounds([exact, *runs], "float16")
+        assert found["y"].resolution == np.inf
+        assert found["y"].allowed == np.inf
     assert row([1.0], [1.0], bound=found["y"]).verdict == UNDECIDED
 
 
@@ -56,6 +59,7 @@ def test_within_the_bound_passes_beyond_it_fails_and_a_coarse_one_decides_nothin
 def test_the_limits_are_those_that_the_documents_state() -> None:
     """An error of 1%, or of a millionth, is caught even if an honest difference as large as the bound hides half."""
     assert COARSEST == {"float64": 5e-7, "float32": 5e-3, "float16": 0.25, "bfloat16": 0.5}
+    assert MARGIN == 8
 
 
 def test_of_an_exact_zero_any_error_fails_and_none_proves_nothing() -> None:
@@ -105,21 +109,21 @@ def test_the_table_has_the_checks_that_are_not_measured() -> None:
 
 def record(quantity: str, resolution: float | None, verdict: str = PASSED, **options: Any) -> Record:
     fields = {"kind": "check", "check": "gradient", "cell": "RNN", "dtype": "float32", "quantity": quantity}
-    fields |= {"count": 3, "verdict": verdict, "resolutions": {quantity: resolution}, "drawn": False}
-    return fields | options
+    fields |= {"count": 3, "verdict": verdict, "resolutions": {quantity: resolution}, "drawn": False, "a": "numpy"}
+    fields |= {"verdicts": {quantity: verdict}, "ratio": 2.0 if verdict == FAILED else 0.5, "resolution": resolution}
+    return fields | {"b": "torch", "reason": ""} | options
 
 
 def test_a_tally_counts_what_every_record_speaks_for() -> None:
     drawn = {"y": 1e-6, "dx": 0.2, "dweight_hh_l1": 0.0, "dweight_ih_l1_reverse": None}
-    rows = [record("y", 1e-6), record("dx", 1e-6, FAILED), record("y", 1e-6, resolutions=drawn, drawn=True)]
+    verdict_of = {"y": PASSED, "dx": UNDECIDED, "dweight_hh_l1": ZERO, "dweight_ih_l1_reverse": UNDECIDED}
+    several = record("y", 1e-6, resolutions=drawn, verdicts=verdict_of, drawn=True)
+    rows = [record("y", 1e-6), record("dx", 1e-6, FAILED), several]
     found = tally([{"kind": "header"}, *rows])
     assert found[:5] == (6, 2, 1, 2, 1)
-    assert verdicts(rows[2]) == {
-        "y": PASSED,
-        "dx": UNDECIDED,
-        "dweight_hh_l1": ZERO,
-        "dweight_ih_l1_reverse": UNDECIDED,
-    }
+    assert verdicts(several) == verdict_of
+    worse = several | {"verdicts": verdict_of | {"dx": FAILED, "y": PASSED}}
+    assert tally([worse])[2] == 1, "one that failed beside the worst counts too"
     assert {quantity for *_, quantity in found.unseen} == {"dweight_hh", "dweight_ih"}
     assert tally([record("y", 1e-6, "fine")]).failed == 1, "a verdict that nobody knows passes nothing"
     assert tally([]) == Tally(0, 0, 0, 0, 0, ())
@@ -132,8 +136,46 @@ def test_a_quantity_that_no_comparison_saw_is_a_failure() -> None:
     for unseen in (blind, zero):
         assert not all_passed([unseen])
         for other in ({"check": "complex step"}, {"cell": "LSTM"}, {"dtype": "float64"}, {"quantity": "y"}):
-            assert not all_passed([seen | other | {"resolutions": {other.get("quantity", "dx"): 1e-7}}, unseen])
-    assert tally([blind, blind]).unseen == (("gradient", "RNN", "float32", "dx"),)
+            name = other.get("quantity", "dx")
+            fields = {"resolutions": {name: 1e-7}, "verdicts": {name: PASSED}}
+            assert not all_passed([seen | other | fields, unseen])
+    assert set(tally([blind, blind]).unseen) == {
+        (name, "gradient", "RNN", "float32", "dx") for name in ("numpy", "torch")
+    }
+
+
+def test_what_one_backend_was_seen_in_says_nothing_of_another() -> None:
+    """Of ``mine`` there is an undecided comparison alone; a pair of others decided the same quantity elsewhere."""
+    found = tally(
+        [record("dx", 1e-6), record("dx", 0.2, UNDECIDED, b="mine"), record("dx", 0.2, UNDECIDED, a="mine", b="exact")]
+    )
+    assert found.unseen == (("mine", "gradient", "RNN", "float32", "dx"),)
+    assert not found.equivalent
+    assert tally([record("dx", 1e-6, a="mine", b="exact")]).equivalent, "the exact result is no backend"
+
+
+SPOILED: list[dict[str, Any]] = [
+    {"ratio": 5.0},
+    {"ratio": None},
+    {"count": 0},
+    {"count": -5},
+    {"reason": "numpy gives nan"},
+    {"resolution": -1.0},
+    {"resolution": None},
+    {"resolution": 0.2},
+    {"verdict": UNDECIDED},
+    {"verdict": ZERO},
+    {"verdict": "fine"},
+    {"verdicts": {"y": "fine"}},
+    {"resolutions": {"y": 0.2}},
+    {"resolutions": {}},
+]
+
+
+@pytest.mark.parametrize("fields", SPOILED, ids=str)
+def test_a_record_whose_numbers_do_not_bear_out_its_verdict_passes_nothing(fields: dict[str, Any]) -> None:
+    assert all_passed([record("y", 1e-6)])
+    assert not all_passed([record("y", 1e-6) | fields])
 
 
 def test_layers_of_drawn_variants_count_together_and_those_of_one_model_do_not() -> None:

@@ -44,7 +44,7 @@ def test_drawn_variants_agree_over_all_pairs(dtype: str, start: int) -> None:
         assert ("flax" in able) == (variant.spec.proj_size == 0)
         assert ("numpy" in able) == (dtype != "bfloat16")
         assert {"jax", "torch", "torch.nn"} <= set(able)
-        pairs = len(able) * (len(able) - 1) // 2
+        pairs = len(able) * (len(able) + 1) // 2  # with the exact result
         kinked = variant.spec.nonlinearity == "relu" and dtype in HALF_DTYPES
         expected = {"forward": pairs} if kinked else {"forward": pairs, "gradient": pairs, "complex step": 1}
         if "numpy" not in able:
@@ -163,7 +163,7 @@ def test_a_nan_is_a_failure_whatever_else_is_compared() -> None:
     variant = Variant(spec=ModelSpec(cell="RNNCell", input_size=3, hidden_size=4))
     rows = equivalence.check_drawn({"numpy": registry.load("numpy"), "poisoned": poisoned}, variant)
     assert {row.check for row in rows if row.verdict == comparison.FAILED} == {"gradient", "complex step"}
-    assert {row.reason for row in rows if row.check == "gradient"} == {"poisoned gives nan"}
+    assert {row.reason for row in rows if row.verdict == "failed" and row.check == "gradient"} == {"poisoned gives nan"}
 
 
 def test_what_a_backend_lacks_keeps_it_out_of_drawn_variants_and_is_refused_elsewhere() -> None:
@@ -173,6 +173,7 @@ def test_what_a_backend_lacks_keeps_it_out_of_drawn_variants_and_is_refused_else
         "numpy",
         "torch",
         "complex step",
+        "exact",
     }
     with pytest.raises(InvalidInput, match="options for backend one-bias: expected none, got 'lengths'"):
         equivalence.check_all_supported(pair, [ragged])
@@ -198,7 +199,7 @@ def test_a_variant_fails_as_a_row_did_only_if_the_same_rung_fails(monkeypatch: p
     rows = equivalence.check_drawn(pair, variant)
     bad = [replace(row, verdict="failed" if row.check == "gradient" else row.verdict) for row in rows]
     monkeypatch.setattr(equivalence, "check_drawn", lambda *_: bad)
-    assert {row.check: study.fails(row, variant) for row in rows if row.b != "complex step"} == {
+    assert {row.check: study.fails(row, variant) for row in rows if row.b == "torch"} == {
         "forward": False,
         "gradient": True,
     }

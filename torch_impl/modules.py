@@ -82,9 +82,12 @@ class _Module(SpecAttributes, nn.Module):
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
         weight = next(iter(params.values()))
         arrangement, x = arrange(spec, x, self.batch_first, Tensor, weight.dtype)
-        traced = lengths is not None and tracing()
+        traced = lengths is not None and (tracing() or not readable(lengths))
         if traced:
             refuse_masked("lengths", lengths)
+            if torch.jit.is_tracing() and not isinstance(lengths, Tensor):  # pyright: ignore
+                cause = "a trace would keep the values of this call"
+                raise InvalidType(mismatch("lengths", "a tensor under torch.jit.trace", type(lengths).__name__, cause))
             lengths = torch.as_tensor(lengths)
         lengths = arrangement.check_lengths(lengths, traced)
         state0 = arrangement.enter_state("hx", hx)
@@ -121,6 +124,14 @@ class _Module(SpecAttributes, nn.Module):
 def tracing() -> bool:
     """Whether a call is written down, for other values than those it has now."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore
+
+
+def readable(lengths: Any) -> bool:
+    """Whether lengths have values to check: a tensor inside a transform of ``torch.func`` has none."""
+    try:
+        return not isinstance(lengths, Tensor) or lengths.detach().cpu().numpy() is not None
+    except RuntimeError:
+        return False
 
 
 def in_range(lengths: Tensor, steps: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
