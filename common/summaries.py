@@ -30,7 +30,7 @@ def print_checks(found: list[Record], seed: int) -> None:
             members, worst = comparison.tally(group), comparison.used(max(group, key=comparison.badness))
             coarsest = f"{max(passed):.1g}" if (passed := comparison.passed_resolutions(group)) else "–"
             lines.append((cell, dtype, members.compared, f"{worst:.2g}", coarsest, _outcome(members)))
-    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "coarsest that passed", "verdict")
+    columns = ("cell", "dtype", "comparisons", "worst error/tolerance", "coarsest pass", "verdict")
     console.table("Equivalence", columns, lines, numeric=columns[2:5])
     worst = max(rows, key=comparison.badness)
     where = f"{worst['check']} {worst['quantity']}, {worst['a']} - {worst['b']} ({worst['variant']}, {worst['dtype']})"

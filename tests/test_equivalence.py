@@ -197,7 +197,9 @@ def test_a_result_of_another_shape_is_named(part: int, quantity: str) -> None:
         return (y.swapaxes(0, 1), (h_n,)) if part == 0 else (y, (h_n[0],))
 
     setattr(wrong, "forward", forward)  # noqa: B010 - no method of the protocol can be assigned to
-    with pytest.raises(BackendBroken, match=rf"^{quantity} of backend mine: expected \(.*\), got \(5, .*7\)$"):
+    with pytest.raises(
+        BackendBroken, match=rf"^{quantity} of backend mine: expected an array of shape \(.*\), got \(5, .*7\)$"
+    ):
         list(equivalence.check({"mine": wrong}, [VARIANT]))
 
 

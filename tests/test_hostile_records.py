@@ -88,6 +88,7 @@ def test_a_records_file_with_markup_in_it_is_reported(tmp_path: Path, capsys: py
     file = tmp_path / "records.jsonl"
 
     def run(*rows: dict) -> tuple[int, str]:
+        rows = tuple({"options": ["plain"], "arguments": ""} | row for row in rows)
         every = [HEADER, *rows, {"kind": "end", "records": len(rows)}]
         file.write_text("".join(json.dumps(row) + "\n" for row in every), encoding="utf-8")
         code = cli.main(["report", str(file)])

@@ -80,6 +80,17 @@ def rows(variant: Variant, factor: float = 1) -> Iterator[Row]:
         yield from compare_all(rung.check, variant, results, bounds=rung.limits)
 
 
+def wrong_in_one_element(variant: Variant, share: float) -> Iterator[Row]:
+    """Every row between NumPy and PyTorch, where one number of each result is off by a share of the largest."""
+    rng = np.random.default_rng(3)
+    for rung in rungs(variant)[:2]:
+        spoiled = {name: value.copy() for name, value in rung.left.items()}
+        for value in spoiled.values():
+            value.flat[rng.integers(value.size)] += 1.01 * share * abs(value).max()
+        results = dict(zip(rung.names, (spoiled, rung.right), strict=True))
+        yield from compare_all(rung.check, variant, results, bounds=rung.limits)
+
+
 @pytest.mark.parametrize("variant", [*DRAWN, *REAL], ids=lambda variant: variant.arguments.replace(" ", ""))
 def test_what_is_right_does_not_fail_and_what_is_wrong_does_not_pass(variant: Variant) -> None:
     """Wrong by 1% (in float64 by a millionth), up or down; or missing. What passes where it is right fails there."""
@@ -91,6 +102,7 @@ def test_what_is_right_does_not_fail_and_what_is_wrong_does_not_pass(variant: Va
         passed_before = {key: verdict for key, verdict in right.items() if verdict == PASSED}
         assert {wrong[key] for key in passed_before} <= {FAILED}, factor
         assert PASSED not in wrong.values(), factor
+    assert PASSED not in {row.verdict for row in wrong_in_one_element(variant, share)}
     if variant in REAL:
         assert set(right.values()) == {PASSED}
         assert max(row.resolution for row in rows(variant)) < 1.3 * AIM[variant.spec.dtype][variant.regime]
@@ -114,7 +126,7 @@ def test_at_most_one_comparison_in_a_hundred_is_undecided(dtype: str, regime: st
 
 @pytest.mark.parametrize(
     "variant",
-    [v for v in [*DRAWN, *REAL] if v.spec.is_lstm and v.regime in ("plain", "saturated") and v.spec.hidden_size > 1],
+    [v for v in [*DRAWN, *REAL] if v.spec.is_lstm and v.regime in ("plain", "saturated") and max(v.lengths or (1,))],
     ids=lambda variant: variant.arguments.replace(" ", ""),
 )
 def test_two_swapped_gates_of_one_layer_are_seen(variant: Variant) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,3 +131,63 @@ def test_the_seed_decides_the_runs() -> None:
 
     assert np.array_equal(last(3).x, last(3).x)
     assert not np.array_equal(last(3).x, last(4).x)
+
+
+def test_the_units_are_those_of_the_formats() -> None:
+    assert rounding.ROUNDOFF == {"float64": 2**-53, "float32": 2**-24, "float16": 2**-11, "bfloat16": 2**-8}
+    assert rounding.UNDERFLOW == {"float64": 2**-1022, "float32": 2**-126, "float16": 2**-24, "bfloat16": 2**-126}
+    assert (rounding.DRAWS, rounding.FEW_DRAWS, rounding.MEASURABLE) == (16, 4, 2**-40)
+
+
+def test_numbers_move_by_exactly_one_rounding_up_and_down() -> None:
+    r = rounding.Rounding("float16", np.array([0, 1, 1]), np.random.default_rng(0))
+    value = np.full((3, 40, 50), -3.0)
+    value[:, 0] = 0
+    exact, *moved = r(value)
+    assert np.array_equal(exact, value[0])
+    for run in moved:
+        assert (run[0] == 0).all(), "an exact zero stays one"
+        assert {*np.unique(run[1:])} == {-3 + sign * (3 * 2**-11 + -(2**-24)) for sign in (-1, 1)}
+        assert 0.4 < (run[1:] > -3).mean() < 0.6
+    gates = r.gate(np.full((3, 40, 50), 1e-9))
+    assert {*np.unique(gates[1])} == {1e-9 - 2**-11, 1e-9 + 2**-11}
+    assert 0.4 < (gates[2] > 0).mean() < 0.6
+    assert (gates[0] == 1e-9).all()
+
+
+# Rounded, in one step: the two products, their sum with the biases' sum, the pre-activation; the activation; on the way
+# back da, three products for weights and biases, two for x and h; and the sums of four gradients.
+ELMAN_STEP = 5 + 1 + 1 + 3 + 2 + 4
+# The pre-activation; i, f and o as gates, g, c, tanh(c), m; dc and da, three products, two, and dc f; the four sums.
+LSTM_STEP = 5 + 3 + 4 + 2 + 3 + 3 + 4
+# h, dm, the gradient of the projection, and its sum.
+PROJECTION_STEP = 4
+
+
+@pytest.mark.parametrize(
+    ("options", "step", "given", "layers"),
+    [
+        ({"cell": "RNN"}, ELMAN_STEP, 4, 1),
+        ({"cell": "RNN", "nonlinearity": "relu", "bias": False}, ELMAN_STEP - 2 - 1 - 2, 2, 1),
+        ({"cell": "LSTM"}, LSTM_STEP, 4, 1),
+        ({"cell": "LSTM", "proj_size": 2}, LSTM_STEP + PROJECTION_STEP, 5, 1),
+        ({"cell": "RNN", "num_layers": 2, "dropout": 0.5}, ELMAN_STEP, 4, 2),
+    ],
+    ids=str,
+)
+def test_every_result_on_the_way_is_rounded(
+    options: dict, step: int, given: int, layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the number of roundings: x, dy, and each state and its gradient are given, and every layer hands on a dx."""
+    spec = ModelSpec(input_size=3, hidden_size=5, **options)
+    calls, T = [], 4
+
+    def counted(name: str) -> Any:
+        real = getattr(rounding.Rounding, name)
+        return lambda self, value: calls.append(name) or real(self, value)
+
+    for name in ("__call__", "gate"):
+        monkeypatch.setattr(rounding.Rounding, name, counted(name))
+    answers(spec, problem(Variant(spec=spec, steps=T, batch=2)), 0)
+    masks = 3 if layers == 2 else 0  # the mask, what it is put on, and the same on the way back
+    assert len(calls) == layers * (step * T + given + 1) + 2 + 2 * len(spec.state_names) + masks
