@@ -1,7 +1,6 @@
 """The command ``rosetta``: parses, calls, prints. Data on stdout; progress and messages on stderr.
 
-Exit codes: 0 passed, 1 not equivalent or incomplete, 2 wrong usage or bad input, 3 a backend (or a library of a report)
-is missing or broken, 4 crashed, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
+The exit codes are those of ``ending.EXIT_CODES``.
 """
 
 import argparse

@@ -167,7 +167,7 @@ def used(row: Record) -> float:
 
 
 def badness(row: Record) -> tuple[bool, bool, float]:
-    """By which the worst of several rows is found: failures before all others, and then those that decide something."""
+    """The key for finding the worst of several rows: failures come before all others, then rows that decide something."""
     return failed(row), row["verdict"] == PASSED, used(row)
 
 

@@ -53,7 +53,7 @@ def unknown(what: str, options: Sequence[str], got: object) -> str:
 
 
 def closest(got: object, options: Sequence[str]) -> str:
-    """The option that was perhaps meant, as a question: one that begins so, or is spelt alike; "" if there is none."""
+    """The option that was perhaps meant, as a question: one with the same beginning or a similar spelling, or ""."""
     if not isinstance(got, str) or not got:
         return ""
     lowered = {option.lower(): option for option in reversed(options)}

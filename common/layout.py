@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 Parameters = dict[str, np.ndarray]
 
 GATES = ("i", "f", "g", "o")
-# The number of gates in a matrix -> whose it may be.
+# The number of gates stacked in a matrix -> the cell that it probably belongs to.
 CELL_OF_GATES = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
 
 

@@ -52,7 +52,7 @@ def _refused(expected: str, got: object, cause: str = "") -> argparse.ArgumentTy
 
 
 def filled(value: str) -> str:
-    """Anything but nothing."""
+    """Any text but an empty one."""
     if not value:
         raise _refused("at least one character", repr(value))
     return value

@@ -109,7 +109,7 @@ class _Module(SpecAttributes):
             masks = dropout_masks(spec, arrangement.steps, arrangement.batch, self._rng)
         state0 = arrangement.enter_state("hx", hx)
         state0 = check_forward(BACKEND, spec, self.params, x, state0, lengths, masks)
-        # For the way back all is kept as it is now; the caller may change his own afterwards, the parameters too.
+        # Backward needs everything as it is now; the caller may change the originals afterwards, the parameters too.
         x, state0, masks = x.copy(), tuple(part.copy() for part in state0), None if masks is None else masks.copy()
         params = self.state_dict()
         y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
