@@ -167,7 +167,7 @@ def used(row: Record) -> float:
 
 
 def badness(row: Record) -> tuple[bool, bool, float]:
-    """The key for finding the worst of several rows: failures come before all others, then rows that decide something."""
+    """The key for the worst of several rows: failures come before all others, then rows that decide something."""
     return failed(row), row["verdict"] == PASSED, used(row)
 
 

@@ -82,7 +82,7 @@ class _Module(SpecAttributes, nnx.Module):
         state0 = arrangement.enter_state("hx", hx)
         if state0 is None:
             state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
-        # NumPy's arrays are copied, as JAX may read them later, and on the way back: the caller may change the originals.
+        # NumPy's arrays are copied: JAX may read them later, and backward, when the caller has changed the originals.
         arrays = (x, state0, lengths, masks)
         x, state0, lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
         lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
