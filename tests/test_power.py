@@ -105,7 +105,9 @@ def test_what_is_right_does_not_fail_and_what_is_wrong_does_not_pass(variant: Va
     assert PASSED not in {row.verdict for row in wrong_in_one_element(variant, share)}
     if variant in REAL:
         assert set(right.values()) == {PASSED}
-        assert max(row.resolution for row in rows(variant)) < 1.3 * AIM[variant.spec.dtype][variant.regime]
+        aim = AIM[variant.spec.dtype][variant.regime]
+        for row in rows(variant):  # of a direction, chance decides how far the parts of a gradient cancel
+            assert row.resolution < (5 if row.check == "complex step" else 1.3) * aim, row.quantity
 
 
 @pytest.mark.parametrize("regime", ["plain", "saturated"])
