@@ -344,6 +344,17 @@ def test_a_reader_that_leaves_is_no_pass() -> None:
         assert process.wait() == 141
 
 
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stdout_is_no_crash(closed: str) -> None:
+    """Nothing can be printed; the exit code says how the command ended."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for words, code in (("ls", 0), ("report no/such/file", 2)):
+        command = f"{sys.executable} -m common.cli {words} {closed}"
+        found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)
+        assert found.returncode == code
+        assert "Traceback" not in found.stderr
+
+
 def test_typed_inputs_may_stand_behind_the_options() -> None:
     options = cli.parse(["predict", "file.npz", "x", "--backend", "torch", "y", "z"])
     assert (options.input, options.backend) == (["x", "y", "z"], ["torch"])

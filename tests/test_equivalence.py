@@ -4,6 +4,7 @@ import copy
 import os
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -201,6 +202,71 @@ def test_a_result_of_another_shape_is_named(part: int, quantity: str) -> None:
         BackendBroken, match=rf"^{quantity} of backend mine: expected an array of shape \(.*\), got \(5, .*7\)$"
     ):
         list(equivalence.check({"mine": wrong}, [VARIANT]))
+
+
+def altered(**methods: Any) -> Any:
+    """NumPy's backend with methods of its own, each given the real one first."""
+    backend = copy.copy(registry.load("numpy"))
+    for name, method in methods.items():
+        setattr(backend, name, partial(method, getattr(backend, name)))
+    return backend
+
+
+def test_two_backends_that_are_wrong_alike_differ_from_the_exact_result() -> None:
+    def forward(real: Any, *args: Any, **keywords: Any) -> Any:
+        y, state = real(*args, **keywords)
+        return y * 1.01, state
+
+    def vjp(real: Any, *args: Any, **keywords: Any) -> Any:
+        grads = real(*args, **keywords)
+        return grads._replace(x=grads.x * 0)
+
+    twins = {"one": altered(forward=forward, vjp=vjp), "two": altered(forward=forward, vjp=vjp)}
+    rows = [row for row in equivalence.check_model(twins, VARIANT) if row.check != "complex step"]
+    failed = {(row.quantity, row.a, row.b) for row in rows if row.verdict == FAILED}
+    assert failed == {(quantity, name, "exact") for quantity in ("y", "dx") for name in twins}
+
+
+@pytest.mark.parametrize("name", ["params", "x", "state0", "dy", "dstate", "lengths", "masks"])
+def test_a_backend_that_changes_its_arguments_is_broken_and_harms_no_other(name: str) -> None:
+    """Put first, it would give the next one other numbers, and the same wrong ones to both."""
+    spec = ModelSpec(cell="RNN", input_size=3, hidden_size=4, num_layers=2, dropout=0.5)
+    variant = Variant(spec=spec, steps=4, batch=3, lengths=(4, 0, 2))
+
+    def vjp(real: Any, spec: Any, params: Any, x: Any, state0: Any, dy: Any, dstate: Any, **keywords: Any) -> Any:
+        found = real(spec, params, x, state0, dy, dstate, **keywords)
+        given = {"params": params["weight_hh_l1"], "x": x, "state0": state0[0], "dy": dy, "dstate": dstate[0]}
+        (given | keywords)[name][-1] = 1
+        return found
+
+    backends = {"changes": altered(vjp=vjp), "torch": registry.load("torch")}
+    with pytest.raises(BackendBroken, match=f"backend changes .*{name}, an argument, was changed in place"):
+        list(equivalence.check_model(backends, variant))
+
+
+def test_results_are_arrays_of_numpy() -> None:
+    """A list, or a tensor of another dtype, would go past the comparison of dtypes."""
+
+    def forward(real: Any, *args: Any, **keywords: Any) -> Any:
+        y, state = real(*args, **keywords)
+        return y.tolist(), state
+
+    message = r"^y of backend mine: expected an array of shape \(9, 5, 7\), got list$"
+    with pytest.raises(BackendBroken, match=message):
+        list(equivalence.check_model({"mine": altered(forward=forward)}, VARIANT))
+
+    def vjp(real: Any, *args: Any, **keywords: Any) -> Any:
+        grads = real(*args, **keywords)
+        return grads._replace(params=grads.params | {"more": grads.x})
+
+    with pytest.raises(BackendBroken, match=r"^results of backend mine: expected dweight_ih, .*, got .*dmore"):
+        list(equivalence.check_model({"mine": altered(vjp=vjp)}, VARIANT))
+
+
+@pytest.mark.parametrize("name", ["exact", "complex step"])
+def test_no_backend_has_the_name_of_an_oracle(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^the name of a backend: expected another than .*, got '{name}'$"):
+        list(equivalence.check({name: registry.load("numpy")}, [VARIANT]))
 
 
 def test_a_backend_that_lacks_a_cell_is_refused_and_not_left_out() -> None:
