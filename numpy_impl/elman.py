@@ -79,6 +79,6 @@ def backward(
     dweight_hh = da.T @ h_prev.reshape(T * B, H)  # (E12)
     dbias_ih = dbias_hh = None
     if w.bias_ih is not None:
-        dbias_ih = dbias_hh = np.ones(T * B, da.dtype) @ da  # (E13)
+        dbias_ih = dbias_hh = da.sum(axis=0)  # (E13)
     dx = (da @ w.weight_ih).reshape(T, B, I)  # (E14)
     return Weights(dweight_ih, dweight_hh, dbias_ih, dbias_hh), dx, (dh_next,)

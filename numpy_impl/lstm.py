@@ -109,7 +109,7 @@ def backward(
     dweight_hh = da.T @ h_prev.reshape(T * B, P)  # (L22)
     dbias_ih = dbias_hh = dweight_hr = None
     if w.bias_ih is not None:
-        dbias_ih = dbias_hh = np.ones(T * B, da.dtype) @ da  # (L23)
+        dbias_ih = dbias_hh = da.sum(axis=0)  # (L23)
     if w.weight_hr is not None:
         dweight_hr = dh.reshape(T * B, P).T @ m.reshape(T * B, H)  # (L24)
     dx = (da @ w.weight_ih).reshape(T, B, I)  # (L25)
