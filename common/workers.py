@@ -7,12 +7,14 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import connection, resource_tracker
 from threading import Thread
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from common import signals
@@ -41,7 +43,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")  # not forked: the frameworks hold threads
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,))
-        with _environment(variables):
+        with _environment(variables), _without_main():
             self.process.start()
         theirs.close()
         self.task, self.answered = "nothing", 0
@@ -113,6 +115,17 @@ def ready(busy: Iterable[Worker]) -> list[Worker]:
     """Waits; those that have answered or died."""
     of_connection: dict[Any, Worker] = {worker.connection: worker for worker in busy}
     return [of_connection[one] for one in connection.wait(list(of_connection))]
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that are started within the block do not import the script that runs here, which would run it again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

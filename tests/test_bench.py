@@ -1,8 +1,11 @@
 """The arithmetic of ratios, and one small benchmark in its real processes. Nothing depends on how fast anything is."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -160,3 +163,13 @@ def test_a_worker_that_dies_is_an_error() -> None:
             arm.ask(os._exit, 7)
         with pytest.raises(WorkerDied, match="ended with exit code 7"):  # sending to it is the same
             arm.ask(bench_worker.environment, arm.backend)
+
+
+def test_a_script_without_a_guard_may_start_workers(tmp_path: Path) -> None:
+    """The lessons are such scripts: a worker that imported one would run it again."""
+    script = tmp_path / "script.py"
+    lines = ["from common.parallel import Piece, run", "print(list(run([Piece('a', abs, (-3,))] * 3, 2)))"]
+    script.write_text("\n".join(lines))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "[3, 3, 3]\n", "")
