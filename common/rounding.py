@@ -1,7 +1,7 @@
 """How far rounding can carry each result of a problem, measured on the problem itself.
 
 The network once more, in float64 and in Monte Carlo arithmetic (Parker 1997): every number that is given is moved by
-one rounding of the dtype that is checked, and so is every result on the way, each up or down at random. What such a
+one rounding of the dtype that is checked, and so are the results on the way, each up or down at random. What such a
 run gives is as good an answer as any that the dtype allows, so the distance of the farthest one from the exact one
 measures the rounding error of a right implementation. It comes from no backend: none can widen its own bound.
 
