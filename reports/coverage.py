@@ -29,7 +29,7 @@ ALL = "all"
 REASONS = {("flax", "proj_size"): "Flax has no projection", ("numpy", "bfloat16"): "NumPy has no bfloat16 of its own"}
 LAW = (
     "The tolerance of outputs and gradients is measured on the problem itself. The same network is computed in float64 "
-    "in Monte Carlo arithmetic: the weights, inputs, states and cotangents, and the results on the way, are moved by one "
+    "in Monte Carlo arithmetic: weights, inputs, states and cotangents, and the results on the way, are moved by one "
     "rounding of the dtype, up or down at random. What such a run gives is as good an answer as the dtype allows. The "
     f"tolerance is {MARGIN} times the distance of the farthest run from the exact result, or {MARGIN} roundings of its "
     "largest value, if that is more. No implementation takes part in it. For losses and training a table has the "
