@@ -1,4 +1,7 @@
-"""The JAX implementation behind the contract of ``common.contract.Backend``; every call runs under ``precision()``."""
+"""The JAX implementation behind the contract of ``common.backend.contract.Backend``.
+
+Every call runs under ``precision()``.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,8 +12,7 @@ import numpy as np
 import optax
 from jaxlib.version import __version__ as jaxlib_version
 
-from common.batches import check_inputs
-from common.contract import (
+from common.backend.contract import (
     Batch,
     Grads,
     Problem,
@@ -20,9 +22,10 @@ from common.contract import (
     check_run,
     check_vjp,
 )
-from common.layout import Parameters
-from common.run_spec import NetworkSpec, RunSpec
-from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
+from common.model.layout import Parameters
+from common.model.run import NetworkSpec, RunSpec
+from common.model.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
+from common.training.batching import check_inputs
 
 from . import stack
 from .native import MATMUL_PRECISION, precision, to_jax, to_numpy
@@ -32,7 +35,7 @@ from .trainer import JaxTrainer
 
 
 class JaxBackend:
-    """See ``common.contract.Backend``; ``core`` is our own stack, or an oracle's."""
+    """See ``common.backend.contract.Backend``; ``core`` is our own stack, or an oracle's."""
 
     cells: frozenset[str] = frozenset(CELLS)
     dtypes: frozenset[str] = frozenset((*DTYPES, *HALF_DTYPES))

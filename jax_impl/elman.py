@@ -6,7 +6,7 @@ The tags, such as (E3), name equations of ``numpy_impl/DERIVATION.md``.
 import jax
 from jax import lax
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 from .ragged import freezing
 from .rnn_cell import NONLINEARITIES

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 from .ragged import freezing
 

@@ -6,7 +6,7 @@ The tags, such as (K7), name equations of ``numpy_impl/DERIVATION.md``.
 import jax
 import jax.numpy as jnp
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 
 def step(w: Weights, x: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -4,7 +4,7 @@
     y, h_n = rnn(x)              # x (T, B, 3) -> y (T, B, 7), h_n (1, B, 7)
     rnn.weight_hh_l0             # nnx.Param (7, 7)
 
-The initial values are those of ``common.layout.initial_parameters``, whose seed is the key ``rngs.params()``
+The initial values are those of ``common.model.layout.initial_parameters``, whose seed is the key ``rngs.params()``
 read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of
 matrix products (TF32) is what the process has set.
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError), while tracing too.
@@ -19,11 +19,11 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from common.contract import check_supported
+from common.backend.contract import check_supported
+from common.backend.module import SpecAttributes, arrange, dtype_name, enter_masks, layer_spec, loaded_parameters
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import SpecAttributes, arrange, dtype_name, enter_masks, layer_spec, loaded_parameters
-from common.layout import Parameters, initial_parameters, parameter_shapes
-from common.spec import ModelSpec
+from common.model.layout import Parameters, initial_parameters, parameter_shapes
+from common.model.spec import ModelSpec
 
 from . import stack
 from .backend import BACKEND
@@ -58,7 +58,7 @@ class _Module(SpecAttributes, nnx.Module):
         """Take over parameters; the names and shapes must be this module's own.
 
         Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
-        float32 in float64; one that can round, integers and complex numbers are refused (``common.dtypes``).
+        float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
         """
         check_x64(self.spec.dtype)
         own = loaded_parameters(self.spec, params)
@@ -136,7 +136,7 @@ class _Layer(_Module):
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         While tracing, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.layout.dropout_masks``).
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.layout.dropout_masks``).
         """
         return self._core(x, hx, lengths, masks)
 

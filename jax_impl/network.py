@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from common.layout import numpy_dtype, split_network
-from common.run_spec import NetworkSpec
+from common.model.layout import numpy_dtype, split_network
+from common.model.run import NetworkSpec
 
 from . import embedding, readout
 from .stack import State, steps_of

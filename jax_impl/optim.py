@@ -7,7 +7,7 @@ learning rate, where a change of the rate acts with delay, unlike torch's.
 import jax.numpy as jnp
 import optax
 
-from common.run_spec import OptimizerSpec
+from common.model.run import OptimizerSpec
 
 
 def schedule(spec: OptimizerSpec) -> optax.ScalarOrSchedule:

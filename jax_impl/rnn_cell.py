@@ -6,7 +6,7 @@ The tags, such as (C3), name equations of ``numpy_impl/DERIVATION.md``.
 import jax
 import jax.numpy as jnp
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 NONLINEARITIES = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 

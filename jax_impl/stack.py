@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from common.layout import Weights, layer_suffixes, layer_weights
-from common.spec import ModelSpec
+from common.model.layout import Weights, layer_suffixes, layer_weights
+from common.model.spec import ModelSpec
 
 from . import elman, lstm, lstm_cell, rnn_cell
 from .ragged import State, freezing

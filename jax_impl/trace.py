@@ -1,4 +1,4 @@
-"""The trace of one example (``common.tracing``): JAX's derivatives with respect to zeros added in a cell's step.
+"""The trace of one example (``common.tracing.trace``): JAX's derivatives with respect to zeros added in a cell's step.
 
 JAX has no name for an intermediate value. So the step is copied, something is added behind each of its tagged lines,
 and the derivative with respect to that is the derivative with respect to the value. Every step has weights of its own.
@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.layout import Weights
-from common.tracing import Example, Trace, assigned, by_step, check_example, gathered, perturbed, watching
+from common.model.layout import Weights
+from common.tracing.trace import Example, Trace, assigned, by_step, check_example, gathered, perturbed, watching
 
 from . import lstm_cell, rnn_cell
 from .native import precision, to_jax, to_numpy

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from common.batches import check_batch
-from common.contract import Batch, check_carried
-from common.layout import Parameters
-from common.run_spec import NetworkSpec, OptimizerSpec, RunSpec
+from common.backend.contract import Batch, check_carried
+from common.model.layout import Parameters
+from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.training.batching import check_batch
 
 from . import network, optim
 from .native import precision, to_jax, to_numpy
@@ -37,7 +37,7 @@ def compiled(core: network.Core, spec: NetworkSpec, optimizer: OptimizerSpec) ->
 
 
 class JaxTrainer:
-    """See ``common.contract.Trainer``. ``gradients`` calls the step and drops the update."""
+    """See ``common.backend.contract.Trainer``. ``gradients`` calls the step and drops the update."""
 
     def __init__(self, run: RunSpec, params: Parameters, core: network.Core):
         self.run = run

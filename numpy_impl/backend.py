@@ -1,4 +1,4 @@
-"""The NumPy implementation behind the contract of ``common.contract.Backend``."""
+"""The NumPy implementation behind the contract of ``common.backend.contract.Backend``."""
 
 import os
 import platform
@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from common.batches import check_inputs
-from common.contract import (
+from common.backend.contract import (
     Batch,
     Grads,
     Problem,
@@ -19,9 +18,10 @@ from common.contract import (
     check_run,
     check_vjp,
 )
-from common.layout import Parameters
-from common.run_spec import NetworkSpec, RunSpec
-from common.spec import CELLS, COMPLEX, DTYPES, OPTIONS, ModelSpec
+from common.model.layout import Parameters
+from common.model.run import NetworkSpec, RunSpec
+from common.model.spec import CELLS, COMPLEX, DTYPES, OPTIONS, ModelSpec
+from common.training.batching import check_inputs
 
 from . import stack
 from .network import Core
@@ -30,7 +30,7 @@ from .trainer import NumpyTrainer
 
 
 class NumpyBackend:
-    """See ``common.contract.Backend``."""
+    """See ``common.backend.contract.Backend``."""
 
     name = "numpy"
     oracle = False

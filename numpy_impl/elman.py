@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 from .rnn_cell import NONLINEARITIES
 

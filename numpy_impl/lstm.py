@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 
 class Tape(NamedTuple):

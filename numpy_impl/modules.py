@@ -15,9 +15,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from common.contract import check_forward, check_supported, zero_state
-from common.errors import InvalidInput, mismatch
-from common.face import (
+from common.backend.contract import check_forward, check_supported, zero_state
+from common.backend.module import (
     Arrangement,
     SpecAttributes,
     arrange,
@@ -27,8 +26,9 @@ from common.face import (
     layer_spec,
     loaded_parameters,
 )
-from common.layout import Parameters, dropout_masks, initial_parameters
-from common.spec import check_seed
+from common.errors import InvalidInput, mismatch
+from common.model.layout import Parameters, dropout_masks, initial_parameters
+from common.model.spec import check_seed
 
 from . import stack
 from .backend import BACKEND
@@ -93,7 +93,7 @@ class _Module(SpecAttributes):
         """Take over parameters (copied), as assigning to an attribute does; names and shapes must be this module's own.
 
         Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
-        float32 in float64; one that can round, integers and complex numbers are refused (``common.dtypes``).
+        float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
         """
         self.params = loaded_parameters(self.spec, params)
 
@@ -139,7 +139,7 @@ class _Layer(_Module):
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.layout.dropout_masks``).
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.layout.dropout_masks``).
         """
         return self._forward(x, hx, lengths, masks)
 

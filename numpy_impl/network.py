@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.contract import Batch, zero_state
-from common.layout import Parameters, join_network, numpy_dtype, split_network
-from common.run_spec import NetworkSpec
+from common.backend.contract import Batch, zero_state
+from common.model.layout import Parameters, join_network, numpy_dtype, split_network
+from common.model.run import NetworkSpec
 
 from . import embedding, readout, stack
 from .stack import State

@@ -11,19 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.contract import Batch, State, check_run
-from common.conversions import OneBias, from_one_bias, to_one_bias
+from common.backend.contract import Batch, State, check_run
 from common.errors import InvalidInput, mismatch
-from common.layout import (
-    Parameters,
-    join_network,
-    layer_suffixes,
-    layer_weights,
-    named_weights,
-    split_network,
-)
-from common.run_spec import RunSpec
-from common.spec import ModelSpec
+from common.model.conversions import OneBias, from_one_bias, to_one_bias
+from common.model.layout import Parameters, join_network, layer_suffixes, layer_weights, named_weights, split_network
+from common.model.run import RunSpec
+from common.model.spec import ModelSpec
 
 from .backend import NumpyBackend
 from .network import Core
@@ -113,7 +106,7 @@ class OneBiasTrainer(NumpyTrainer):
 
 
 class OneBiasBackend(NumpyBackend):
-    """See ``common.contract.Backend``; the gradient of the one bias is given for both."""
+    """See ``common.backend.contract.Backend``; the gradient of the one bias is given for both."""
 
     name = "one-bias"
     cells: frozenset[str] = frozenset({"RNN", "RNNCell"})

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.run_spec import OptimizerSpec
+from common.model.run import OptimizerSpec
 
 Tree = dict[str, np.ndarray]
 

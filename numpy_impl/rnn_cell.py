@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 
 def relu(a: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.layout import Weights, layer_suffixes, layer_weights, named_weights
-from common.spec import ModelSpec
+from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
+from common.model.spec import ModelSpec
 
 from . import elman, lstm, lstm_cell, rnn_cell, unroll
 

@@ -1,4 +1,4 @@
-"""The trace of one example (``common.tracing``): what the tagged lines of a cell and of ``unroll`` assign.
+"""The trace of one example (``common.tracing.trace``): what the tagged lines of a cell and of ``unroll`` assign.
 
 Nothing is computed for it but the gradient of the loss with respect to h; an LSTM's da is its gates' side by side.
 """
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from common.layout import GATES, named_weights
-from common.tracing import Event, Example, Step, Trace, assigned, by_step, check_example, stacked, watching
+from common.model.layout import GATES, named_weights
+from common.tracing.trace import Event, Example, Step, Trace, assigned, by_step, check_example, stacked, watching
 
 from . import lstm_cell, rnn_cell, unroll
 

@@ -4,16 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from common.batches import check_batch
-from common.contract import Batch, State, check_carried, zero_state
-from common.layout import Parameters
-from common.run_spec import RunSpec
+from common.backend.contract import Batch, State, check_carried, zero_state
+from common.model.layout import Parameters
+from common.model.run import RunSpec
+from common.training.batching import check_batch
 
 from . import network, optim
 
 
 class NumpyTrainer:
-    """See ``common.contract.Trainer``."""
+    """See ``common.backend.contract.Trainer``."""
 
     def __init__(self, run: RunSpec, params: Parameters, core: network.Core | None = None):
         self.run = run

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 State = tuple[np.ndarray, ...]
 

@@ -7,7 +7,7 @@ trains. ``write`` needs the extra ``report`` (Jinja2 and Matplotlib); ``verdict`
 from pathlib import Path
 from typing import Any
 
-from .verdict import Verdict, verdict
+from reports.results.verdict import Verdict, verdict
 
 __all__ = ["Verdict", "verdict", "write"]
 
@@ -18,6 +18,6 @@ def write(records: list[dict[str, Any]], folder: Path, *, partial: bool = False)
     ``partial`` says that the records end early, and so does the report. Raises ``InvalidInput`` for a folder that
     cannot be written.
     """
-    from .render import write
+    from reports.page.render import write
 
     return write(records, folder, partial)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from task_records import ADDING, FLOW, PICTURES, diverged, other, outcome, sample
-from test_report import HEADER, ONE_BIAS, TASK, bench, check, drawn, training
+from tests.reports.test_report import HEADER, ONE_BIAS, TASK, bench, check, drawn, training
+from tests.task_records import ADDING, FLOW, PICTURES, diverged, other, outcome, sample
 
 # Keys that a record may have or not, and that are shown.
 FREE = ("system", "device", "architecture")

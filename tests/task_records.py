@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from reports.document import build
-from reports.task_texts import WORDS
+from reports.sections import build
+from reports.sections.task_texts import WORDS
 
 SEEDS = (4, 5, 6, 7, 8)
 SCATTER = {"plot": "scatter", "target": [0.5, 1.0, 1.5], "prediction": [0.75, 1.0, 1.0]}

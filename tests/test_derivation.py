@@ -9,7 +9,7 @@ import pytest
 import jax_impl
 import numpy_impl
 import torch_impl
-from common.equations import tagged_lines
+from common.tracing.equations import tagged_lines
 
 FOLDER = Path(numpy_impl.__file__).parent
 DERIVATION = (FOLDER / "DERIVATION.md").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ MAIN = "from common.cli import main\ntry: main({arguments})\nexcept SystemExit: 
     "code",
     [
         "import numpy_impl",
-        "import common.cli, common.study, common.bench, common.equivalence, common.datasets",
+        "import common.cli, common.study.study, common.study.bench, common.equivalence.ladder, common.datasets",
         "import reports",
         MAIN.format(arguments=["--help"]),
         MAIN.format(arguments=["check", "--help"]),
@@ -50,8 +50,9 @@ def test_rosetta_help_needs_numpy_alone() -> None:
 )
 def test_each_house_loads_its_framework_alone(house: str, framework: str) -> None:
     code = f"import {house}, {house}.backend"
-    if house != "numpy_impl":
-        code += f", {house}.oracle"
+    oracles = {"jax_impl": "flax_linen", "torch_impl": "torch_nn"}
+    if house in oracles:
+        code += f", {house}.oracles.{oracles[house]}"
     found = loaded_by(code)
     assert framework in found
     assert not found & (HOUSES - {house})
@@ -60,4 +61,4 @@ def test_each_house_loads_its_framework_alone(house: str, framework: str) -> Non
 
 
 def test_common_loads_no_implementation() -> None:
-    assert not loaded_by("import common.cli, common.study, common.commands") & (HOUSES | {"reports"})
+    assert not loaded_by("import common.cli, common.study.study, common.cli.commands") & (HOUSES | {"reports"})

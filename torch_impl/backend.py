@@ -1,4 +1,4 @@
-"""The PyTorch implementation behind the contract of ``common.contract.Backend``.
+"""The PyTorch implementation behind the contract of ``common.backend.contract.Backend``.
 
 Arrays go to ``device()`` and come back as NumPy. Every call runs under ``precision()``.
 """
@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.batches import check_inputs
-from common.contract import (
+from common.backend.contract import (
     Batch,
     Grads,
     Problem,
@@ -21,9 +20,10 @@ from common.contract import (
     check_run,
     check_vjp,
 )
-from common.layout import Parameters
-from common.run_spec import NetworkSpec, RunSpec
-from common.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
+from common.model.layout import Parameters
+from common.model.run import NetworkSpec, RunSpec
+from common.model.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
+from common.training.batching import check_inputs
 
 from . import stack
 from .native import MATMUL_PRECISION, device, precision, to_numpy, to_torch, wait
@@ -33,7 +33,7 @@ from .trainer import TorchTrainer
 
 
 class TorchBackend:
-    """See ``common.contract.Backend``; ``core`` is our own stack, or an oracle's."""
+    """See ``common.backend.contract.Backend``; ``core`` is our own stack, or an oracle's."""
 
     cells: frozenset[str] = frozenset(CELLS)
     dtypes: frozenset[str] = frozenset((*DTYPES, *HALF_DTYPES))

@@ -6,7 +6,7 @@ The tags, such as (E3), name equations of ``numpy_impl/DERIVATION.md``.
 import torch
 from torch import Tensor
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 from .ragged import entering, frozen
 from .rnn_cell import NONLINEARITIES

@@ -6,7 +6,7 @@ The tags, such as (K7), name equations of ``numpy_impl/DERIVATION.md``; (K1) has
 import torch
 from torch import Tensor
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 from .ragged import entering, frozen
 

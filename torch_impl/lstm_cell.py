@@ -6,7 +6,7 @@ The tags, such as (K7), name equations of ``numpy_impl/DERIVATION.md``.
 import torch
 from torch import Tensor
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 
 def step(w: Weights, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from common.contract import check_supported
-from common.dtypes import is_exact, rounding
+from common.backend.contract import check_supported
+from common.backend.module import SpecAttributes, arrange, constructor_text, enter_masks, layer_spec
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.face import SpecAttributes, arrange, constructor_text, enter_masks, layer_spec
-from common.layout import initial_parameters, parameter_shapes, refuse_masked
-from common.spec import check_seed
+from common.model.dtypes import is_exact, rounding
+from common.model.layout import initial_parameters, parameter_shapes, refuse_masked
+from common.model.spec import check_seed
 
 from . import stack
 from .backend import BACKEND
@@ -61,7 +61,7 @@ class _Module(SpecAttributes, nn.Module):
         """One module's share of ``load_state_dict``, also of a module around it, and with ``assign=True``.
 
         A dtype that is exact in the parameter's is converted, as float32 in float64; one that can round, integers and
-        complex numbers are refused (``common.dtypes``). Names and shapes are torch's to check.
+        complex numbers are refused (``common.model.dtypes``). Names and shapes are torch's to check.
         """
         for name, parameter in self._parameters.items():
             value = state_dict.get(prefix + name)
@@ -161,7 +161,7 @@ class _Layer(_Module):
         While tracing or compiling, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
         A ``PackedSequence`` has lengths of its own, of at least 1, and gives another.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
-        (``common.layout.dropout_masks``).
+        (``common.model.layout.dropout_masks``).
         """
         if not isinstance(input, PackedSequence):
             return self._core(input, hx, lengths, masks)

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from common.layout import split_network
-from common.run_spec import NetworkSpec
+from common.model.layout import split_network
+from common.model.run import NetworkSpec
 
 from . import embedding, readout
 from .stack import State, steps_of

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
 
-from common.run_spec import OptimizerSpec
+from common.model.run import OptimizerSpec
 
 
 class Optimizer:

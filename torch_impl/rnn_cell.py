@@ -6,7 +6,7 @@ The tags, such as (C3), name equations of ``numpy_impl/DERIVATION.md``.
 import torch
 from torch import Tensor
 
-from common.layout import Weights
+from common.model.layout import Weights
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 

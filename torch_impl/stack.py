@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from common.layout import Weights, layer_suffixes, layer_weights
-from common.spec import ModelSpec
+from common.model.layout import Weights, layer_suffixes, layer_weights
+from common.model.spec import ModelSpec
 
 from . import elman, lstm, lstm_cell, rnn_cell
 from .ragged import entering, frozen

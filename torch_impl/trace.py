@@ -1,4 +1,4 @@
-"""The trace of one example (``common.tracing``): the tensors of a cell's tagged lines, and autograd's derivatives.
+"""The trace of one example (``common.tracing.trace``): tensors of a cell's tagged lines, and autograd's derivatives.
 
 Every step has weights of its own, so that what it contributes to their gradient can be told.
 """
@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from common.layout import Weights
-from common.tracing import Example, Trace, assigned, by_step, check_example, gathered, watching
+from common.model.layout import Weights
+from common.tracing.trace import Example, Trace, assigned, by_step, check_example, gathered, watching
 
 from . import lstm_cell, rnn_cell
 from .native import precision, to_numpy, to_torch

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.batches import check_batch
-from common.contract import Batch, check_carried
-from common.layout import Parameters
-from common.run_spec import RunSpec
+from common.backend.contract import Batch, check_carried
+from common.model.layout import Parameters
+from common.model.run import RunSpec
+from common.training.batching import check_batch
 
 from . import network
 from .native import precision, to_numpy, to_torch, wait
@@ -16,7 +16,7 @@ from .stack import State
 
 
 class TorchTrainer:
-    """See ``common.contract.Trainer``."""
+    """See ``common.backend.contract.Trainer``."""
 
     def __init__(self, run: RunSpec, params: Parameters, core: network.Core):
         self.run = run

@@ -3,7 +3,7 @@
 from typing import Any
 
 from common.errors import InvalidInput, choice, unknown
-from common.spec import DTYPES
+from common.model.spec import DTYPES
 
 from . import adding, copy_memory, digits, places, reber, series_sum, sine, temporal_order, text, transliteration
 from .task import Baseline, Dataset, Metric, Task, Training, cast

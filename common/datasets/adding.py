@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.run_spec import OptimizerSpec
+from common.model.run import OptimizerSpec
 
 from .sampling import check_sizes, streams, words_of
 from .task import Baseline, Dataset, Metric, Task, Training

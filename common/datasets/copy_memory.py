@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.run_spec import OptimizerSpec
+from common.model.run import OptimizerSpec
 
 from .sampling import Series, check_sizes, draw_parts, numbers_of
 from .symbols import log_softmax

@@ -19,10 +19,10 @@ from functools import partial
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.run_spec import OptimizerSpec
-from common.spec import check_positive_int, check_seed
+from common.model.run import OptimizerSpec
+from common.model.spec import check_positive_int, check_seed
 
 from .symbols import accuracy, confusion, decode_class, majority, optional
 from .task import Dataset, Metric, Task, Training

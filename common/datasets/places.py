@@ -27,10 +27,10 @@ from importlib import resources
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.run_spec import OptimizerSpec
-from common.spec import check_number, check_seed
+from common.model.run import OptimizerSpec
+from common.model.spec import check_number, check_seed
 
 from .symbols import accuracy, confusion, decode_class, encoded, majority, optional
 from .task import Dataset, Metric, Task, Training

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InvalidInput, mismatch
-from common.spec import check_positive_int, check_seed
+from common.model.spec import check_positive_int, check_seed
 
 Series = tuple[int, ...]
 PARTS = ("train", "validation", "test")

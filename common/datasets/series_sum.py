@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.run_spec import OptimizerSpec
-from common.spec import check_number
+from common.model.run import OptimizerSpec
+from common.model.spec import check_number
 
 from .sampling import Series, check_sizes, draw_parts, lengths_of, words_of
 from .symbols import padded

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.spec import check_positive_int
+from common.model.spec import check_positive_int
 
 from .task import Baseline, Dataset, Metric, Task, Training
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import BackendMissing, InvalidInput, mismatch
 
 from .task import Baseline

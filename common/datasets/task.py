@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, unknown
-from common.run_spec import NetworkSpec, OptimizerSpec
-from common.spec import ModelSpec
+from common.model.run import NetworkSpec, OptimizerSpec
+from common.model.spec import ModelSpec
 
 
 class Metric(NamedTuple):

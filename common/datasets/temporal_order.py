@@ -17,9 +17,9 @@ from functools import partial
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.run_spec import OptimizerSpec
+from common.model.run import OptimizerSpec
 
 from .sampling import Series, check_sizes, draw_parts, lengths_of, numbers_of
 from .symbols import accuracy, confusion, log_softmax, majority, padded

@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch
+from common.backend.contract import Batch
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.run_spec import OptimizerSpec
-from common.spec import check_positive_int
+from common.model.run import OptimizerSpec
+from common.model.spec import check_positive_int
 
 from .symbols import encoded, likeliest, log_softmax
 from .task import Baseline, Dataset, Metric, Task, Training

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from common.contract import Batch
-from common.run_spec import OptimizerSpec
-from common.spec import check_positive_int, check_seed
+from common.backend.contract import Batch
+from common.model.run import OptimizerSpec
+from common.model.spec import check_positive_int, check_seed
 
 from .symbols import encoded, padded
 from .task import Baseline, Dataset, Metric, Task, Training

@@ -32,12 +32,13 @@ import jax
 import numpy as np
 import torch
 
-from common import datasets, registry
-from common.conversions import to_one_bias
-from common.layout import Weights
-from common.run_spec import OptimizerSpec, RunSpec
-from common.spec import ModelSpec
-from common.training import train
+from common import datasets
+from common.backend import registry
+from common.model.conversions import to_one_bias
+from common.model.layout import Weights
+from common.model.run import OptimizerSpec, RunSpec
+from common.model.spec import ModelSpec
+from common.training.loop import train
 from reports.teaching import show
 
 

@@ -27,10 +27,12 @@ from flax import nnx
 import jax_impl
 import numpy_impl
 import torch_impl
-from common import datasets, registry, settings
+from common import datasets
+from common.backend import registry
 from common.errors import InvalidInput
-from common.layout import split_network
-from common.training import train
+from common.model.layout import split_network
+from common.training import settings
+from common.training.loop import train
 from reports.teaching import show
 
 rng = np.random.default_rng(3)
@@ -99,8 +101,8 @@ for name in LAYERS:
     rows.append((name, "False", x.shape, y.shape, h_n.shape))
     rows.append((name, "True", x_batch_first.shape, y_flag.shape, h_n_flag.shape))
 show.table(f"T = {T}, B = {B}, I = {I}, H = {H}", ("layer", "batch_first", "input", "output", "h_n"), rows)
-show.source("common/face.py", "Arrangement.enter")
-show.source("common/face.py", "Arrangement.leave")
+show.source("common/backend/module.py", "Arrangement.enter")
+show.source("common/backend/module.py", "Arrangement.leave")
 
 # %% [markdown]
 # ## An input without a batch

@@ -19,9 +19,9 @@
 import numpy as np
 
 import numpy_impl
-from common import registry
-from common.layout import Weights, named_weights
-from common.spec import ModelSpec
+from common.backend import registry
+from common.model.layout import Weights, named_weights
+from common.model.spec import ModelSpec
 from reports.teaching import show
 
 T, B, I, H = 4, 2, 3, 5  # steps, sequences, inputs, hidden units

@@ -20,12 +20,12 @@
 # %% tags=["setup"]
 import numpy as np
 
-from common import registry
-from common.contract import Batch
-from common.gradient_flow import gradient_norms
-from common.layout import initial_network
-from common.run_spec import NetworkSpec
-from common.spec import ModelSpec
+from common.backend import registry
+from common.backend.contract import Batch
+from common.model.layout import initial_network
+from common.model.run import NetworkSpec
+from common.model.spec import ModelSpec
+from common.study.gradient_norms import gradient_norms
 from numpy_impl import optim
 from reports.teaching import show
 

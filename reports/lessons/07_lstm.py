@@ -21,9 +21,9 @@
 import numpy as np
 import torch
 
-from common import registry
-from common.layout import GATES, Weights, initial_parameters, layer_weights
-from common.spec import ModelSpec
+from common.backend import registry
+from common.model.layout import GATES, Weights, initial_parameters, layer_weights
+from common.model.spec import ModelSpec
 from numpy_impl import lstm_cell, unroll
 from reports.teaching import show
 from torch_impl import lstm_cell as torch_cell

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 import numpy_impl
-from common import registry
-from common.describe import describe
+from common.backend import registry
 from common.errors import InvalidInput
-from common.layout import dropout_masks
-from common.run_spec import READOUTS
+from common.model.describe import describe
+from common.model.layout import dropout_masks
+from common.model.run import READOUTS
 from reports.teaching import show
 
 rng = np.random.default_rng(8)

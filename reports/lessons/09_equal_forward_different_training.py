@@ -24,11 +24,12 @@ import numpy as np
 import optax
 import torch
 
-from common import datasets, registry
-from common.contract import Batch
-from common.layout import dropout_masks, initial_network, initial_parameters
-from common.run_spec import NetworkSpec, OptimizerSpec, RunSpec
-from common.spec import ModelSpec
+from common import datasets
+from common.backend import registry
+from common.backend.contract import Batch
+from common.model.layout import dropout_masks, initial_network, initial_parameters
+from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.spec import ModelSpec
 from jax_impl.native import precision, to_numpy
 from numpy_impl import optim
 from reports.teaching import show

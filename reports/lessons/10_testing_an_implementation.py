@@ -23,12 +23,12 @@ import importlib
 
 import numpy as np
 
-from common import registry
-from common.complex_step import complex_step
-from common.contract import Problem
-from common.layout import initial_parameters
-from common.planting import planted
-from common.spec import ModelSpec
+from common.backend import registry
+from common.backend.contract import Problem
+from common.equivalence.complex_step import complex_step
+from common.equivalence.planting import planted
+from common.model.layout import initial_parameters
+from common.model.spec import ModelSpec
 from reports.teaching import show
 
 numpy_own, torch_nn = registry.load("numpy"), registry.load("torch.nn")

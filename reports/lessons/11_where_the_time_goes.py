@@ -43,9 +43,9 @@ import jax_impl.elman
 import jax_impl.lstm
 import torch_impl.elman
 import torch_impl.lstm
-from common import bench
-from common.layout import Weights
-from common.planting import planted
+from common.equivalence.planting import planted
+from common.model.layout import Weights
+from common.study import bench
 from jax_impl.native import precision
 from numpy_impl import elman, lstm, lstm_cell, rnn_cell, unroll
 from reports.teaching import show

@@ -6,8 +6,8 @@ from pathlib import Path
 from common import parallel
 from common.errors import InvalidInput, choice
 from common.parallel import Piece
+from reports.page.render import write_all
 
-from ..render import write_all
 from . import pages, script, stepper
 
 # Its timings want a machine that does nothing else.

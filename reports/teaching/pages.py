@@ -14,8 +14,9 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from ..model import Block, Plot, Table
-from ..render import environment, style
+from reports.page.model import Block, Plot, Table
+from reports.page.render import environment, style
+
 from . import show, sources
 from .script import Lesson, Ran
 

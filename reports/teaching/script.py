@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import InvalidInput, choice, mismatch
+from reports.page.model import Block
 
-from ..model import Block
 from . import show
 
 FOLDER = Path(__file__).parent.parent / "lessons"

@@ -14,12 +14,12 @@ from zlib import crc32
 import numpy as np
 from matplotlib.figure import Figure
 
-from common import console
+from common.cli import console
 from common.errors import InvalidInput, mismatch
+from reports.page.model import Block, Key, Panel, Plot, Table
+from reports.page.plots import MARKERS, log_axis, value_range
+from reports.page.svg import colour, draw, variable
 
-from ..model import Block, Key, Panel, Plot, Table
-from ..plots import MARKERS, log_axis, value_range
-from ..svg import colour, draw, variable
 from . import sources
 
 

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from common.equations import Line, lines_of
 from common.errors import InvalidInput, choice, mismatch
+from common.tracing.equations import Line, lines_of
 
 PACKAGES = {"NumPy": "numpy_impl", "JAX": "jax_impl", "PyTorch": "torch_impl"}
 # What autodiff has no line for: the forward equations from which each backward equation follows.

@@ -7,13 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from common.console import printable
+from common.cli.console import printable
 from common.errors import InvalidInput, mismatch
-from common.examples import example
-from common.spec import ModelSpec
-from common.tracing import Example
+from common.model.spec import ModelSpec
+from common.tracing.examples import example
+from common.tracing.trace import Example
+from reports.page.render import TEMPLATES, style, write_all
 
-from ..render import TEMPLATES, style, write_all
 from . import pages, sources, walk
 
 # File name and title of the pages among the lessons, and the cell.

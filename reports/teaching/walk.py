@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import finite_differences, tracing
-from common.layout import GATES
-from common.planting import planted
-from common.tracing import FINITE_DIFFERENCES, Example, Step, Trace
+from common.equivalence.planting import planted
+from common.model.layout import GATES
+from common.tracing import finite_differences
+from common.tracing import trace as tracing
+from common.tracing.trace import FINITE_DIFFERENCES, Example, Step, Trace
 
 from . import sources
 

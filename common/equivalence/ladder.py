@@ -1,0 +1,233 @@
+"""The harness: identical weights and data in, one row a comparison out.
+
+A ladder of checks, from the ground up:
+
+1. ``complex step``: the gradients of every backend that computes in complex128 (NumPy does) against the complex-step
+   derivative of its own forward pass (Squire & Trapp 1998), which has no rounding error to speak of.
+2. ``forward``: outputs and final states, every pair of backends, and each against the exact result (``rounding``).
+3. ``gradient``: the same for the gradients of every parameter, of x and of the initial states, for random cotangents of
+   the outputs and of the final states.
+4. ``loss``: every readout and loss on top, over features and symbols, and the gradient of that loss, every pair.
+5. ``training``: the loss at each step of SGD, Adam and RMSprop, with momentum, clipping, schedules and a carried state,
+   and the parameters after them, every pair.
+
+Every row is relative to the largest value of the exact result, says how small an error it would have caught, and passes
+only if that is small enough. Nothing passes for lack of a comparison: a row that compared no element, or met a value
+that is not finite, has failed, and so has a run without rows, or one that could not see some quantity in any row.
+
+The first three rungs are climbed by variants drawn from the product of all options too, with one row for each rung and
+pair.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.backend.contract import Backend, Grads, Problem, check_supported, unsupported
+from common.equivalence.comparison import COMPLEX_STEP, EXACT, ORACLES, Row, badness, compare_all, tally
+from common.equivalence.complex_step import complex_step, directions, inner
+from common.equivalence.rounding import Answer, answers
+from common.equivalence.tolerances import bounds
+from common.equivalence.training_rungs import check_training
+from common.equivalence.variants import Variant, problem
+from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
+from common.model.layout import numpy_dtype
+from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec
+from common.records import Record
+
+CHECKS = {
+    "complex step": "gradients by hand against the complex-step derivative of the same forward pass",
+    "forward": "outputs and final states",
+    "gradient": "gradients of every parameter, of x and of the initial states, for random cotangents",
+    "loss": "every readout and loss on top, over features and symbols, and its gradient",
+    "training": "SGD, Adam and RMSprop for 20 to 100 steps: every loss, and the parameters at the end",
+    "task": "a task, under its name: the losses of the first 10 updates (sine: 100), and the prediction after them",
+}
+
+
+# Of a problem with more numbers than this the complex step takes directions, as its cost grows with their square.
+ELEMENTWISE = 2000
+
+
+def gradient_name(parameter: str) -> str:
+    """The quantity that is the gradient of a parameter; the first layer goes without its suffix."""
+    return "d" + parameter.removesuffix("_l0")
+
+
+def named_outputs(spec: ModelSpec, y: Any, state: Any) -> dict[str, Any]:
+    return {"y": y} | {f"{name}_n": part for name, part in zip(spec.state_names, state, strict=True)}
+
+
+def named_grads(spec: ModelSpec, grads: Any) -> dict[str, Any]:
+    states = {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
+    return {gradient_name(name): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
+
+
+def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) -> dict[str, Any]:
+    """``function`` of every backend, by name; a backend that raises is named in the error."""
+    results = {}
+    for name, backend in backends.items():
+        try:
+            results[name] = function(backend)
+        except (InvalidInput, InvalidType):
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            text = f"backend {name} fails while it computes: {type(error).__name__}: {error}"
+            text += f" ({Path(where.filename).name}, line {where.lineno})"
+            raise BackendBroken(text) from error
+    return results
+
+
+def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:
+    """The first three rungs, on one variant: every pair of backends, and each of them against the exact result.
+
+    The complex step judges every number of a gradient; of a large model, or without ``elementwise``, its derivatives in
+    random directions. Of relu in 16 bits the outputs only: two backends round an input near the kink to different sides
+    of it, and their gradients then differ by a whole slope.
+    """
+    spec, args = variant.spec, problem(variant)
+    expected = answers(spec, args, variant.seed)
+    outputs = each(backends, lambda backend: _outputs(backend, spec, args))
+    named = [named_outputs(spec, y, state) for y, state, _ in expected]
+    yield from _rows("forward", variant, outputs, named)
+    if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
+        return
+    found = each(backends, lambda backend: _gradients(backend, spec, args))
+    named = [named_grads(spec, grads) for *_, grads in expected]
+    yield from _rows("gradient", variant, {name: named_grads(spec, grads) for name, grads in found.items()}, named)
+    for name, backend in backends.items():
+        if COMPLEX in backend.dtypes:
+            yield from _complex_step(name, backend, variant, args, found[name], expected, elementwise)
+
+
+def _outputs(backend: Backend, spec: ModelSpec, args: Problem) -> dict[str, Any]:
+    own = deepcopy(args)
+    found = named_outputs(spec, *backend.forward(spec, own.params, own.x, own.state0, **own.keywords))
+    _check_untouched(args, own)
+    return found
+
+
+def _gradients(backend: Backend, spec: ModelSpec, args: Problem) -> Grads:
+    own = deepcopy(args)
+    grads = backend.vjp(spec, *own[:5], **own.keywords)
+    _check_untouched(args, own)
+    return Grads(dict(grads.params), grads.x, tuple(grads.state0))
+
+
+def _check_untouched(given: Problem, after: Problem) -> None:
+    """Raise if a backend changed its arguments, of which it had copies."""
+    for name, before in given._asdict().items():
+        for a, b in zip(_arrays(before), _arrays(getattr(after, name)), strict=True):
+            if not np.array_equal(a, b):
+                raise RuntimeError(f"{name}, an argument, was changed in place")
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, tuple) else [] if value is None else [value]
+
+
+def _rows(
+    check: str,
+    variant: Variant,
+    results: Mapping[str, Mapping[str, Any]],
+    expected: Sequence[Mapping[str, np.ndarray]],
+) -> Iterator[Row]:
+    """Every pair of backends, and each against the exact result, rounded to the dtype; ``expected`` is of ``answers``.
+
+    Raises, naming the backend, unless every result is an array in the shape of the exact one.
+    """
+    exact, dtype = expected[0], numpy_dtype(variant.spec.dtype)
+    for backend, quantities in results.items():
+        if quantities.keys() != exact.keys():
+            raise BackendBroken(mismatch(f"results of backend {backend}", ", ".join(exact), ", ".join(quantities)))
+        for quantity, value in exact.items():
+            got = quantities[quantity]
+            if not isinstance(got, np.ndarray) or got.shape != value.shape:
+                shape = got.shape if isinstance(got, np.ndarray) else type(got).__name__
+                wanted = f"an array of shape {value.shape}"
+                raise BackendBroken(mismatch(f"{quantity} of backend {backend}", wanted, shape))
+    exact = {quantity: value.astype(dtype) for quantity, value in exact.items()}
+    yield from compare_all(check, variant, {**results, EXACT: exact}, bounds=bounds(expected, variant.spec.dtype))
+
+
+def _complex_step(
+    name: str,
+    backend: Backend,
+    variant: Variant,
+    args: Problem,
+    hand: Grads,
+    expected: Sequence[Answer],
+    elementwise: bool,
+) -> Iterator[Row]:
+    """The gradients by hand of one backend against the complex-step derivative of its own forward pass."""
+    spec, grads = variant.spec, [grads for *_, grads in expected]
+    along = None
+    if not elementwise or sum(grad.size for grad in named_grads(spec, grads[0]).values()) > ELEMENTWISE:
+        along = directions(grads[0], np.random.default_rng([variant.seed, 13]))
+        hand, *grads = (inner(one, along) for one in (hand, *grads))
+    judge = each({name: backend}, lambda backend: complex_step(backend, spec, args, along))[name]
+    results = {name: named_grads(spec, hand), COMPLEX_STEP: named_grads(spec, judge)}
+    limits = bounds([named_grads(spec, one) for one in grads], spec.dtype)
+    yield from compare_all(COMPLEX_STEP, variant, results, bounds=limits)
+
+
+def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
+    """Raise unless every backend supports every variant, so that none is left out, and none has an oracle's name."""
+    for name in ORACLES:
+        if name in backends:
+            raise InvalidInput(mismatch("the name of a backend", f"another than {', '.join(ORACLES)}", repr(name)))
+    for variant, backend in product(chosen, backends.values()):
+        check_supported(backend, variant.spec, variant.lengths is not None)
+
+
+def is_trained(variant: Variant) -> bool:
+    """Whether the last two rungs are for this variant: a plain one, of one layer, that starts from zero.
+
+    Only with bias: training adds the optimiser to gradients that the third rung has compared without bias too.
+    """
+    spec, plain = variant.spec, variant.regime == "plain" and variant.lengths is None
+    return plain and spec.bias and not variant.given_state and not spec.options and spec.dtype in DTYPES
+
+
+def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterator[Row]:
+    """The whole ladder, variant by variant."""
+    check_all_supported(backends, chosen)
+    for variant in chosen:
+        yield from check_model(backends, variant)
+        if is_trained(variant):
+            yield from check_training(backends, variant, each)
+
+
+def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
+    """The first three rungs on a variant drawn at random, among the backends that support it: a row a rung and pair.
+
+    Each row is the worst of its rung and pair, counts the elements of all of them, and has the resolution of each.
+    """
+    able = {name: own for name, own in backends.items() if not unsupported(own, variant.spec, bool(variant.lengths))}
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in check_model(able, variant, elementwise=False):
+        groups.setdefault((row.check, row.a, row.b), []).append(row)
+    return [_worst(rows) for rows in groups.values()]
+
+
+def _worst(rows: list[Row]) -> Row:
+    """The worst of several rows, on behalf of all of them."""
+    worst = max(rows, key=lambda row: badness(vars(row)))
+    resolutions, verdicts = ({row.quantity: getattr(row, name) for row in rows} for name in ("resolution", "verdict"))
+    return replace(worst, count=sum(row.count for row in rows), resolutions=resolutions, verdicts=verdicts, drawn=True)
+
+
+def all_passed(records: Iterable[Record]) -> bool:
+    """True if the records hold a comparison, every comparison that decides something passed, and every quantity of
+    every check was seen (``comparison.tally``).
+    """
+    return tally(records).equivalent

@@ -1,0 +1,197 @@
+"""How far rounding can carry each result of a problem, measured on the problem itself.
+
+The network once more, in float64 and in Monte Carlo arithmetic (Parker 1997): every number that is given is moved by
+one rounding of the dtype that is checked, and so are the results on the way, each up or down at random. What such a
+run gives is as good an answer as any that the dtype allows, so the distance of the farthest one from the exact one
+measures the rounding error of a right implementation. It comes from no backend: none can widen its own bound.
+
+A gate is a number between 0 and 1, and is moved by a rounding of 1: sigmoid(a) is often computed as (tanh(a/2) + 1)/2,
+which is right to that only, and so are the factors 1 - i and 1 - g*g of a slope.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from common.backend.contract import Grads, Problem, zero_state
+from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
+from common.model.spec import ModelSpec
+
+# The largest relative error of rounding to nearest (Higham 2002, section 2.1).
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+# What underflow can cost. Those of 32 and 64 bits may be flushed to zero below their smallest normal number, as XLA
+# does on a CPU; float16 is computed with its subnormal numbers.
+UNDERFLOW = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-24, "bfloat16": 2.0**-126}
+# float64 cannot show its own rounding: a larger one is measured, and scaled down, as the error is proportional to it.
+MEASURABLE = 2.0**-40
+# Runs beside the exact one. A large problem has so many numbers in each result that a few runs show the farthest; they
+# are made one by one, for the memory.
+DRAWS, FEW_DRAWS, LARGE = 16, 4, 20_000
+
+State = tuple[np.ndarray, ...]
+Answer = tuple[np.ndarray, State, Grads]
+
+
+class Rounding:
+    """Moves the numbers of some runs by one rounding, up or down at random; ``is_moved`` (R,) says of which.
+
+    The runs lie along the third axis from the end of every array.
+    """
+
+    def __init__(self, dtype: str, is_moved: np.ndarray, rng: np.random.Generator):
+        self._unit = is_moved[:, None, None] * max(ROUNDOFF[dtype], MEASURABLE)
+        self._underflow = is_moved[:, None, None] * UNDERFLOW[dtype]
+        self._rng = rng
+
+    def __call__(self, value: np.ndarray) -> np.ndarray:
+        """By a relative rounding; an exact zero stays one."""
+        return value + self._signs(value.shape) * (self._unit * value + self._underflow * (value != 0))
+
+    def gate(self, value: np.ndarray) -> np.ndarray:
+        """By a rounding of 1."""
+        return value + self._signs(value.shape) * self._unit
+
+    def given(self, value: np.ndarray, axis: int = 0) -> np.ndarray:
+        """A given array in float64, for all runs along a new axis, each moved on its own."""
+        value = np.expand_dims(value.astype("float64"), axis)
+        return self(np.repeat(value, len(self._unit), axis))
+
+    def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
+        bits = np.unpackbits(np.frombuffer(self._rng.bytes(-(-prod(shape) // 8)), "uint8"), count=prod(shape))
+        return np.reshape(2.0 * bits - 1, shape)
+
+
+def answers(spec: ModelSpec, problem: Problem, seed: int) -> list[Answer]:
+    """The exact answer to a problem, and then some that the specification's dtype might give; all in float64.
+
+    Those of a float64 problem are for a rounding as large as ``MEASURABLE``. y is (T, B, D*H).
+    """
+    rng = np.random.default_rng([seed, 11])
+    large = sum(value.size for value in (*problem.params.values(), problem.x)) > LARGE
+    together = [[run] for run in range(1 + FEW_DRAWS)] if large else [range(1 + DRAWS)]
+    return [answer for runs in together for answer in _runs(spec, problem, Rounding(spec.dtype, np.sign(runs), rng))]
+
+
+def _runs(spec: ModelSpec, problem: Problem, r: Rounding) -> Iterator[Answer]:
+    """Some runs side by side, in the time of one if the problem is small."""
+    y, final, grads = _network(spec, problem, r)
+    for k in range(y.shape[1]):
+        params = {name: value[k, 0] if name.startswith("bias") else value[k] for name, value in grads.params.items()}
+        initial = tuple(part[:, k] for part in grads.state0)
+        yield y[:, k], tuple(part[:, k] for part in final), Grads(params, grads.x[:, k], initial)
+
+
+def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> Answer:
+    """R runs, forward and back: x (T, R, B, I), a state (D*L, R, B, H), a weight (R, G*H, I), a bias (R, 1, G*H)."""
+    (T, B, _), D, suffixes = problem.x.shape, spec.num_directions, layer_suffixes(spec)
+    params = {name: r.given(np.atleast_2d(value)) for name, value in problem.params.items()}
+    state0 = tuple(r.given(part, 1) for part in problem.state0 or zero_state(spec, B))
+    dstate = tuple(r.given(part, 1) for part in problem.dstate)
+    lengths = np.full(B, T) if problem.lengths is None else problem.lengths
+    valid = np.arange(T)[:, None, None, None] < lengths[:, None]
+    step = _lstm if spec.is_lstm else partial(_elman, spec.nonlinearity)
+    levels = [range(row, row + D) for row in range(0, len(suffixes), D)]
+    masks = [None] * len(levels) if problem.masks is None else [*(r.given(mask, 1) for mask in problem.masks), None]
+
+    y, finals, pulls = np.where(valid, r.given(problem.x, 1), 0), [], []
+    for rows, mask in zip(levels, masks, strict=True):
+        outputs = []
+        for row in rows:
+            times = range(T) if row == rows[0] else range(T)[::-1]
+            weights, start = layer_weights(params, suffixes[row]), tuple(part[row] for part in state0)
+            h, final, pull = _sweep(step, weights, y, start, valid, times, r)
+            outputs.append(h)
+            finals.append(final)
+            pulls.append(pull)
+        y = np.concatenate(outputs, axis=-1)
+        y = y if mask is None else r(y * mask)
+
+    grads, initials, dy = {}, {}, r.given(problem.dy, 1)
+    for rows, mask in reversed(list(zip(levels, masks, strict=True))):
+        dy = np.where(valid, dy if mask is None else r(dy * mask), 0)
+        dinputs = []
+        for row, dh in zip(rows, np.split(dy, D, axis=-1), strict=True):
+            dw, dx, initials[row] = pulls[row](dh, tuple(part[row] for part in dstate))
+            grads |= named_weights(dw, suffixes[row])
+            dinputs.append(dx)
+        dy = r(np.sum(dinputs, axis=0))
+    initial = [initials[row] for row in range(len(suffixes))]
+    final, initial = (tuple(map(np.stack, zip(*states, strict=True))) for states in (finals, initial))
+    return y, final, Grads(grads, dy, initial)
+
+
+def _sweep(
+    step: Callable[..., Any], w: Weights, x: np.ndarray, state: State, valid: np.ndarray, times: range, r: Rounding
+) -> tuple[np.ndarray, State, Callable[..., Any]]:
+    """One direction of one layer; a sequence keeps its state where it has no step. -> h, 0 there, the final state, and
+    the way back: the gradients of both -> those of the weights, of x and of the initial state.
+    """
+    h, pulls = [np.empty(0)] * len(x), []
+    for t in times:
+        after, pull = step(w, r, x[t], state)
+        state = tuple(np.where(valid[t], new, old) for new, old in zip(after, state, strict=True))
+        h[t] = np.where(valid[t], state[0], 0)
+        pulls.append(pull)
+
+    def back(dh: np.ndarray, dstate: State) -> tuple[Weights, np.ndarray, State]:
+        dx, total = np.empty_like(x), Weights(*(a if a is None else np.zeros_like(a) for a in w))
+        for t, pull in zip(times[::-1], pulls[::-1], strict=True):
+            dafter = (dstate[0] + dh[t], *dstate[1:])
+            dw, dx[t], dbefore = pull(*(np.where(valid[t], part, 0) for part in dafter))
+            dstate = tuple(np.where(valid[t], new, old) for new, old in zip(dbefore, dafter, strict=True))
+            total = Weights(*(a if a is None else r(a + b) for a, b in zip(total, dw, strict=True)))
+        return total, dx, dstate
+
+    return np.stack(h), state, back
+
+
+def _elman(nonlinearity: str, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+    """One step, and its way back: dh -> the gradients of the weights, of x and of the state before."""
+    (h_prev,) = state
+    a = _preactivation(w, r, x, h_prev)
+    h = r(np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0))
+
+    def back(dh: np.ndarray) -> tuple[Weights, np.ndarray, State]:
+        da = r(dh * (1 - h * h if nonlinearity == "tanh" else h > 0))
+        return _weights(w, r, da, x, h_prev), r(da @ w.weight_ih), (r(da @ w.weight_hh),)
+
+    return (h,), back
+
+
+def _lstm(w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+    """One step, and its way back: dh and dc -> the gradients of the weights, of x and of the state before."""
+    h_prev, c_prev = state
+    a_i, a_f, a_g, a_o = np.split(_preactivation(w, r, x, h_prev), 4, axis=-1)
+    i, f, o = (r.gate(np.exp(-np.logaddexp(0, -a))) for a in (a_i, a_f, a_o))
+    g = r(np.tanh(a_g))
+    c = r(f * c_prev + i * g)
+    tanh_c = r(np.tanh(c))
+    m = r(o * tanh_c)
+    h = m if w.weight_hr is None else r(m @ w.weight_hr.mT)
+
+    def back(dh: np.ndarray, dc: np.ndarray) -> tuple[Weights, np.ndarray, State]:
+        dm = dh if w.weight_hr is None else r(dh @ w.weight_hr)
+        dc = r(dc + dm * o * (1 - tanh_c * tanh_c))
+        slopes = dc * g * i * (1 - i), dc * c_prev * f * (1 - f), dc * i * (1 - g * g), dm * tanh_c * o * (1 - o)
+        da = r(np.concatenate(slopes, axis=-1))
+        dw = _weights(w, r, da, x, h_prev)
+        dw = dw if w.weight_hr is None else dw._replace(weight_hr=r(dh.mT @ m))
+        return dw, r(da @ w.weight_ih), (r(da @ w.weight_hh), r(dc * f))
+
+    return (h, c), back
+
+
+def _preactivation(w: Weights, r: Rounding, x: np.ndarray, h_prev: np.ndarray) -> np.ndarray:
+    """The four summands in the order of a program that adds the biases to the input's part, as most do."""
+    a = r(x @ w.weight_ih.mT)
+    a = a if w.bias_ih is None else r(a + r(w.bias_ih + w.bias_hh))
+    return r(a + r(h_prev @ w.weight_hh.mT))
+
+
+def _weights(w: Weights, r: Rounding, da: np.ndarray, x: np.ndarray, h_prev: np.ndarray) -> Weights:
+    """The gradients of the weights at one step, but for a projection's."""
+    db = None if w.bias_ih is None else r(da.sum(axis=-2, keepdims=True))
+    return Weights(r(da.mT @ x), r(da.mT @ h_prev), db, db)

@@ -1,0 +1,266 @@
+"""Named conversions between the neutral layout and other systems', each with its inverse.
+
+A conversion into a system with one bias merges two, which keeps the function and changes the training; it says so in
+``Converted.note``. They use only slices, transposes, sums and concatenations, so they take NumPy and JAX arrays alike,
+give what they were given, and can be differentiated through.
+
+Every conversion, in either direction, first holds what it is given against a table of names and shapes (``Table``), and
+raises ``InvalidInput`` or ``InvalidType`` for another cell's weights, a projection, a wrong shape, or arrays that are
+not all of one floating-point dtype.
+
+The ``from_flax_*`` take what Flax's modules hold of one direction of one layer, as a tree of arrays or of
+``nnx.Variable``: the parameters of a ``flax.linen`` cell, alone or under ``params``; those of ``flax.linen.RNN``, under
+``cell``; an ``nnx.state(cell, nnx.Param)`` or ``nnx.state(rnn, nnx.Param)``. A ``Bidirectional`` holds two, which are
+converted one at a time. The carry of Flax's LSTMs is (c, h), where torch's state and ours is (h, c). Parameters do not
+record activations, gate functions or ``residual``: Flax's defaults are ours, and nothing else has a counterpart.
+``nnx.SimpleCell`` computes in float32 unless it is given a ``dtype``, also with parameters of float64.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.dtypes import dtype_label
+from common.model.layout import CELL_OF_GATES, GATES, Weights, named_weights
+from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES, check_positive_int
+
+ONE_BIAS_NOTE = (
+    "two biases were merged into one: the function is the same, the training is not "
+    "(gradient descent moves the sum of two biases twice as far as one)"
+)
+DIRECTIONS = ("forward_rnn", "backward_rnn")
+
+
+class OneBias(NamedTuple):
+    """The Linear over [x, h] of an Elman cell: weight (H, I+H), x first, and bias (H,) or None."""
+
+    weight: Any
+    bias: Any
+
+
+class Converted(NamedTuple):
+    """Parameters in another system's layout, and what the conversion could not keep (empty if it kept all)."""
+
+    params: Any
+    note: str
+
+
+class Table(NamedTuple):
+    """Name -> axes of every parameter of a cell in one system, each axis H, I, 4H or I+H.
+
+    H is the shorter axis of the ``recurrent`` parameter, and I is read from the ``input`` one.
+    """
+
+    owner: str
+    shapes: Mapping[str, tuple[str, ...]]
+    recurrent: str
+    input: str
+
+    def without(self, *names: str) -> "Table":
+        return self._replace(shapes={name: axes for name, axes in self.shapes.items() if name not in names})
+
+
+def _neutral(owner: str, rows: str) -> Table:
+    biases = {"bias_ih": (rows,), "bias_hh": (rows,)}
+    return Table(owner, {"weight_ih": (rows, "I"), "weight_hh": (rows, "H"), **biases}, "weight_hh", "weight_ih")
+
+
+def _gated(owner: str, suffix: str) -> Table:
+    """Flax's LSTM with a Dense for each gate; ``if`` is a word of Python, which nnx cannot have as an attribute."""
+    names = {gate: gate + suffix * (gate == "f") for gate in GATES}
+    shapes: dict[str, tuple[str, ...]] = {f"i{names[gate]}.kernel": ("I", "H") for gate in GATES}
+    shapes |= {f"h{gate}.kernel": ("H", "H") for gate in GATES} | {f"h{gate}.bias": ("H",) for gate in GATES}
+    return Table(owner, shapes, "hi.kernel", "ii.kernel")
+
+
+def _dense(owner: str, i: str, h: str, columns: str, bias: str) -> Table:
+    """Flax's cells with one Dense for x and one for h."""
+    shapes = {f"{i}.kernel": ("I", columns), f"{h}.kernel": ("H", columns), f"{bias}.bias": (columns,)}
+    return Table(owner, shapes, f"{h}.kernel", f"{i}.kernel")
+
+
+ELMAN, LSTM = _neutral("an Elman network", "H"), _neutral("an LSTM", "4H")
+ONE_BIAS = Table("tanh(Linear([x, h]))", {"weight": ("H", "I+H"), "bias": ("H",)}, "weight", "weight")
+LINEN_SIMPLE = _dense("flax.linen.SimpleCell", "i", "h", "H", "i")
+NNX_SIMPLE = _dense("nnx.SimpleCell", "dense_i", "dense_h", "H", "dense_i")
+LINEN_LSTM, NNX_LSTM = _gated("flax.linen.LSTMCell", ""), _gated("nnx.LSTMCell", "_")
+NNX_OPTIMIZED_LSTM = _dense("nnx.OptimizedLSTMCell", "dense_i", "dense_h", "4H", "dense_h")
+# A name, alone or in front of others, that tells whose parameters these are, where they are not the table's.
+MARKS = {"weight_hr": "it has a projection, which the other system has not", "in": "a GRU's?", "ii": "an LSTM's?"}
+MARKS |= {"i": "an RNN's?", "rngs": "nnx.state(module, nnx.Param) leaves it out"}
+MARKS |= dict.fromkeys(DIRECTIONS, "one direction at a time, of " + " and ".join(f"[{name!r}]" for name in DIRECTIONS))
+
+
+def _check(table: Table, params: Mapping[str, Any], hidden: int | None = None) -> None:
+    """Raise unless these are the parameters of the table; reads no values, so that JAX can trace them."""
+    missing, extra = [n for n in table.shapes if n not in params], [n for n in params if n not in table.shapes]
+    if missing or extra:
+        got = [f"missing {', '.join(missing)}"] * bool(missing) + [f"extra {', '.join(extra)}"] * bool(extra)
+        cause = next((MARKS[mark] for mark in MARKS if any(name.split(".")[0] == mark for name in extra)), "")
+        cause = cause or _cause(table, table.recurrent, getattr(params.get(table.recurrent), "shape", ()))
+        raise InvalidInput(mismatch(f"parameters of {table.owner}", ", ".join(table.shapes), "; ".join(got), cause))
+    _check_dtypes(params)
+    for name, axes in table.shapes.items():
+        shape = tuple(params[name].shape)
+        if len(shape) != len(axes) or 0 in shape:
+            cause = "" if 0 in shape else "an axis too many or too few?"
+            raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner}", shape, cause))
+    hidden = hidden or min(params[table.recurrent].shape)
+    columns = params[table.input].shape[next(i for i, axis in enumerate(table.shapes[table.input]) if "I" in axis)]
+    sizes = {"H": hidden, "4H": 4 * hidden, "I": columns, "I+H": max(columns, hidden + 1)}
+    for name in sorted(table.shapes, key=lambda name: name != table.recurrent):
+        axes, shape = table.shapes[name], tuple(params[name].shape)
+        if shape != tuple(sizes[axis] for axis in axes):
+            known = f"H={hidden}" if name == table.input else f"H={hidden}, I={columns}"
+            cause = _cause(table, name, shape, hidden)
+            raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner} with {known}", shape, cause))
+
+
+def _check_dtypes(params: Mapping[str, Any]) -> None:
+    """Raise unless these are arrays of one floating-point dtype, or of the complex one of complex-step derivatives."""
+    first: dict[str, str] = {}
+    for name, value in params.items():
+        if not hasattr(value, "__array_namespace__"):
+            raise InvalidType(mismatch(name, "an array of NumPy or JAX", type(value).__name__))
+        dtype = dtype_label(value.dtype)
+        if dtype not in (*DTYPES, *HALF_DTYPES, COMPLEX):
+            raise InvalidType(mismatch(name, "an array of floating-point numbers", dtype))
+        other = first.setdefault(dtype, name)
+        if len(first) > 1:
+            expected = f"{next(iter(first))}, as {next(iter(first.values()))} has"
+            raise InvalidType(mismatch(other, expected, dtype, "cast them to one dtype first"))
+
+
+def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None = None) -> str:
+    """What a wrong shape tells: a transpose, or the number of gates of another cell."""
+    axes = table.shapes[name]
+    hidden = hidden or min(shape, default=0)
+    if len(shape) != len(axes) or not hidden:
+        return ""
+    sizes = {"H": (hidden,), "4H": (4 * hidden,), "I": shape, "I+H": tuple(n for n in shape if n > hidden)}
+    if len(axes) == 2 and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
+        return "transposed?"
+    for order in (shape, shape[::-1]):
+        for size, axis in zip(order, axes, strict=True):
+            if "I" not in axis and size not in sizes[axis] and size % hidden == 0:
+                return CELL_OF_GATES.get(size // hidden, "")
+    return ""
+
+
+def _text(axes: tuple[str, ...]) -> str:
+    """As Python shows a shape."""
+    return str(axes).replace("'", "")
+
+
+def _check_neutral(table: Table, w: Weights) -> None:
+    """Raise unless these are the neutral weights of the table, with both biases or without."""
+    if not isinstance(w, Weights):
+        raise InvalidType(mismatch("weights", "a common.model.layout.Weights", type(w).__name__))
+    bias = w.bias_ih is not None or w.bias_hh is not None
+    _check(table if bias else table.without("bias_ih", "bias_hh"), named_weights(w, ""))
+
+
+def _flax_params(tree: Any, *tables: Table) -> dict[str, Any]:
+    """The parameters in a tree of Flax as ``name.part``, checked against the table whose names they share most."""
+    while isinstance(tree, Mapping) and (set(tree) in ({"params"}, {"cell"})):
+        (tree,) = tree.values()
+    if not isinstance(tree, Mapping):
+        cause = "nnx.state(module, nnx.Param) is one"
+        raise InvalidType(mismatch(f"parameters of {tables[0].owner}", "a tree of them", type(tree).__name__, cause))
+    params = dict(_leaves(tree))
+    _check(max(tables, key=lambda table: len(table.shapes.keys() & params.keys())), params)
+    return params
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value.get_value() if hasattr(value, "get_value") else value
+
+
+def _joined(arrays: Sequence[Any], axis: int = 0) -> Any:
+    return arrays[0].__array_namespace__().concat(arrays, axis=axis)
+
+
+def _merged(w: Weights) -> tuple[Any, str]:
+    return (None, "") if w.bias_ih is None else (w.bias_ih + w.bias_hh, ONE_BIAS_NOTE)
+
+
+def _split(bias: Any) -> tuple[Any, Any]:
+    """One bias as two: all of it on the input side, zero on the recurrent side."""
+    return (None, None) if bias is None else (bias, bias * 0)
+
+
+def to_one_bias(w: Weights) -> Converted:
+    """Weights of an Elman network -> the Linear over [x, h] of a home-made cell."""
+    _check_neutral(ELMAN, w)
+    bias, note = _merged(w)
+    return Converted(OneBias(_joined([w.weight_ih, w.weight_hh], axis=1), bias), note)
+
+
+def from_one_bias(one: OneBias, hidden_size: int) -> Weights:
+    """The Linear over [x, h] -> weights; the bias goes to ``bias_ih``, and ``bias_hh`` is zero.
+
+    The shape of a Linear without a bias does not tell H from 4H, so ``hidden_size`` does.
+    """
+    check_positive_int("hidden_size", hidden_size)
+    params = {name: value for name, value in one._asdict().items() if value is not None}
+    _check(ONE_BIAS if "bias" in params else ONE_BIAS.without("bias"), params, hidden_size)
+    return Weights(one.weight[:, :-hidden_size], one.weight[:, -hidden_size:], *_split(one.bias))
+
+
+def to_flax_simple_cell(w: Weights) -> Converted:
+    """-> ``flax.linen.SimpleCell``: kernels ``i`` (I, H) and ``h`` (H, H), one bias on the input side.
+
+    The cell cannot be built without that bias, so it is zero where there is none.
+    """
+    _check_neutral(ELMAN, w)
+    bias, note = _merged(w)
+    if bias is None:
+        bias = w.weight_hh[:, 0] * 0
+    return Converted({"i": {"kernel": w.weight_ih.T, "bias": bias}, "h": {"kernel": w.weight_hh.T}}, note)
+
+
+def from_flax_simple_cell(params: Mapping[str, Any]) -> Weights:
+    """``flax.linen.SimpleCell`` or ``nnx.SimpleCell`` -> weights; the bias goes to ``bias_ih``, ``bias_hh`` is zero."""
+    cell = _flax_params(params, LINEN_SIMPLE, NNX_SIMPLE)
+    cell = {name.removeprefix("dense_"): value for name, value in cell.items()}
+    return Weights(cell["i.kernel"].T, cell["h.kernel"].T, *_split(cell["i.bias"]))
+
+
+def to_flax_lstm(w: Weights) -> Converted:
+    """-> ``flax.linen.LSTMCell`` and ``OptimizedLSTMCell``: ``ii if ig io`` (I, H), ``hi hf hg ho`` (H, H).
+
+    One bias, on the recurrent side; zero where there is none, as the cell cannot be built without.
+    """
+    _check_neutral(LSTM, w)
+    bias, note = _merged(w)
+    if bias is None:
+        bias = w.weight_hh[:, 0] * 0
+    size = w.weight_hh.shape[1]
+    params = {}
+    for gate, name in enumerate(GATES):
+        rows = slice(gate * size, (gate + 1) * size)
+        params["i" + name] = {"kernel": w.weight_ih[rows].T}
+        params["h" + name] = {"kernel": w.weight_hh[rows].T, "bias": bias[rows]}
+    return Converted(params, note)
+
+
+def from_flax_lstm(params: Mapping[str, Any]) -> Weights:
+    """Flax's LSTM -> weights; the bias goes to ``bias_ih``, and ``bias_hh`` is zero.
+
+    Taken are ``flax.linen.LSTMCell`` and ``OptimizedLSTMCell``, ``nnx.LSTMCell``, whose forget gate is ``if_``, and
+    ``nnx.OptimizedLSTMCell``, whose names and shapes are others: ``dense_i`` (I, 4H) and ``dense_h`` (H, 4H), in the
+    order i, f, g, o.
+    """
+    cell = _flax_params(params, LINEN_LSTM, NNX_LSTM, NNX_OPTIMIZED_LSTM)
+    if "dense_h.bias" in cell:
+        return Weights(cell["dense_i.kernel"].T, cell["dense_h.kernel"].T, *_split(cell["dense_h.bias"]))
+    cell = {name.replace("_.", "."): value for name, value in cell.items()}
+    weight_ih, weight_hh, bias = (
+        _joined([cell[f"{side}{gate}.{part}"].T for gate in GATES])
+        for side, part in (("i", "kernel"), ("h", "kernel"), ("h", "bias"))
+    )
+    return Weights(weight_ih, weight_hh, *_split(bias))

@@ -1,0 +1,198 @@
+"""A model of ``torch.nn`` in words: its parameters, its equations, its shapes, and what output and h_n share."""
+
+from dataclasses import dataclass
+from math import prod
+
+from common.errors import InvalidInput, mismatch
+from common.model.layout import GATES, layer_suffixes, parameter_shapes
+from common.model.spec import ModelSpec, check_positive_int
+
+Axes = tuple[int | str, ...]
+GATE_FUNCTIONS = ("sigmoid", "sigmoid", "tanh", "sigmoid")
+GATE_NAMES = ("input gate", "forget gate", "candidate", "output gate")
+# A cell is one step: torch's documentation writes it from h_0 to h_1.
+OF_A_CELL = (("h_(t-1)", "h_0"), ("c_(t-1)", "c_0"), ("h_t", "h_1"), ("c_t", "c_1"), ("_t", ""))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter and the symbol for which it stands in the equations."""
+
+    name: str
+    shape: Axes
+    count: int
+    role: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Two expressions over what torch.nn returns, which are equal; ``n`` is a sequence of a batch with ``lengths``."""
+
+    left: str
+    right: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model in plain data; a shape holds the letters T and B where no number was given."""
+
+    cell: str
+    constructor: str
+    parameters: list[Parameter]
+    total: int
+    equations: list[str]
+    shapes: dict[str, Axes]
+    relations: list[Relation]
+    notes: list[str]
+
+
+def describe(
+    spec: ModelSpec,
+    *,
+    steps: int | None = None,
+    batch: int | None = None,
+    batch_first: bool = False,
+    batched: bool = True,
+) -> Description:
+    """Describe ``torch.nn.<spec.cell>``; without ``batched``, x is one sequence (T, I), or (I,) for a cell.
+
+    Raises ``InvalidInput`` for a size below 1 and for options that do not go together.
+    """
+    for name, value in (("seq_len", steps), ("batch", batch)):
+        if value is not None:
+            check_positive_int(name, value)
+    if spec.is_cell and steps is not None:
+        raise InvalidInput(mismatch("seq_len", f"none for {spec.cell}, which is one step", steps))
+    if spec.is_cell and batch_first:
+        raise InvalidInput(mismatch("batch_first", f"False for {spec.cell}, whose input has no axis of steps", True))
+    if not batched and batch is not None:
+        raise InvalidInput(mismatch("batch", "none for an unbatched input", batch))
+    parameters = [Parameter(name, at, prod(at), _role(spec, name)) for name, at in parameter_shapes(spec).items()]
+    shapes = _shapes(spec, steps or "T", ((batch or "B"),) if batched else (), batch_first)
+    equations, constructor = _equations(spec, steps or "T"), _constructor(spec, batch_first)
+    relations, notes = ([], []) if spec.is_cell else _shared(spec, steps, batch_first, batched)
+    notes += _notes(spec, shapes, batch_first, batched)
+    total = sum(parameter.count for parameter in parameters)
+    return Description(spec.cell, constructor, parameters, total, equations, shapes, relations, notes)
+
+
+def shape_text(shape: Axes) -> str:
+    """A shape as Python writes it, its letters without quotes."""
+    return f"({', '.join(str(axis) for axis in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def _constructor(spec: ModelSpec, batch_first: bool) -> str:
+    defaults = {"num_layers": 1, "nonlinearity": "tanh", "bias": True, "batch_first": False}
+    defaults |= {"dropout": 0, "bidirectional": False, "proj_size": 0}
+    values = vars(spec) | {"batch_first": batch_first}
+    given = [f", {name}={values[name]!r}" for name in defaults if values[name] != defaults[name]]
+    return f"torch.nn.{spec.cell}({spec.input_size}, {spec.hidden_size}{''.join(given)})"
+
+
+def _symbols(spec: ModelSpec, text: str) -> str:
+    for old, new in OF_A_CELL if spec.is_cell else ():
+        text = text.replace(old, new)
+    return text
+
+
+def _role(spec: ModelSpec, name: str) -> str:
+    suffix = next(suffix for suffix in reversed(layer_suffixes(spec)) if name.endswith(suffix))
+    layer, direction = divmod(layer_suffixes(spec).index(suffix), spec.num_directions)
+    where = f", layer {layer}" if spec.state_rows > 1 else ""
+    where += (" forward", " reverse")[direction] if spec.bidirectional else ""
+    before = "h_(t+1)" if direction else "h_(t-1)"
+    symbol, text = {
+        "weight_ih": ("W_ih", f"reads x_t, {f'output of layer {layer - 1}' if layer else 'the input'}"),
+        "weight_hh": ("W_hh", f"reads the state {before}"),
+        "bias_ih": ("b_ih", "added to W_ih x_t"),
+        "bias_hh": ("b_hh", f"added to W_hh {before}"),
+        "weight_hr": ("W_hr", "maps o_t * tanh(c_t) to h_t"),
+    }[name.removesuffix(suffix)]
+    return _symbols(spec, f"{symbol}{where}: {text}")
+
+
+def _step(spec: ModelSpec) -> list[str]:
+    """One step of one layer in one direction."""
+    b_ih, b_hh = (" + b_ih", " + b_hh") if spec.bias else ("", "")
+    a, size = f"W_ih x_t{b_ih} + W_hh h_(t-1){b_hh}", spec.hidden_size
+    if not spec.is_lstm:
+        return [_symbols(spec, f"h_t = {spec.nonlinearity}({a})")]
+    lines = [f"a_t = {a}"]
+    for row, (gate, function, name) in enumerate(zip(GATES, GATE_FUNCTIONS, GATE_NAMES, strict=True)):
+        equation = _symbols(spec, f"{gate}_t = {function}(a_t[{row * size}:{(row + 1) * size}])")
+        lines.append(f"{equation:<27}   {name}")
+    h = "W_hr (o_t * tanh(c_t))" if spec.proj_size else "o_t * tanh(c_t)"
+    return [_symbols(spec, line) for line in (*lines, "c_t = f_t * c_(t-1) + i_t * g_t", f"h_t = {h}")]
+
+
+def _equations(spec: ModelSpec, last: int | str) -> list[str]:
+    if spec.is_cell:
+        return _step(spec)
+    top = spec.num_layers - 1
+    states, y = " and ".join(f"{name}_0" for name in spec.state_names), "y_t" if spec.bidirectional else "h_t"
+    where = "in each layer, with its own weights, " * (top > 0) + "forward, " * spec.bidirectional
+    lines = [f"{where}for t = 1..{last}, from {states} (given or zero):", *(f"  {line}" for line in _step(spec))]
+    if spec.bidirectional:
+        later, earlier = (" and ".join(f"{name}_(t{sign}1)" for name in spec.state_names) for sign in "+-")
+        lines.append(f"reverse, for t = {last}..1: the same with its own weights, its own {states},")
+        lines += [f"  and {later} in place of {earlier}", "y_t = [h_t forward, h_t reverse], side by side"]
+    if top:
+        mask = "m_t * " if spec.dropout else ""
+        lines += ["x_t of layer 0 is the input", f"x_t of layer k > 0 is {mask}{y} of layer k-1"]
+        if spec.dropout:
+            kept = "" if spec.dropout == 1 else f", else 1/(1 - {spec.dropout})"
+            lines.append(f"m_t in training: each element 0 with probability {spec.dropout}{kept}; in evaluation all 1")
+    return [*lines, f"output is {y}{f' of layer {top}' if top else ''} for every t"]
+
+
+def _shapes(spec: ModelSpec, steps: int | str, batch: Axes, batch_first: bool) -> dict[str, Axes]:
+    """``batch`` is the axis of the sequences, or nothing."""
+    time, rows = ((), ()) if spec.is_cell else ((steps,), (spec.state_rows,))
+    lead = (*batch, *time, spec.input_size) if batch_first else (*time, *batch, spec.input_size)
+    states = {name: (*rows, *batch, size) for name, size in zip(spec.state_names, spec.state_sizes, strict=True)}
+    before = {f"{name}_0": shape for name, shape in states.items()}
+    after = {f"{name}_{'1' if spec.is_cell else 'n'}": shape for name, shape in states.items()}
+    return {"input": lead} | before | ({} if spec.is_cell else {"output": (*lead[:-1], spec.output_size)}) | after
+
+
+def _shared(spec: ModelSpec, steps: int | None, batch_first: bool, batched: bool) -> tuple[list[Relation], list[str]]:
+    """What output and h_n have in common, and notes on where they differ."""
+    width, top = spec.state_sizes[0], "last layer, " if spec.num_layers > 1 else ""
+    time, side = ":, " if batch_first and batched else "", ":, " if batched else ""
+    last, forward, row, notes = f"output[{time}-1]", "", -1 if top else 0, []
+    relations = [Relation(last, f"h_n[{row}]", f"{top}after the last step")]
+    if spec.bidirectional:
+        forward, row, end = f", :{width}", -2, f"output[{time}0][{side}{width}:]"
+        relations = [
+            Relation(f"{last}[{side}:{width}]", "h_n[-2]", f"{top}forward, after its last step, t = {steps or 'T'}"),
+            Relation(end, "h_n[-1]", f"{top}reverse, after its last step, t = 1"),
+        ]
+        if steps != 1:
+            notes.append(f"{last}[{side}{width}:] is the reverse direction after its first step only, not h_n[-1].")
+    if batched:
+        at = "n, lengths[n] - 1" if batch_first else "lengths[n] - 1, n"
+        relations.append(Relation(f"output[{at}{forward}]", f"h_n[{row}, n]", "packed sequence n, last valid step"))
+        notes.append(f"In a packed batch, {last} is zero for every sequence shorter than the longest.")
+    if top:
+        below = spec.state_rows - spec.num_directions
+        notes.append(f"h_n[:{below}] is the final state of the layers below; output never shows it.")
+    return relations, notes + ["c_n is never a part of output."] * spec.is_lstm
+
+
+def _notes(spec: ModelSpec, shapes: dict[str, Axes], batch_first: bool, batched: bool) -> list[str]:
+    size, one = spec.hidden_size, spec.num_layers == 1
+    gates = f"The {4 * size} rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, {size} each."
+    narrow = f"The projection makes h and each direction of output {spec.proj_size} wide; c keeps {size}."
+    notes = {
+        f"There is no output: {spec.cell} returns the new state, and the caller loops over the steps.": spec.is_cell,
+        "T is the number of steps.": "T" in shapes["input"],
+        "B is the number of sequences.": "B" in shapes["input"],
+        gates if spec.bias else gates.replace(", W_hh and the biases", " and W_hh"): spec.is_lstm,
+        narrow: spec.proj_size > 0,
+        "Row 2k of a state is layer k forward, row 2k + 1 is layer k reverse.": spec.bidirectional,
+        "Dropout acts between layers: with one layer it does nothing, and torch warns.": spec.dropout > 0 and one,
+        "batch_first changes nothing where the input has no batch axis.": batch_first and not batched,
+        "In the equations a vector is one sequence, W v a matrix product, * the product element by element.": True,
+    }
+    return [text for text, holds in notes.items() if holds]

@@ -1,0 +1,217 @@
+"""The neutral layout: the names, shapes, order of gates and initial values of every parameter.
+
+Names and shapes are those of ``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` (their documentation, section
+*Variables*): ``weight_ih`` (G*H, I), ``weight_hh`` (G*H, H), ``bias_ih`` and ``bias_hh`` (G*H,), with the suffix
+``_l0``, ``_l1``, ... for a layer, ``_reverse`` after it for the reverse direction, and none for a cell. From the
+second layer on, I is the size of the output below. G is 1 for an Elman network and 4 for an LSTM, whose gates are
+stacked in the order i, f, g, o. An LSTM's projection is ``weight_hr`` (P, H), and h then has P columns. Every backend
+keeps both biases: one bias computes the same function and trains differently.
+"""
+
+import re
+from collections.abc import Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.dtypes import rounding
+from common.model.run import NetworkSpec
+from common.model.spec import ModelSpec
+
+Shape = tuple[int, ...]
+Parameters = dict[str, np.ndarray]
+
+GATES = ("i", "f", "g", "o")
+# The number of gates stacked in a matrix -> the cell that it probably belongs to.
+CELL_OF_GATES = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
+
+
+class Weights(NamedTuple):
+    """The parameters of one direction of one layer, in any framework's arrays; None stands for what is absent."""
+
+    weight_ih: Any
+    weight_hh: Any
+    bias_ih: Any = None
+    bias_hh: Any = None
+    weight_hr: Any = None
+
+
+def layer_suffixes(spec: ModelSpec) -> tuple[str, ...]:
+    """The name suffix of each layer and direction, in the order of the rows of a state: layer*D + direction."""
+    if spec.is_cell:
+        return ("",)
+    directions = ("", "_reverse")[: spec.num_directions]
+    return tuple(f"_l{layer}{direction}" for layer in range(spec.num_layers) for direction in directions)
+
+
+def layer_weights(params: Mapping[str, Any], suffix: str) -> Weights:
+    """The parameters whose names end in ``suffix``, without it."""
+    return Weights(**{field: params.get(field + suffix) for field in Weights._fields})
+
+
+def named_weights(weights: Weights, suffix: str) -> dict[str, Any]:
+    """The inverse of ``layer_weights``: what is absent stays absent."""
+    return {field + suffix: value for field, value in weights._asdict().items() if value is not None}
+
+
+def parameter_shapes(spec: ModelSpec) -> dict[str, Shape]:
+    """Name -> shape of every parameter of a recurrent network, in torch's order."""
+    rows, width = spec.num_gates * spec.hidden_size, spec.state_sizes[0]
+    biases = {"bias_ih": (rows,), "bias_hh": (rows,)} if spec.bias else {}
+    projection = {"weight_hr": (width, spec.hidden_size)} if spec.proj_size else {}
+    shapes: dict[str, Shape] = {}
+    for row, suffix in enumerate(layer_suffixes(spec)):
+        columns = spec.input_size if row < spec.num_directions else spec.output_size
+        layer = {"weight_ih": (rows, columns), "weight_hh": (rows, width), **biases, **projection}
+        shapes |= {name + suffix: shape for name, shape in layer.items()}
+    return shapes
+
+
+def network_shapes(network: NetworkSpec) -> dict[str, Shape]:
+    """Name -> shape for a whole network.
+
+    Prefixes: ``rnn.`` the recurrent model, ``decoder.`` that of a decoder, ``readout.`` the linear layer (``weight``
+    (O, D*H), ``bias`` (O,)), ``embedding.`` and ``decoder_embedding.`` the tables (``weight`` (symbols, I)).
+    """
+    parts: dict[str, dict[str, Shape]] = {name: parameter_shapes(model) for name, model in network.models.items()}
+    parts["readout"] = {"weight": (network.readout_size, network.model.output_size), "bias": (network.readout_size,)}
+    return join_network(parts | {name: {"weight": shape} for name, shape in network.tables.items()})
+
+
+def split_network(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Prefix -> the parameters of that part, without the prefix."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in params.items():
+        part, _, own = name.partition(".")
+        parts.setdefault(part, {})[own] = value
+    return parts
+
+
+def join_network(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The inverse of ``split_network``."""
+    return {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
+
+
+def initial_parameters(spec: ModelSpec, seed: int) -> Parameters:
+    """Every parameter uniform in +-1/sqrt(H), the distribution of ``torch.nn.RNNBase.reset_parameters``.
+
+    Drawn in float64 and rounded, so one seed gives the same weights in every dtype, and the same to a cell as to a
+    layer of the same size. With ``forget_bias`` the forget gate's part of ``bias_ih`` has that value and its part of
+    ``bias_hh`` is zero (Gers et al. 2000; Jozefowicz et al. 2015 advise 1).
+    """
+    return _draw(parameter_shapes(spec), spec, seed)
+
+
+def initial_network(network: NetworkSpec, seed: int) -> Parameters:
+    """The same for a network; ``torch.nn.Linear`` draws from the same distribution (fan-in H).
+
+    Embedding tables are standard normal, as those of ``torch.nn.Embedding``, and drawn last.
+    """
+    shapes, rng = network_shapes(network), np.random.default_rng([seed, 5])
+    tables = {f"{name}.weight" for name in network.tables}
+    params = _draw({name: shape for name, shape in shapes.items() if name not in tables}, network.model, seed)
+    dtype = numpy_dtype(network.model.dtype)
+    return {k: rng.standard_normal(s).astype(dtype) if k in tables else params[k] for k, s in shapes.items()}
+
+
+def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters:
+    rng = np.random.default_rng(seed)
+    bound = spec.hidden_size**-0.5
+    params = {name: rng.uniform(-bound, bound, shape).astype(numpy_dtype(spec.dtype)) for name, shape in shapes.items()}
+    if spec.forget_bias is not None:
+        forget = slice(spec.hidden_size, 2 * spec.hidden_size)
+        for name, value in params.items():
+            own = name.rpartition(".")[2]
+            if own.startswith(("bias_ih", "bias_hh")):
+                value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
+    return params
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The NumPy dtype of this name; bfloat16 is that of ml_dtypes, which JAX uses too."""
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Dropout masks (L-1, T, B, D*H): 0 with probability p, else 1/(1-p) (inverted dropout, as torch's).
+
+    Each is a factor of a layer's output; the last layer has none (documentation of ``torch.nn.LSTM``, *dropout*).
+    """
+    kept = rng.random(spec.mask_shape(steps, batch)) >= spec.dropout
+    return (kept / (1 - spec.dropout) if spec.dropout < 1 else 0.0 * kept).astype(numpy_dtype(spec.dtype))
+
+
+def check_parameters(spec: ModelSpec, params: Mapping[str, Any]) -> None:
+    """Raise unless ``params`` holds exactly the parameters of ``spec``, in its shapes and dtype, all finite."""
+    _check(params, parameter_shapes(spec), spec)
+
+
+def check_network(network: NetworkSpec, params: Mapping[str, Any]) -> None:
+    """The same for a network."""
+    _check(params, network_shapes(network), network.model)
+
+
+def _check(params: Mapping[str, Any], shapes: Mapping[str, Shape], spec: ModelSpec) -> None:
+    if not isinstance(params, Mapping):
+        raise InvalidType(mismatch("parameters", "a mapping of names to arrays", type(params).__name__))
+    missing, extra = sorted(shapes.keys() - params.keys()), sorted(params.keys() - shapes.keys())
+    if missing or extra:
+        found = [f"missing {', '.join(missing)}"] * bool(missing) + [f"extra {', '.join(extra)}"] * bool(extra)
+        cause = _likely_cause(spec, list(params), shapes)
+        raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), "; ".join(found), cause))
+    for name, shape in shapes.items():
+        check_array(name, params[name], shape, spec.dtype, owner=f"{spec.cell}(hidden_size={spec.hidden_size})")
+
+
+def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]) -> str:
+    """What the names of the parameters tell about the model that they belong to."""
+    prefix = names[0][: names[0].rfind(".") + 1] if names else ""
+    if prefix and {name.removeprefix(prefix) for name in names} == set(shapes):
+        return f"every name begins with {prefix!r}: take it off"
+    layers = {int(found[1]) for name in names if (found := re.search(r"_l(\d+)", name))}
+    if not layers:
+        return ""
+    reverse, bias, projected = (any(part in name for name in names) for part in ("_reverse", "bias_", "weight_hr"))
+    differ = [f"num_layers={max(layers) + 1}"] * (max(layers) + 1 != spec.num_layers)
+    differ += [f"bidirectional={reverse}"] * (reverse != spec.bidirectional) + [f"bias={bias}"] * (bias != spec.bias)
+    differ += ["a proj_size" if projected else "no proj_size"] * (projected != bool(spec.proj_size))
+    return f"a model with {', '.join(differ)}?" if differ else ""
+
+
+def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "") -> None:
+    """Raise unless ``array`` is a finite NumPy array of this shape and dtype; says where a transpose is likely."""
+    check_ndarray(name, array)
+    where = f" for {owner}" if owner else ""
+    if array.shape != shape:
+        cause = "transposed?" if array.ndim == 2 and array.shape == shape[::-1] else ""
+        if "LSTM" in owner and array.ndim and array.shape == (3 * shape[0] // 4, *shape[1:]):
+            cause = "a GRU?"
+        if not cause and array.size == prod(shape):
+            cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
+        raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))
+    if array.dtype != numpy_dtype(dtype):
+        raise InvalidType(mismatch(name, f"{dtype}{where}", array.dtype, rounding(array.dtype, dtype)))
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInput(mismatch(name, "finite values", f"{array[where]} at index {where}"))
+
+
+def check_ndarray(name: str, array: Any) -> None:
+    """Raise unless this is a plain NumPy array, in memory or on disk (``numpy.memmap``).
+
+    Subclasses compute otherwise: ``*`` of a ``numpy.matrix`` is the matrix product.
+    """
+    refuse_masked(name, array)
+    if type(array) not in (np.ndarray, np.memmap):
+        cause = "numpy.asarray of it is one" if isinstance(array, np.ndarray) else ""
+        raise InvalidType(mismatch(name, "a numpy.ndarray", type(array).__name__, cause))
+
+
+def refuse_masked(name: str, array: Any) -> None:
+    """Raise for a masked array, whose mask would be ignored."""
+    if isinstance(array, np.ma.MaskedArray):
+        cause = "its mask would be ignored; array.filled(value) has none"
+        raise InvalidType(mismatch(name, "an array without a mask", type(array).__name__, cause))

@@ -1,0 +1,84 @@
+"""The derivatives of a trace by central differences (f(z + d) - f(z - d)) / 2d over a forward step in NumPy.
+
+They know nothing of the chain rule, but lose a third of the digits: the error is of the order d^2 + 1e-16 / d.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from common.model.layout import Weights
+from common.tracing.trace import Example, Trace, assigned, check_example, from_later, perturbed, stacked, watching
+
+STEP = 1e-5
+
+
+def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None) -> Trace:
+    """Every derivative of L, with ``forward`` of a module as the step: weights, x_t (1, I), state -> state and tape.
+
+    An accumulated gradient is the difference for weights that are changed from step t on. With ``units``, numbers of
+    hidden units from 0, what belongs to others is NaN: many units take long.
+    """
+    check_example(example)
+    with watching(Path(cell.__file__ or "")) as events:
+        cell.forward(example.weights, example.x[0], example.state, **example.options)
+    shapes = {name: value.shape for name, value in assigned(events).items()}
+    forward, T = perturbed(cell, "forward").forward, len(example.x)
+
+    def loss(t: int, later: Weights, x_t: np.ndarray, eps: dict[str, np.ndarray]) -> float:
+        """L with other weights from step t on, and another input and other intermediates at step t."""
+        state, total = example.state, 0.0
+        for s in range(T):
+            w, x = example.weights if s < t else later, x_t if s == t else example.x[s]
+            if s == t:
+                state = tuple(part + eps[name] for name, part in zip(example.entering, state, strict=True))
+            state, _ = forward(w, x, state, **example.options, eps=eps if s == t else {})
+            total += example.counted[s] * ((state[0] - example.target[s]) ** 2).sum() / 2
+        return total
+
+    steps = []
+    for t in range(T):
+        w, x_t = Weights(*(None if part is None else part.copy() for part in example.weights)), example.x[t].copy()
+        eps = {name: np.zeros(shape) for name, shape in shapes.items()}
+        eps |= {name: np.zeros_like(part) for name, part in zip(example.entering, example.state, strict=True)}
+        moved = {**eps, "x": x_t, **{name: part for name, part in w._asdict().items() if part is not None}}
+
+        def here(t: int = t, w: Weights = w, x_t: np.ndarray = x_t, eps: dict[str, np.ndarray] = eps) -> float:
+            return loss(t, w, x_t, eps)
+
+        found = {name: differences(here, array, _chosen(name, example, units)) for name, array in moved.items()}
+        steps.append({f"d{name}": array for name, array in found.items()})
+    arrays = stacked(steps)
+    return Trace(arrays | from_later(arrays))
+
+
+def forward_steps(example: Example) -> int:
+    """How many steps of the cell ``trace`` computes, with all units: it is slow for large networks."""
+    spec, T = example.spec, len(example.x)
+    intermediates = (2 * spec.num_gates + 2 * len(spec.state_names)) * spec.hidden_size + spec.input_size
+    return 2 * T * T * (intermediates + sum(value.size for value in example.params.values()))
+
+
+def _chosen(name: str, example: Example, units: Sequence[int] | None) -> Callable[[tuple[int, ...]], bool]:
+    """Whether an element is wanted: rows of weights, columns of W_hh and of states belong to a unit."""
+    H = example.spec.hidden_size
+    axes = {"x": (), "weight_ih": (0,), "weight_hh": (0, 1)}.get(name, (-1,))
+    return lambda index: units is None or all(index[axis] % H in units for axis in axes)
+
+
+def differences(
+    function: Callable[[], float], array: np.ndarray, chosen: Callable[[tuple[int, ...]], bool] = lambda _: True
+) -> np.ndarray:
+    """The derivative of a function that reads the array; each element is moved in place and put back."""
+    found = np.full_like(array, np.nan)
+    for index in filter(chosen, np.ndindex(array.shape)):
+        value = array[index]
+        d = STEP * max(1.0, abs(value))
+        array[index] = above = value + d
+        high = function()
+        array[index] = below = value - d
+        found[index] = (high - function()) / (above - below)
+        array[index] = value
+    return found

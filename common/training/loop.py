@@ -1,0 +1,134 @@
+"""The only training loop. What a step is, each backend's trainer decides; its batches follow from data and seed."""
+
+from collections.abc import Callable, Iterator
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from common.backend.contract import Backend, Batch, Trainer
+from common.datasets import Dataset
+from common.errors import Diverged
+from common.model.layout import Parameters, initial_network
+from common.model.run import RunSpec
+from common.training.batching import minibatches, pieces, with_masks
+from common.training.decoding import greedy
+
+# A loss so many times its first value (or 1, if that is larger) has exploded.
+EXPLODED = 1e6
+ADVICE = "try a smaller learning rate, or clipping (clip_norm, --clip-norm 1)"
+
+
+class Evaluation(NamedTuple):
+    """The loss on the validation data after so many updates."""
+
+    updates: int
+    loss: float
+
+
+class Result(NamedTuple):
+    """What a run has learnt.
+
+    ``losses`` are those of the training batches before each update; ``final_loss``, ``prediction`` and ``score`` are of
+    the test data, with the ``params`` that were kept. ``ended`` is "finished", "patience" or "interrupted".
+    """
+
+    losses: list[float]
+    evaluations: list[Evaluation]
+    final_loss: float
+    prediction: np.ndarray
+    score: float
+    params: Parameters
+    ended: str
+
+
+def batches(run: RunSpec, data: Dataset, epoch: int, masks: np.random.Generator) -> Iterator[tuple[Batch, bool]]:
+    """The batches of an epoch, the same in every backend, and whether each carries the state on."""
+    whole = data.draw(np.random.default_rng([run.seed, 7, epoch])) if data.draw else data.train
+    if data.chunk:
+        for number, piece in enumerate(pieces(whole, data.chunk)):
+            yield with_masks(run.network, piece, masks), number > 0
+        return
+    order = np.random.default_rng([run.seed, 6, epoch])
+    for batch in minibatches(run.network, whole, run.batch_size, order):
+        yield with_masks(run.network, batch, masks), False
+
+
+def check_loss(loss: float, losses: list[float], epoch: int) -> None:
+    """Raise ``Diverged`` if the loss is not finite or has exploded."""
+    last = f", after {losses[-1]:g}" if losses else ""
+    if not isfinite(loss):
+        raise Diverged(f"the loss is {loss} in epoch {epoch + 1}, update {len(losses) + 1}{last}; {ADVICE}")
+    if losses and loss > EXPLODED * max(1.0, losses[0]):
+        raise Diverged(f"the loss exploded to {loss:g} in epoch {epoch + 1}{last}, from {losses[0]:g}; {ADVICE}")
+
+
+class Progress(NamedTuple):
+    """What is told after each update, and asked before the next."""
+
+    on_update: Callable[[int, float], None] = lambda updates, loss: None
+    on_epoch: Callable[[int, Evaluation | None], None] = lambda epoch, evaluation: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+def fit(
+    trainer: Trainer, run: RunSpec, data: Dataset, progress: Progress | None = None
+) -> tuple[list[float], list[Evaluation], Parameters | None, str]:
+    """The losses before each update, those on the validation data, the best parameters (with patience), and the end.
+
+    The validation data is looked at after each epoch of several updates, and always with patience. Raises ``Diverged``.
+    """
+    progress = progress or Progress()
+    masks = np.random.default_rng([run.seed, 4])
+    losses: list[float] = []
+    evaluations: list[Evaluation] = []
+    best: Parameters | None = None
+    for epoch in range(run.epochs):
+        before = len(losses)
+        for batch, carried in batches(run, data, epoch, masks):
+            if progress.stopped():
+                return losses, evaluations, best, "interrupted"
+            loss = trainer.step(batch, carried=carried)
+            check_loss(loss, losses, epoch)
+            losses.append(loss)
+            progress.on_update(len(losses), loss)
+        evaluation = None
+        if run.patience or len(losses) - before > 1:
+            evaluation = Evaluation(len(losses), trainer.evaluate(data.validation)[0])
+            if not isfinite(evaluation.loss):
+                where = f"on the validation data after epoch {epoch + 1}"
+                raise Diverged(f"the loss is {evaluation.loss} {where}, after {losses[-1]:g} in training; {ADVICE}")
+            evaluations.append(evaluation)
+        progress.on_epoch(epoch, evaluation)
+        if run.patience and evaluation:
+            found = [past.loss for past in evaluations]
+            since = len(found) - 1 - int(np.argmin(found))
+            best = trainer.params() if since == 0 else best
+            if since >= run.patience:
+                return losses, evaluations, best, "patience"
+    return losses, evaluations, best, "finished"
+
+
+def train(
+    backend: Backend,
+    run: RunSpec,
+    data: Dataset,
+    progress: Progress | None = None,
+    start: Parameters | None = None,
+) -> Result:
+    """Train from ``start``, or from the initial parameters of ``run.seed``, then evaluate on the test data.
+
+    Batches and dropout masks follow from the data and the seed alone, so that every backend has the same. A decoder is
+    evaluated on its own words: each symbol that it reads is the likeliest of the step before.
+    """
+    trainer = backend.trainer(run, initial_network(run.network, run.seed) if start is None else start)
+    with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error here, not a warning
+        losses, evaluations, best, ended = fit(trainer, run, data, progress)
+        params = trainer.params() if best is None else best
+        final = trainer if best is None else backend.trainer(run, best)
+        final_loss, prediction = final.evaluate(data.test)
+    if not isfinite(final_loss):
+        raise Diverged(f"the loss is {final_loss} on the test data after {len(losses)} updates; {ADVICE}")
+    if run.network.has_decoder:
+        prediction = greedy(backend, run.network, params, data.test)
+    return Result(losses, evaluations, final_loss, prediction, data.score(prediction, data.test), params, ended)

@@ -1,0 +1,110 @@
+"""Flax's own cells, behind the contract, as an oracle.
+
+The neutral parameters go through the named conversions inside the differentiated function, so the gradients and the
+training come out in the neutral layout, with two biases. Flax has one layer of one direction and no projection: layers
+are put on one another here, and what its ``RNN`` computes past the end of a sequence is zeroed. Its final state of a
+sequence without a step is that after all T steps: here such a sequence is computed as one of one step, and then its
+output is put to zero and its final state to the initial one.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from common.model.conversions import to_flax_lstm, to_flax_simple_cell
+from common.model.layout import Weights, layer_suffixes, layer_weights
+from common.model.spec import OPTIONS, ModelSpec
+
+from ..backend import JaxBackend
+from ..rnn_cell import NONLINEARITIES
+from ..stack import State, steps_of
+
+
+def step(cell: Any, params: Any, state: State, x: jax.Array) -> tuple[State, State]:
+    """One call of a Flax cell, whose carry is h, or (c, h): the next state, twice, as ``lax.scan`` wants it."""
+    carry = state[::-1] if len(state) == 2 else state[0]
+    carry, _ = cell.apply({"params": params}, carry, x)
+    state = carry[::-1] if len(state) == 2 else (carry,)
+    return state, state
+
+
+def cell_of(spec: ModelSpec, weights: Weights) -> tuple[Any, Any]:
+    """The Flax cell and its parameters."""
+    dtypes: dict[str, Any] = {"dtype": spec.dtype, "param_dtype": spec.dtype}
+    if spec.is_lstm:
+        kind = nn.LSTMCell if spec.is_cell else nn.OptimizedLSTMCell
+        return kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
+    phi = NONLINEARITIES[spec.nonlinearity]
+    return nn.SimpleCell(spec.hidden_size, activation_fn=phi, **dtypes), to_flax_simple_cell(weights).params
+
+
+def direction(
+    spec: ModelSpec, weights: Weights, x: jax.Array, state0: State, lengths: jax.Array | None, reverse: bool
+) -> tuple[jax.Array, State]:
+    """One direction of one layer: ``flax.linen.RNN`` for RNN and LSTM, a loop over the cell for the cells."""
+    cell, tree = cell_of(spec, weights)
+    if spec.is_cell:
+        last, states = jax.lax.scan(partial(step, cell, tree), state0, x)
+        if lengths is not None:
+            last = tuple(part[lengths - 1, jnp.arange(len(lengths))] for part in states)
+        return states[0], last
+    recurrent: Any = nn.RNN(cell, time_major=True, return_carry=True, reverse=reverse, keep_order=True)
+    carry = state0[::-1] if spec.is_lstm else state0[0]
+    lengths = None if lengths is None else lengths.astype("int32")
+    carry, y = recurrent.apply({"params": {"cell": tree}}, x, initial_carry=carry, seq_lengths=lengths)
+    return y, carry[::-1] if spec.is_lstm else (carry,)
+
+
+def forward(
+    spec: ModelSpec,
+    params: Mapping[str, jax.Array],
+    x: jax.Array,
+    state0: State,
+    lengths: jax.Array | None = None,
+    masks: jax.Array | None = None,
+) -> tuple[jax.Array, State]:
+    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state."""
+    if lengths is None:
+        return layers(spec, params, x, state0, None, masks)
+    empty = (lengths == 0)[:, None]
+    y, state = layers(spec, params, jnp.where(empty, 0, x), state0, jnp.maximum(lengths, 1), masks)
+    return jnp.where(empty, 0, y), tuple(jnp.where(empty, *parts) for parts in zip(state0, state, strict=True))
+
+
+def layers(
+    spec: ModelSpec,
+    params: Mapping[str, jax.Array],
+    x: jax.Array,
+    state0: State,
+    lengths: jax.Array | None,
+    masks: jax.Array | None,
+) -> tuple[jax.Array, State]:
+    """The same for sequences of at least one step."""
+    finals, suffixes = [], layer_suffixes(spec)
+    for level in range(spec.num_layers):
+        rows = range(level * spec.num_directions, (level + 1) * spec.num_directions)
+        outputs = []
+        for row in rows:
+            weights, initial = layer_weights(params, suffixes[row]), tuple(part[row] for part in state0)
+            y, final = direction(spec, weights, x, initial, lengths, reverse=row > rows[0])
+            outputs.append(y)
+            finals.append(final)
+        x = steps_of(lengths, *x.shape[:2]).trim(jnp.concatenate(outputs, axis=2))
+        if masks is not None and level < spec.num_layers - 1:
+            x = x * masks[level]
+    return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+
+
+class FlaxBackend(JaxBackend):
+    options: frozenset[str] = frozenset(OPTIONS) - {"proj_size"}
+
+    def environment(self) -> dict[str, Any]:
+        return {"flax": flax.__version__} | super().environment()
+
+
+BACKEND = FlaxBackend("flax", forward, oracle=True)

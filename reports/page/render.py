@@ -1,0 +1,112 @@
+"""The report as files."""
+
+import html
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from common.errors import InvalidInput, mismatch
+from reports.page.model import Report
+from reports.page.policy import policy
+from reports.page.svg import STAND_INS
+from reports.results.verdict import Record
+from reports.sections import build
+
+# An issue takes 65,536 characters.
+MARKDOWN_LIMIT = 60_000
+TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+def write(records: Sequence[Record], folder: Path, partial: bool) -> Path:
+    """Both files, rendered before either is touched; an old report stays whole until a new one takes its place."""
+    report = build(records, partial)
+    write_all(folder, {"report.md": markdown(report), "report.html": page(report)})
+    return folder / "report.html"
+
+
+def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """File name -> text, into a folder that is made where there is none; returns the paths."""
+    files = {folder / name: text for name, text in texts.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace_all(files)
+    except OSError as error:
+        raise InvalidInput(mismatch("output folder", "a writable folder", f"{folder} ({error})")) from error
+    return list(files)
+
+
+def _replace_all(texts: Mapping[Path, str]) -> None:
+    """All files are complete under temporary names before the first one takes its place."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
+    try:
+        for path, text in texts.items():
+            temporary[path].write_text(text, encoding="utf-8", newline="\n")
+        for path, written in temporary.items():
+            written.replace(path)
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def environment(autoescape: bool) -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.globals["policy"] = policy
+    return found
+
+
+def style(*files: str) -> Markup:
+    """Style sheets, and a class for each colour of pictures, with which legends name it."""
+    sheets = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", *files)]
+    colours = (f".in{name} {{ --own: var({name}); }}\n" for name in STAND_INS)
+    return Markup("".join([*sheets, *colours]))
+
+
+def page(report: Report) -> str:
+    """The whole page as HTML."""
+    return environment(autoescape=True).get_template("report.html.j2").render(report=report, style=style())
+
+
+def markdown(report: Report) -> str:
+    """The twin; if it would be too long to paste, without the numbers behind the plots, then with shorter tables."""
+    templates = environment(autoescape=False)
+    templates.filters |= {"plain": _plain, "code": _code, "html": _html, "fenced": _fenced}
+    template = templates.get_template("report.md.j2")
+    text = ""
+    for data, limit in ((True, None), (False, None), (False, 50), (False, 20), (False, 10), (False, 5)):
+        text = template.render(report=report, data=data, limit=limit)
+        if len(text.encode()) < MARKDOWN_LIMIT:
+            break
+    return text
+
+
+def _html(text: str) -> str:
+    """Text on one line that can stand between the tags of an HTML element."""
+    return html.escape(" ".join(text.split()), quote=False)
+
+
+def _plain(text: str) -> str:
+    """Text on one line that means nothing in Markdown, in a table neither."""
+    return re.sub(r"[\\`*_\[\]|~$]", r"\\\g<0>", _html(text))
+
+
+def _code(text: str) -> str:
+    """Code on one line, in a table too."""
+    # What a bar or a backslash before it means between backticks differs from one reader of Markdown to the next.
+    return f"`{text}`" if re.fullmatch(r"[^`|\s]+( [^`|\s]+)*", text) else f"<code>{_plain(text)}</code>"
+
+
+def _fenced(text: str, language: str) -> str:
+    """Lines as they are, in a fence that none of them can close."""
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
+    return f"{fence}{language}\n{text}\n{fence}"

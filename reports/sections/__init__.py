@@ -1,0 +1,72 @@
+"""The report put together: its sections in order, and what the records do not hold."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from common.cli.console import printable
+from reports.page.model import Report, Section
+from reports.results.commands import seed_of
+from reports.results.verdict import Record, of_kind, verdict
+from reports.sections.checks import gradient_section, heat_section, reading_section, verdict_section
+from reports.sections.choice import choice_section
+from reports.sections.coverage import coverage_section
+from reports.sections.curves import sine_section, training_section
+from reports.sections.drift import drift_section
+from reports.sections.flow import flow_section
+from reports.sections.literature import literature_section
+from reports.sections.one_bias import one_bias_section
+from reports.sections.resolution import resolution_section
+from reports.sections.speed import environment_section, speed_section
+from reports.sections.tasks import task_sections
+
+Make = Callable[[Sequence[Record]], Section | list[Section] | None]
+# Sections, what they are called where they are missing, and what would supply them.
+PARTS: tuple[tuple[Make, str, str], ...] = (
+    (choice_section, "", ""),
+    (reading_section, "", ""),
+    (heat_section, "comparisons of implementations, tensor by tensor", "rosetta check"),
+    (resolution_section, "resolution of the comparisons", "rosetta check"),
+    (coverage_section, "coverage of the options", "rosetta check --configs 200"),
+    (gradient_section, "gradients, tensor by tensor", "rosetta check"),
+    (sine_section, "the sine wave", "rosetta study"),
+    (training_section, "training", "rosetta study"),
+    (one_bias_section, "one bias against two", "rosetta study"),
+    (task_sections, "the tasks", "rosetta study --full"),
+    (literature_section, "", ""),
+    (flow_section, "", ""),
+    (drift_section, "", ""),
+    (speed_section, "timings", "rosetta bench"),
+    (environment_section, "the environment", "rosetta study"),
+)
+
+
+def build(records: Sequence[Record], partial: bool = False) -> Report:
+    """Everything the templates need. Control characters in the records are escaped; an end of a line stays one."""
+    records = _printable(records)
+    sections, missing = [verdict_section(records)], []
+    for make, name, command in PARTS:
+        found = make(records)
+        if found:
+            sections += [found] if isinstance(found, Section) else found
+        elif name:
+            missing.append((name, shlex.join([*command.split(), "--seed", str(seed_of(records))])))
+    return Report("RNN Rosetta report", verdict(records, partial), _origin(records), tuple(missing), tuple(sections))
+
+
+def _printable(value: Any) -> Any:
+    """The same with no character in its strings that a page or a shell could not take as it stands."""
+    if isinstance(value, str):
+        return printable(value, keep="\n\t")
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _origin(records: Sequence[Record]) -> tuple[str, str]:
+    """The command that made the records, and the versions it ran with."""
+    header = next(iter(of_kind(records, "header")), None)
+    if header is None:
+        return "", "The records do not say where they come from."
+    versions = f"rnn-rosetta {header.get('version', 'unknown')}, Python {header.get('python', 'unknown')}"
+    return header.get("command", ""), versions

@@ -1,0 +1,132 @@
+"""Which options were compared in which implementation, how well they agreed, and what the tolerance is."""
+
+from collections.abc import Sequence
+
+from common.cli.tables import coverage
+from common.equivalence.comparison import failed, used
+from common.equivalence.ladder import CHECKS
+from common.equivalence.tolerances import MARGIN, TOLERANCES, Tolerance
+from common.equivalence.variants import OPTIONS, REGIMES
+from common.model.spec import HALF_DTYPES
+from reports.page import plots
+from reports.page.model import Panel, Plot, Section, Table
+from reports.page.numbers import count, fraction
+from reports.results.commands import check_commands
+from reports.results.verdict import ONE_BIAS, Record, implementations, names, of_kind, options_of, worst
+from reports.sections.checks import cell_text, heat_legend, pair
+
+ALL = "all"
+# (implementation, option or dtype) -> why it does not compute that.
+REASONS = {("flax", "proj_size"): "Flax has no projection", ("numpy", "bfloat16"): "NumPy has no bfloat16 of its own"}
+LAW = (
+    "The tolerance of outputs and gradients is measured on the problem itself. The same network is computed in float64 "
+    "in Monte Carlo arithmetic: weights, inputs, states and cotangents, and the results on the way, are moved by one "
+    "rounding of the dtype, up or down at random. What such a run gives is as good an answer as the dtype allows. The "
+    f"tolerance is {MARGIN} times the distance of the farthest run from the exact result, or {MARGIN} roundings of its "
+    "largest value, if that is more. No implementation takes part in it. For losses and training a table has the "
+    "tolerance: |a - b| <= rtol × |reference| + atol."
+)
+RELU = (
+    "relu in 16 bits is compared in its outputs only: two backends round an input near the kink to different sides of "
+    "it, and their gradients then differ by a whole slope."
+)
+
+
+def coverage_section(records: Sequence[Record]) -> Section | None:
+    """Options by implementations, a heat map for every dtype; None where the records do not tell options."""
+    told = [row for row in of_kind(records, "check") if "options" in row]
+    rows = [row for row in told if ONE_BIAS not in (row["a"], row["b"])] or told
+    if not rows:
+        return None
+    options, backends = options_of(rows), implementations(rows)
+    paragraphs = [
+        "Every variant has options: of its cell, of its batch and initial state, of its sizes, and the regime of its "
+        "numbers; tanh and relu are those of RNN and RNNCell. Each square is the worst error / tolerance of an "
+        "implementation in all comparisons of the variants with an option, and in brackets how many variants these "
+        "are. A pair that disagrees marks the squares of both.",
+        _gaps(rows, options, backends),
+        LAW,
+        *([RELU] if set(HALF_DTYPES) & set(names(rows, "dtype")) else []),
+    ]
+    tables = (*_tolerances(rows), _regimes(options))
+    commands = check_commands(rows, records)
+    return Section("coverage", "Coverage", tuple(paragraphs), (_plot(rows, options, backends),), tables, commands)
+
+
+def squares(rows: Sequence[Record]) -> dict[tuple[str, str], plots.Cell]:
+    """(option, implementation) -> the worst, with the number of variants as its note."""
+    bad = coverage(row for row in rows if failed(row))
+    return {key: plots.Cell(found.worst, key in bad, f"({found.variants})") for key, found in coverage(rows).items()}
+
+
+def _plot(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str]) -> Plot:
+    shown = [ALL, *options]
+    panels, lines = [], []
+    for dtype in names(rows, "dtype"):
+        members = [row for row in rows if row["dtype"] == dtype]
+        cells, alt = squares(members), _alt(members, dtype)
+        panels.append(Panel(plots.heat(f"cover{len(panels)}", dtype, alt, shown, backends, cells), alt))
+        for option in shown:
+            lines.append((dtype, option, *(cell_text(cells.get((option, name))) for name in backends)))
+    columns = ("Dtype", "Option", *backends)
+    title = "Worst error / tolerance, and in brackets the number of variants"
+    table = Table(title, columns, tuple(lines), numbers=range(2, len(columns)))
+    return Plot(f"{title}: options by implementations", tuple(panels), heat_legend(), table)
+
+
+def _alt(rows: Sequence[Record], dtype: str) -> str:
+    top, bad = worst(rows), sum(failed(row) for row in rows)
+    variants = len({row["arguments"] for row in rows})
+    return (
+        f"Coverage in {dtype}: {count(variants)} variants, {len(options_of(rows))} options by "
+        f"{len(implementations(rows))} implementations. The worst error is {fraction(used(top))} of its tolerance: "
+        f"{top['variant']}, {pair(top)}. " + (f"{count(bad)} comparisons failed." if bad else "None failed.")
+    )
+
+
+def _gaps(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str]) -> str:
+    """Why there are dashes, and which options no variant had."""
+    found, dtypes = coverage(rows), names(rows, "dtype")
+    computed = {(name, row["dtype"]) for row in rows for name in (row["a"], row["b"])}
+    sentences = ["– means that the implementation got no variant with the option in that dtype."]
+    sentences.append("A variant goes to the implementations that compute all of its options, and to no other.")
+    for name in backends:
+        without = [option for option in options if (option, name) not in found]
+        if without:
+            sentences.append(f"{name} got none with {_reasoned(name, without)}: its column counts fewer variants.")
+        if unseen := [dtype for dtype in dtypes if (name, dtype) not in computed]:
+            sentences.append(f"{name} got none in {_reasoned(name, unseen)}.")
+    if absent := [option for option in OPTIONS if option not in options]:
+        sentences.append(f"No variant here had {', '.join(absent)}.")
+    return " ".join(sentences)
+
+
+def _reasoned(name: str, lacking: Sequence[str]) -> str:
+    """What an implementation lacks, and why, where that is known."""
+    return ", ".join(f"{what} ({REASONS[name, what]})" if (name, what) in REASONS else what for what in lacking)
+
+
+def _tolerances(rows: Sequence[Record]) -> tuple[Table, ...]:
+    """rtol and atol of losses and training by dtype, one line for the checks that share them."""
+    checks, groups = set(names(rows, "check")), {}
+    for dtype in names(rows, "dtype"):
+        for check in (name for name in CHECKS if name in checks and (name, dtype) in TOLERANCES):
+            groups.setdefault((dtype, TOLERANCES[check, dtype]), []).append(check)
+    curves = any(tolerance.growth for _, tolerance in groups)
+    lines = [
+        (dtype, ", ".join(members), *_written(tolerance, curves)) for (dtype, tolerance), members in groups.items()
+    ]
+    columns = ("Dtype", "Checks", "rtol", "atol", *["Growth of rtol, a step"] * curves)
+    note = "A loss curve is held to its own value at every step, and its rtol grows." if curves else ""
+    table = Table("The tolerance of losses and training", columns, tuple(lines), note, numbers=range(2, len(columns)))
+    return (table,) if lines else ()
+
+
+def _written(tolerance: Tolerance, curves: bool) -> tuple[str, ...]:
+    growth = [f"{tolerance.growth:g} × rtol" if tolerance.growth else "–"] * curves
+    return (*(f"{value:g}".replace("e-0", "e-") for value in (tolerance.rtol, tolerance.atol)), *growth)
+
+
+def _regimes(options: Sequence[str]) -> Table:
+    lines = tuple((name, text) for name, text in REGIMES.items() if name in options)
+    return Table("The regimes", ("Regime", "The numbers of the problem"), lines)

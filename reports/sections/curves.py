@@ -1,0 +1,243 @@
+"""From training and task records to pictures and tables: predictions, losses and their gaps."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from reports.page import plots
+from reports.page.model import Key, Panel, Plot, Section, Table
+from reports.page.numbers import digits, error, percent
+from reports.page.plots import Curve, Gaps
+from reports.page.svg import variable
+from reports.results.commands import train_commands
+from reports.results.runs import Gap, Run, gaps, largest_gap, runs, span, spread
+from reports.results.verdict import Record, names, of_kind
+
+# What the README promises of loss curves in float64.
+PROMISE = 1e-9
+SHOWN_POINTS, SHOWN_UPDATES = 22, 10
+READINGS = {
+    "windows": "Every window is a sequence of its own and starts from a zero state. This is what “predict from a "
+    "window” says.",
+    "article": "The same array without the transpose: a layer takes its first axis as time, so each step is a whole "
+    "window and the places in a window are the batch. Only the sequence at the last place is read out; the others "
+    "are computed and never looked at. It is the series itself, so a prediction rests on one value at a time and on "
+    "the state carried along. It learns too, which is why the mistake is easy to miss.",
+}
+
+
+def backend_names(found: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(name for run in found for name in run.curves))
+
+
+def _lines(values: dict[str, np.ndarray], every: Sequence[str]) -> list[Curve]:
+    return [Curve(values[name].tolist(), every.index(name)) for name in every if name in values]
+
+
+def _legend(every: Sequence[str]) -> list[Key]:
+    return [Key(variable(i), name, plots.mark(i)) for i, name in enumerate(every)]
+
+
+def sine_section(records: Sequence[Record]) -> Section | None:
+    """The wave and the predictions, reading by reading."""
+    tasks = {task["reading"]: task for task in of_kind(records, "task")}
+    found = [run for run in runs(records) if run.first["reading"] in tasks]
+    if not found:
+        return None
+    every, first = backend_names(found), next(iter(tasks.values()))
+    paragraphs = [
+        f"The series is a sine wave of {len(first['series'])} points. {len(first['position'])} windows of "
+        f"{first['position'][0]} points are cut from it, and a model learns to tell the point after each window. The "
+        "data can be read in two ways, which feed the same numbers to the same layer."
+    ]
+    for reading, task in tasks.items():
+        paragraphs.append(f"Reading “{reading}”: {task['summary']}. {READINGS.get(reading, '')}".strip())
+    if len(every) > 1:
+        apart = float(np.max([spread(run).max() for run in found if run.first["dtype"] == found_dtype(found)]))
+        paragraphs.append(
+            "Each implementation has its marks in places of its own: where predictions coincide, all marks lie on one "
+            f"line. In {found_dtype(found)} no two implementations are further apart than {error(apart)} at any point."
+        )
+    shown = [run for run in found if run.first["dtype"] == found_dtype(found)]
+    pictures = [
+        _wave_plot([run for run in shown if run.first["reading"] == reading], task, every, number)
+        for number, (reading, task) in enumerate(tasks.items())
+        if any(run.first["reading"] == reading for run in shown)
+    ]
+    commands = train_commands(of_kind(records, "training"))
+    return Section("sine", "The sine wave", tuple(paragraphs), tuple(pictures), (_predictions(found, tasks),), commands)
+
+
+def found_dtype(found: Sequence[Run]) -> str:
+    dtypes = [run.first["dtype"] for run in found]
+    return "float64" if "float64" in dtypes else dtypes[0]
+
+
+def _wave_plot(found: Sequence[Run], task: Record, every: Sequence[str], number: int) -> Plot:
+    panels = []
+    for run in found:
+        away = _away(run, task)
+        alt = (
+            f"{run.label}, reading {task['reading']}: a wave between -1 and 1 and the predictions of "
+            f"{', '.join(run.predictions)}, which lie at most {error(float(spread(run).max()))} apart and at most "
+            f"{digits(away, 2)} from the wave."
+        )
+        name = f"wave{number}-{len(panels)}"
+        lines = _lines(run.predictions, every)
+        panels.append(Panel(plots.wave(name, run.label, alt, task["series"], task["position"], lines), alt))
+    step = max(1, math.ceil(len(task["position"]) / SHOWN_POINTS))
+    rows = []
+    for i in range(0, len(task["position"]), step):
+        point = task["position"][i]
+        values = [(f"{run.predictions[run.reference][i]:.6f}", error(float(spread(run)[i]))) for run in found]
+        rows.append((str(point), f"{task['series'][point]:.6f}", *(text for value in values for text in value)))
+    columns = ["Point", "Wave", *(text for run in found for text in (f"{run.label}: {run.reference}", "spread"))]
+    note = "Spread: how far the predictions of all implementations lie apart. The records hold every point."
+    caption = f"Reading “{task['reading']}”, {found[0].first['dtype']}"
+    table = Table(f"{caption}: one point in {step}", tuple(columns), tuple(rows), note, numbers=range(len(columns)))
+    legend = (Key("--ink", "the wave", "╌╌"), *_legend(every))
+    return Plot(f"{caption}: the wave and the predictions after training", tuple(panels), legend, table)
+
+
+def _away(run: Run, task: Record) -> float:
+    wave = np.array(task["series"])[task["position"]]
+    return float(abs(run.predictions[run.reference] - wave).max())
+
+
+def _predictions(found: Sequence[Run], tasks: dict[str, Record]) -> Table:
+    rows = []
+    for run in found:
+        first = run.first
+        apart = error(float(spread(run).max())) if len(run.predictions) > 1 else "–"
+        away = digits(_away(run, tasks[first["reading"]]), 2)
+        loss = error(float(run.curves[run.reference][-1]))
+        rows.append((first["dtype"], first["reading"], first["optimizer"], first["cell"], loss, away, apart))
+    columns = ("Dtype", "Reading", "Optimiser", "Cell", "Final loss", "Farthest from the wave", "Farthest apart")
+    note = "Farthest apart: the largest difference between two implementations' predictions at one point."
+    return Table("Predictions after training", columns, tuple(rows), note, numbers=range(4, len(columns)))
+
+
+def training_section(records: Sequence[Record]) -> Section | None:
+    """Loss curves, and how far the implementations part from one another."""
+    found = runs(records)
+    if not found:
+        return None
+    every = backend_names(found)
+    reference = found[0].reference
+    paragraphs = [
+        "The loss is the mean squared error over the whole batch, before each update and after the last. All start "
+        "from the same weights.",
+    ]
+    if len(every) > 1:
+        paragraphs += [_promise(found), *_measured(found)]
+        paragraphs.append(
+            "Above, the losses: where they coincide, their marks take turns on one line. Below, the gap of each to "
+            f"{reference}, |a - b| / |b|, on a log axis; there the dots about the line “0” are losses equal to the "
+            "last bit, in either dtype."
+        )
+    cells = names([run.first for run in found], "cell")
+    limits = span((curve for run in found for curve in gaps(run).values()), PROMISE)
+    pictures = tuple(
+        _training_plot([run for run in found if run.first["cell"] == cell], f"loss{number}", every, limits)
+        for number, cell in enumerate(cells)
+    )
+    commands = train_commands(of_kind(records, "training"))
+    return Section("training", "Training", tuple(paragraphs), pictures, (_gap_table(found),), commands)
+
+
+def worst_gap(found: Sequence[Run], dtype: str) -> Gap | None:
+    """The largest gap to the reference over all runs of a dtype."""
+    tops = [largest_gap(gaps(run)) for run in found if run.first["dtype"] == dtype]
+    return max((top for top in tops if top), key=lambda gap: gap.value, default=None)
+
+
+def _promise(found: Sequence[Run]) -> str:
+    top = worst_gap(found, "float64")
+    if top is None:
+        return "The promise is a gap of at most 1e-9 in float64; no run in float64 was compared."
+    kept = "kept" if top.value <= PROMISE else "NOT kept"
+    size = max(len(curve) for run in found for curve in run.curves.values()) - 1
+    where = f"({top.backend}, after {top.update} updates)"
+    return (
+        f"The promise for float64: over {size} updates no loss parts from {found[0].reference}'s by more than 1e-9 "
+        f"of it. Measured: {error(top.value)} {where}. The promise is {kept}."
+    )
+
+
+def _measured(found: Sequence[Run]) -> list[str]:
+    top = worst_gap(found, "float32")
+    if top is None:
+        return []
+    where = f"({top.backend}, after {top.update} updates)"
+    return [
+        f"In float32 the gap measured is at most {error(top.value)} {where}. Rounding errors feed back through every "
+        "update, and weigh more where the loss is small."
+    ]
+
+
+def _training_plot(found: Sequence[Run], name: str, every: Sequence[str], limits: tuple[float, float]) -> Plot:
+    """The runs of one cell: a panel for every reading and optimiser, with the gaps of all dtypes."""
+    cell = found[0].first["cell"]
+    panels, rows, bounded = [], [], False
+    for setting in dict.fromkeys(_setting(run) for run in found):
+        members = [run for run in found if _setting(run) == setting]
+        main = next(run for run in members if run.first["dtype"] == found_dtype(members))
+        kinds = [Gaps(run.first["dtype"], tuple(_gap_curves(run, every))) for run in members if len(run.curves) > 1]
+        title = f"{main.label}, {main.first['reading']}"
+        alt = _training_alt(title, main, members)
+        bound = (PROMISE, "promised for float64: 1e-9") if any(kind.label == "float64" for kind in kinds) else None
+        bounded = bounded or bound is not None
+        losses = _lines(main.curves, every)
+        svg = plots.training(f"{name}-{len(panels)}", title, alt, losses, kinds, limits, bound)
+        panels.append(Panel(svg, alt))
+        rows += [row for run in members for row in _update_rows(run)]
+    columns = ("Reading", "Optimiser", "Dtype", "Updates", "Loss", "Largest gap", "Whose")
+    table = Table(f"{cell}: losses and gaps on the way", columns, tuple(rows), numbers=range(3, 6))
+    legend = (*_legend(every), *([Key("--fail", "the promise", "╌╌")] if bounded else []))
+    caption = f"{cell}: losses, and gaps relative to the loss" if len(every) > 1 else f"{cell}: losses"
+    return Plot(caption, tuple(panels), legend, table)
+
+
+def _setting(run: Run) -> tuple:
+    return tuple(run.first[key] for key in ("reading", "optimizer", "lr", "hidden_size", "seed"))
+
+
+def _gap_curves(run: Run, every: Sequence[str]) -> list[Curve]:
+    return [Curve(values.tolist(), every.index(name)) for name, values in gaps(run).items()]
+
+
+def _training_alt(title: str, main: Run, members: Sequence[Run]) -> str:
+    curve = main.curves[main.reference]
+    parts = [f"{title}: the loss goes from {digits(curve[0], 2)} to {error(float(curve[-1]))}."]
+    for run in members:
+        if top := largest_gap(gaps(run)):
+            parts.append(f"In {run.first['dtype']} the largest gap to {run.reference} is {error(top.value)}.")
+    return " ".join(parts)
+
+
+def _update_rows(run: Run) -> list[tuple[str, ...]]:
+    curve, found = run.curves[run.reference], gaps(run)
+    step = max(1, (len(curve) - 1) // SHOWN_UPDATES)
+    rows = []
+    for update in range(0, len(curve), step):
+        top = largest_gap({name: values[update : update + 1] for name, values in found.items()})
+        shown = (error(top.value), top.backend if top.value else "–") if top else ("–", "–")
+        first = run.first
+        rows.append((first["reading"], first["optimizer"], first["dtype"], str(update), f"{curve[update]:.6g}", *shown))
+    return rows
+
+
+def _gap_table(found: Sequence[Run]) -> Table:
+    rows = []
+    for run in found:
+        first, curve, top = run.first, run.curves[run.reference], largest_gap(gaps(run))
+        every = [value for values in gaps(run).values() for value in values]
+        gap = (error(top.value), str(top.update), percent(every.count(0) / len(every))) if top else ("–",) * 3
+        whose = top.backend if top and top.value else "–"
+        place = (first["dtype"], first["reading"], first["optimizer"], first["cell"], whose)
+        rows.append((*place, f"{curve[0]:.3g}", f"{curve[-1]:.3g}", *gap))
+    columns = ("Dtype", "Reading", "Optimiser", "Cell", "Farthest", "First loss", "Final loss")
+    columns += ("Largest gap", "At update", "Equal")
+    note = f"Gaps are to {found[0].reference}, relative to its loss. Equal: losses that agree to the last bit."
+    return Table("The largest gap of every run", columns, tuple(rows), note, numbers=range(5, len(columns)))

@@ -1,0 +1,240 @@
+"""What is trained and how: the command line over the file over the task, and nothing ignored."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import datasets
+from common.cli import parser
+from common.errors import InvalidInput
+from common.model.run import OptimizerSpec, RunSpec
+from common.training import settings
+
+TINY = ["--set", "train=6", "--set", "validation=2", "--set", "test=2"]
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "settings.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def given(*words: str) -> dict[str, Any]:
+    return settings.given(parser().parse_args(["train", *words]))
+
+
+def runs(*words: str) -> list[RunSpec]:
+    return [run for _, run in settings.resolve(given(*words))]
+
+
+def run_of(*words: str) -> RunSpec:
+    (run,) = runs(*words)
+    return run
+
+
+def test_the_command_line_goes_before_the_file_and_the_file_before_the_task(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, 'task = "adding"\nepochs = 7\nlr = 0.5\nseed = 3\n[options]\nsteps = 11\ntrain = 6\ntest = 3\n'
+    )
+    found = given("--config", path, "--lr", "0.25", "--set", "test=2", "--set", "validation=2")
+    assert found["options"] == {"steps": 11, "train": 6, "test": 2, "validation": 2}
+    ((data, run),) = settings.resolve(found)
+    own = data.training
+    assert (data.task, data.train.x.shape[:2], data.test.x.shape[1]) == ("adding", (11, 6), 2)
+    assert (run.epochs, run.optimizer.lr, run.seed) == (7, 0.25, 3)
+    assert (run.batch_size, run.patience) == (own.batch_size, own.patience)
+    assert run.optimizer == replace(own.optimizer, lr=0.25)
+    assert run.network.model.hidden_size == own.hidden_size
+    assert given("copy", "--config", path)["task"] == "copy"
+
+
+def test_without_settings_everything_is_the_tasks_own() -> None:
+    ((data, run),) = settings.resolve({"task": "sine"})
+    own = data.training
+    assert run == RunSpec(network=data.network("RNN"), optimizer=own.optimizer, epochs=own.epochs)
+    for task in ("reber", "copy", "adding"):
+        ((data, run),) = settings.resolve({"task": task, "options": {"train": 6, "validation": 2, "test": 2}})
+        own = data.training
+        assert (run.optimizer, run.epochs, run.batch_size) == (own.optimizer, own.epochs, own.batch_size)
+        assert (run.patience, run.seed, run.network) == (own.patience, 0, data.network("RNN"))
+
+
+OWN = OptimizerSpec(name="adam", lr=0.125, eps=1e-7, clip_norm=2.0)
+
+
+def test_another_optimiser_brings_its_own_rate() -> None:
+    assert settings.optimizer({}, OWN) == settings.optimizer({"optimizer": "adam"}, OWN) == OWN
+    for name, rate in (("sgd", 0.05), ("rmsprop", 0.003)):
+        assert settings.optimizer({"optimizer": name}, OWN) == OptimizerSpec(name=name, lr=rate, clip_norm=2.0)
+    found = settings.optimizer({"optimizer": "sgd", "lr": 0.7, "momentum": 0.5, "clip_norm": 3}, OWN)
+    assert found == OptimizerSpec(name="sgd", lr=0.7, momentum=0.5, clip_norm=3)
+    assert settings.optimizer({"lr": 0.5}, OWN) == replace(OWN, lr=0.5)
+    assert run_of("sine", "--optimizer", "adam").optimizer == OptimizerSpec(name="adam", lr=0.01)
+
+
+def test_a_schedule_is_taken_over_and_taken_back() -> None:
+    words = ("--schedule", "cosine", "--schedule-steps", "9", "--schedule-factor", "0.5")
+    found = run_of("sine", *words).optimizer
+    assert (found.schedule, found.schedule_steps, found.schedule_factor) == ("cosine", 9, 0.5)
+    own = OptimizerSpec(schedule="step", schedule_steps=4)
+    assert settings.optimizer({"schedule": "constant"}, own) == OptimizerSpec()
+    assert settings.optimizer({"schedule_factor": 0.3}, own) == replace(own, schedule_factor=0.3)
+
+
+def test_the_forget_bias_of_a_task_is_given_to_lstms_with_bias_alone() -> None:
+    data = datasets.load("sine")
+    assert settings.run_spec({}, data, "LSTM").network.model.forget_bias is None
+    data = replace(data, training=replace(data.training, forget_bias=1.5))
+    for cell, own in (("RNN", None), ("RNNCell", None), ("LSTM", 1.5), ("LSTMCell", 1.5)):
+        assert settings.run_spec({}, data, cell).network.model.forget_bias == own
+        assert settings.run_spec({"bias": False}, data, cell).network.model.forget_bias is None
+    assert settings.run_spec({"forget_bias": 0.5}, data, "LSTM").network.model.forget_bias == 0.5
+
+
+def test_every_dtype_and_cell_once_in_order(tmp_path: Path) -> None:
+    words = ("--cell", "lstm", "--cell", "RNN", "--cell", "LSTM", "--dtype", "float32", "--dtype", "float64")
+    wanted = [("LSTM", "float32"), ("RNN", "float32"), ("LSTM", "float64"), ("RNN", "float64")]
+    found = list(settings.resolve(given("sine", *words)))
+    assert [(run.network.model.cell, run.network.model.dtype) for _, run in found] == wanted
+    assert [data.train.x.dtype.name for data, _ in found] == [dtype for _, dtype in wanted]
+    path = write(tmp_path, 'cell = ["lstm", "RNN", "LSTM"]\ndtype = ["float32", "float64"]\n')
+    assert runs("--config", path) == [run for _, run in found]
+    assert run_of("--config", write(tmp_path, 'cell = "lstm"')).network.model.cell == "LSTM"
+
+
+def test_cells_read_in_one_direction_where_layers_read_in_two() -> None:
+    words = ("places", "--cell", "LSTM", "--cell", "LSTMCell")
+    assert [run.network.model.bidirectional for run in runs(*words)] == [True, False]
+
+
+def test_symbols_enter_one_hot_or_by_a_table() -> None:
+    table = run_of("copy", *TINY, "--inputs", "embedding", "--embedding-size", "5").network
+    assert (table.inputs, table.model.input_size, table.vocabulary) == ("embedding", 5, 10)
+    assert run_of("copy", *TINY, "--inputs", "embedding").network.model.input_size == 32
+    plain = run_of("copy", *TINY).network
+    assert (plain.inputs, plain.model.input_size) == ("one_hot", 10)
+
+
+def test_a_text_is_taken_from_where_it_was_named_last(tmp_path: Path) -> None:
+    path = write(tmp_path, 'task = "text"\ntext = "file"\n[options]\nstreams = 3\n')
+    assert given("--config", path)["options"] == {"streams": 3, "text": "file"}
+    assert given("--config", path, "--set", "text=pair")["options"] == {"streams": 3, "text": "pair"}
+    assert given("--config", path, "--set", "text=pair", "--text", "word")["options"]["text"] == "word"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a=3", 3), ("a=0.5", 0.5), ("a=true", True), ("a=b", "b"), ('a="3"', "3"), ("a=/b=c", "/b=c"), ("a=", "")],
+)
+def test_values_of_set_are_read_as_toml_or_as_they_stand(text: str, value: Any) -> None:
+    found = given("--set", text)["options"]["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+KEYS = ", ".join(settings.KEYS)
+WRONG_FILES = [
+    ('tusk = "sine"', f"setting in FILE: expected one of {KEYS}, options, got 'tusk'"),
+    ("hidden-size = 3", f"setting in FILE: expected one of {KEYS}, options, got 'hidden-size'"),
+    ("options = 3", "options in FILE: expected a table, got int"),
+    ('task = "sine', "--config FILE: expected TOML, got "),
+    ('task = ["sine"]', "task in FILE: expected a name, got ['sine']"),
+    ("reading = 3", "reading in FILE: expected a name, got 3"),
+    ('optimizer = ["adam"]', "optimizer in FILE: expected a name, got ['adam']"),
+    ("cell = 3", "cell in FILE: expected a name or a list of names, got 3"),
+    ("cell = []", "cell in FILE: expected a name or a list of names, got []"),
+    ("backend = [3]", "backend in FILE: expected a name or a list of names, got [3]"),
+    ('cell = "GRU"', "cell: expected one of RNN, RNNCell, LSTM, LSTMCell, got 'GRU'"),
+    ('optimizer = "lion"', "optimizer: expected one of sgd, adam, rmsprop, got 'lion'"),
+    ('inputs = "bogus"', "inputs of sine: expected one of features, got 'bogus'"),
+    ('dtype = "float16"', "dtype: expected one of float64, float32, got 'float16'"),
+    ('epochs = "3"', "epochs: expected an int, got str"),
+    ("epochs = 2.5", "epochs: expected an int, got float"),
+    ("hidden_size = 0", "hidden_size: expected at least 1, got 0"),
+    ("patience = 0", "patience: expected at least 1, got 0"),
+    ("bias = 0", "bias: expected a bool, got int"),
+    ("eps = 0.1", "eps: expected none for sgd, which has none, got 0.1"),
+    ('alpha = 0.1\noptimizer = "adam"', "alpha: expected none for adam, which has none, got 0.1"),
+    ("[options]\nwindo = 3", "option of sine: expected one of points_per_period, periods, window, got 'windo'"),
+    ("[options]\nwindow = 2.5", "window: expected an int, got float"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_FILES)
+def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises((ValueError, TypeError)) as caught:
+        runs("--config", path)
+    assert type(caught.value).__module__ == "common.errors"
+    assert str(caught.value).replace(path, "FILE").startswith(message)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for path in (tmp_path, tmp_path / "none.toml", tmp_path / "binary"):
+        with pytest.raises(InvalidInput) as caught:
+            given("--config", str(path))
+        assert str(caught.value).startswith(f"--config: expected a readable file, got {path} (")
+
+
+WRONG_WORDS = [
+    (["--set", "window"], "--set: expected NAME=VALUE, got 'window'"),
+    (["--set", "=3"], "--set: expected NAME=VALUE, got '=3'"),
+    (["--set", "window=5\nperiods=1"], "--set: expected NAME=VALUE, got 'window=5\\nperiods=1'"),
+    (["--set", "window=abc"], "window: expected an int, got str"),
+    (["--text", "x"], "option of sine: expected one of points_per_period, periods, window, got 'text'"),
+    (["--hidden-size", "0"], "hidden_size: expected at least 1, got 0"),
+    (["--inputs", "embedding"], "inputs of sine: expected one of features, got 'embedding'"),
+    (["--embedding-size", "3"], "embedding_size: expected inputs=embedding beside it, got features"),
+    (["copy", *TINY, "--embedding-size", "3"], "embedding_size: expected inputs=embedding beside it, got one_hot"),
+    (
+        ["copy", *TINY, "--inputs", "embedding", "--embedding-size", "0"],
+        "embedding_size: expected at least 1, got 0",
+    ),
+    (["--cell", "RNN", "--forget-bias", "1"], "forget_bias: expected None for RNN, got 1.0"),
+    (["--cell", "LSTM", "--nonlinearity", "relu"], "nonlinearity: expected 'tanh' for LSTM, got 'relu'"),
+    (["--schedule", "step"], "schedule_steps: expected an int, got NoneType"),
+    (["--schedule-factor", "0.3"], "schedule_factor: expected a schedule beside it, such as --schedule step, got 0.3"),
+    (["--optimizer", "adam", "--momentum", "0.9"], "momentum: expected 0 for adam, whose first beta is one, got 0.9"),
+    (
+        ["text", "--set", "characters=3000", "--set", "streams=4", "--set", "chunk=20", "--batch-size", "2"],
+        "batch_size: expected none for text, whose sequences are all read side by side, got 2",
+    ),
+    (
+        ["kana", *TINY, "--cell", "LSTM", "--bidirectional"],
+        "bidirectional: expected False for encoder_decoder, whose decoder has one direction, got True",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG_WORDS)
+def test_wrong_words_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as caught:
+        runs(*words)
+    assert type(caught.value).__module__ == "common.errors"
+    assert str(caught.value) == message
+
+
+def test_none_takes_back_what_a_task_sets() -> None:
+    words = ["places", "--clip-norm", "none", "--patience", "None", "--batch-size", "none", "--forget-bias", "none"]
+    chosen = given(*words)
+    data = datasets.load("places")
+    own, run = settings.run_spec({}, data, "LSTM"), settings.run_spec(chosen, data, "LSTM")
+    before = (own.optimizer.clip_norm, own.patience, own.batch_size, own.network.model.forget_bias)
+    assert None not in before
+    assert (run.optimizer.clip_norm, run.patience, run.batch_size, run.network.model.forget_bias) == (None,) * 4
+
+
+@pytest.mark.parametrize("name", ["task", "reading", "dtype"])
+def test_an_option_of_a_task_cannot_take_the_place_of_a_setting(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"option of sine: expected one of .*, got '{name}'"):
+        list(settings.resolve({"task": "sine", "options": {name: "x"}}))
+
+
+@pytest.mark.parametrize("task", ["text", "reber"])
+def test_a_network_may_not_read_what_it_is_to_predict(task: str) -> None:
+    message = f"bidirectional: expected one direction for {task}: the other would read the symbol .*, got True"
+    with pytest.raises(InvalidInput, match=message):
+        run_of(task, "--bidirectional")
+    assert run_of("copy", "--bidirectional").network.model.bidirectional

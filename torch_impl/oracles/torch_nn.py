@@ -1,0 +1,122 @@
+"""``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` themselves, behind the contract, as an oracle.
+
+The neutral layout is theirs, so the parameters go in by name through ``torch.func.functional_call``. Ragged batches go
+through ``pack_padded_sequence``, which refuses a length of 0: a sequence without a step is computed as one of one step,
+and then its output is put to zero and its final state to the initial one. torch.nn draws its own dropout masks, so
+given masks are applied between modules of one layer each.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
+from common.model.spec import ModelSpec
+
+from ..backend import TorchBackend
+from ..stack import State, unroll
+
+
+@cache
+def module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
+    """The module of this specification, without its dropout; its own weights are never used."""
+    options: dict[str, Any] = {"bias": spec.bias, "device": device, "dtype": getattr(torch, spec.dtype)}
+    if not spec.is_lstm:
+        options["nonlinearity"] = spec.nonlinearity
+    if not spec.is_cell:
+        options |= {"num_layers": spec.num_layers, "bidirectional": spec.bidirectional}
+    if spec.proj_size:
+        options["proj_size"] = spec.proj_size
+    return getattr(torch.nn, spec.cell)(spec.input_size, spec.hidden_size, **options)
+
+
+def call(spec: ModelSpec, params: Mapping[str, Tensor], x: Any, state: State) -> Any:
+    """One call of torch's module; a state of one array goes in and out as a tuple."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is slower: we know
+        y_state = functional_call(module(spec, state[0].device), dict(params), (x, state if spec.is_lstm else state[0]))
+    if spec.is_lstm:
+        return y_state
+    return (y_state,) if spec.is_cell else (y_state[0], (y_state[1],))
+
+
+def forward(
+    spec: ModelSpec,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    state0: State,
+    lengths: Tensor | None = None,
+    masks: Tensor | None = None,
+) -> tuple[Tensor, State]:
+    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state; a cell is stepped T times."""
+    if lengths is None:
+        return layers(spec, params, x, state0, None, masks)
+    empty = (lengths == 0)[:, None]
+    y, state = layers(spec, params, torch.where(empty, 0, x), state0, lengths.long().clamp(min=1), masks)
+    return torch.where(empty, 0, y), tuple(torch.where(empty, *parts) for parts in zip(state0, state, strict=True))
+
+
+def layers(
+    spec: ModelSpec,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    state0: State,
+    lengths: Tensor | None,
+    masks: Tensor | None,
+) -> tuple[Tensor, State]:
+    """The same for sequences of at least one step."""
+    if spec.is_cell:
+        return stepped(spec, params, x, state0, lengths)
+    if masks is None:
+        return whole(spec, params, x, state0, lengths)
+    finals, D = [], spec.num_directions
+    for level, mask in enumerate((*masks, None)):
+        single = replace(spec, num_layers=1, input_size=x.shape[2], dropout=0.0)
+        rows = slice(level * D, (level + 1) * D)
+        renamed = zip(layer_suffixes(spec)[rows], layer_suffixes(single), strict=True)
+        own = {k: v for old, new in renamed for k, v in named_weights(layer_weights(params, old), new).items()}
+        x, final = whole(single, own, x, tuple(part[rows] for part in state0), lengths)
+        finals.append(final)
+        x = x if mask is None else x * mask
+    return x, tuple(torch.cat(parts) for parts in zip(*finals, strict=True))
+
+
+def whole(
+    spec: ModelSpec, params: Mapping[str, Tensor], x: Tensor, state0: State, lengths: Tensor | None
+) -> tuple[Tensor, State]:
+    """One call of ``torch.nn.RNN`` or ``LSTM``, packed where lengths are given."""
+    if lengths is None:
+        return call(spec, params, x, state0)
+    packed, state = call(spec, params, pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), state0)
+    return pad_packed_sequence(packed, total_length=x.shape[0])[0], state
+
+
+def stepped(
+    spec: ModelSpec, params: Mapping[str, Tensor], x: Tensor, state0: State, lengths: Tensor | None
+) -> tuple[Tensor, State]:
+    """``RNNCell`` or ``LSTMCell`` in a loop; a ragged batch sequence by sequence, each for its own number of steps."""
+
+    def step(_: Weights, x_t: Tensor, state: State) -> State:
+        return call(spec, params, x_t, state)
+
+    def run(x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, last = unroll(step, Weights(None, None), x, tuple(part[0] for part in state))
+        return y, tuple(part[None] for part in last)
+
+    if lengths is None:
+        return run(x, state0)
+    ends = lengths.tolist()
+    results = [run(x[:n, b : b + 1], tuple(part[:, b : b + 1] for part in state0)) for b, n in enumerate(ends)]
+    y = [torch.nn.functional.pad(y, (0, 0, 0, 0, 0, len(x) - n)) for n, (y, _) in zip(ends, results, strict=True)]
+    states = zip(*(state for _, state in results), strict=True)
+    return torch.cat(y, dim=1), tuple(torch.cat(parts, dim=1) for parts in states)
+
+
+BACKEND = TorchBackend("torch.nn", forward, oracle=True)
