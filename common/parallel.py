@@ -52,3 +52,10 @@ def run(pieces: Sequence[Piece], jobs: int, pieces_a_process: int | None = None)
                     if worker.answered == pieces_a_process:
                         workers.end([worker])
             yield answers.pop(index).get()
+
+
+OnDone = Callable[..., None]
+
+
+# Called with the name of a stage and its number of parts; gives a call to make after each part, perhaps with a note.
+Progress = Callable[[str, int], OnDone]

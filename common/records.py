@@ -106,7 +106,7 @@ def read(path: Path) -> list[Record]:
             raise InvalidInput(choice(f"kind of {where}", KINDS, kind))
         if not records and record.get("schema") != SCHEMA:
             raise _no_header(path, lines)
-        _check_fields(where, record)
+        _require_fields(where, record)
         if record["kind"] in ("header", "end") and bool(records) != (record["kind"] == "end"):
             raise InvalidInput(mismatch(where, "the header first, once", f"a {record['kind']} record"))
         if records and records[-1]["kind"] == "end":
@@ -128,7 +128,7 @@ def _no_header(path: Path, lines: list[str]) -> InvalidInput:
     return InvalidInput(mismatch(f"{path} line 1", f"a header of schema {SCHEMA}", got))
 
 
-def _check_fields(where: str, record: Record) -> None:
+def _require_fields(where: str, record: Record) -> None:
     """Raise unless a check record has what the verdict is made from."""
     if record["kind"] != "check":
         return

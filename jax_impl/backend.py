@@ -12,20 +12,19 @@ import numpy as np
 import optax
 from jaxlib.version import __version__ as jaxlib_version
 
-from common.backend.contract import (
-    Batch,
-    Grads,
-    Problem,
-    check_forward,
-    check_predict,
-    check_problem,
-    check_run,
-    check_vjp,
+from common.backend.contract import Batch, Grads, Problem
+from common.backend.guards import (
+    require_forward,
+    require_inputs,
+    require_predict,
+    require_problem,
+    require_run,
+    require_vjp,
 )
 from common.model.layout import Parameters
-from common.model.run import NetworkSpec, RunSpec
+from common.model.network import NetworkSpec
+from common.model.run import RunSpec
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
-from common.training.batching import check_inputs
 
 from . import stack
 from .native import MATMUL_PRECISION, precision, to_jax, to_numpy
@@ -66,7 +65,7 @@ class JaxBackend:
         lengths: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        state0 = check_forward(self, spec, params, x, state0, lengths, masks)
+        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
         with precision():
             return to_numpy(self._forward(spec, *to_jax((dict(params), x, state0, lengths, masks))))
 
@@ -82,14 +81,14 @@ class JaxBackend:
         lengths: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Grads:
-        state0 = check_forward(self, spec, params, x, state0, lengths, masks)
-        check_vjp(spec, x, dy, dstate)
+        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
+        require_vjp(spec, x, dy, dstate)
         with precision():
             problem = to_jax(Problem(dict(params), x, state0, dy, dstate, lengths, masks))
             return Grads(*to_numpy(self._vjp(spec, problem)))
 
     def trainer(self, run: RunSpec, params: Parameters) -> JaxTrainer:
-        check_run(self, run, params)
+        require_run(self, run, params)
         return JaxTrainer(run, params, self._core)
 
     def predict(
@@ -99,13 +98,13 @@ class JaxBackend:
         batch: Batch,
         state0: tuple[np.ndarray, ...] | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        check_inputs(network, batch)
-        state0 = check_predict(self, network, params, batch, state0)
+        require_inputs(network, batch)
+        state0 = require_predict(self, network, params, batch, state0)
         with precision():
             return to_numpy(self._predict(network, *to_jax((dict(params), batch, state0))))
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
-        state0 = check_problem(self, spec, problem)
+        state0 = require_problem(self, spec, problem)
         with precision():
             native = to_jax(problem._replace(params=dict(problem.params), state0=state0))
 

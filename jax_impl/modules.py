@@ -19,11 +19,14 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from common.backend.contract import check_supported
-from common.backend.module import SpecAttributes, arrange, dtype_name, enter_masks, layer_spec, loaded_parameters
+from common.backend.arrangement import arrange, enter_masks
+from common.backend.guards import require_supported
+from common.backend.module import SpecAttributes, dtype_name, layer_spec
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.layout import Parameters, initial_parameters, parameter_shapes
+from common.model.initial import initial_parameters
+from common.model.layout import Parameters, parameter_shapes
 from common.model.spec import ModelSpec
+from common.weights.arrays import loaded_parameters
 
 from . import stack
 from .backend import BACKEND
@@ -37,8 +40,8 @@ class _Module(SpecAttributes, nnx.Module):
     ):
         self.batch_first = options.get("batch_first", False)
         self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype_name(dtype), **options)
-        check_supported(BACKEND, self.spec)
-        check_x64(self.spec.dtype)
+        require_supported(BACKEND, self.spec)
+        require_x64(self.spec.dtype)
         if not isinstance(rngs, nnx.Rngs):
             raise InvalidType(mismatch("rngs", "an nnx.Rngs", type(rngs).__name__))
         device = find_device(device)
@@ -60,7 +63,7 @@ class _Module(SpecAttributes, nnx.Module):
         Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
         float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
         """
-        check_x64(self.spec.dtype)
+        require_x64(self.spec.dtype)
         own = loaded_parameters(self.spec, params)
         for name in parameter_shapes(self.spec):
             getattr(self, name).set_value(jnp.array(own[name]))
@@ -69,10 +72,10 @@ class _Module(SpecAttributes, nnx.Module):
         spec, kind = self.spec, jax.Array | np.ndarray
         params = {name: getattr(self, name).get_value() for name in parameter_shapes(spec)}
         dtype = next(iter(params.values())).dtype
-        check_x64(dtype)
+        require_x64(dtype)
         arrangement, x = arrange(spec, x, self.batch_first, kind, dtype)
         traced = isinstance(lengths, Tracer)
-        lengths = arrangement.check_lengths(lengths, traced)
+        lengths = arrangement.require_lengths(lengths, traced)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)
         if masks is not None:
             masks = enter_masks(spec, masks, shape, kind, dtype)
@@ -122,7 +125,7 @@ def draw(spec: ModelSpec, key: jax.Array) -> dict[str, jax.Array]:
     return jax.pure_callback(initial, shapes, jax.random.key_data(key), vmap_method="sequential")
 
 
-def check_x64(dtype: Any) -> None:
+def require_x64(dtype: Any) -> None:
     """Refuse float64 where JAX would make it float32 without a word."""
     if dtype == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore
         cause = "run jax.config.update('jax_enable_x64', True) before the first use of JAX"

@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 
-from common.model.layout import numpy_dtype, split_network
-from common.model.run import NetworkSpec
+from common.model.dtypes import numpy_dtype
+from common.model.layout import split_network
+from common.model.network import NetworkSpec
 
 from . import embedding, readout
 from .stack import State, steps_of

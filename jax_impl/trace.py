@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from common.model.layout import Weights
-from common.tracing.trace import Example, Trace, assigned, by_step, check_example, gathered, perturbed, watching
+from common.tracing.collect import assigned, by_step, gathered
+from common.tracing.trace import Example, Trace, require_example
+from common.tracing.watch import perturbed, watching
 
 from . import lstm_cell, rnn_cell
 from .native import precision, to_jax, to_numpy
@@ -19,7 +21,7 @@ from .native import precision, to_jax, to_numpy
 
 def trace(example: Example) -> Trace:
     """Every value and derivative of ``Trace``."""
-    check_example(example)
+    require_example(example)
     cell: Any = lstm_cell if example.spec.is_lstm else rnn_cell
     step, options, entering = perturbed(cell, "step").step, example.options, example.entering
 

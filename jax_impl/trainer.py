@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from common.backend.contract import Batch, check_carried
+from common.backend.contract import Batch
+from common.backend.guards import require_batch, require_carried
 from common.model.layout import Parameters
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
-from common.training.batching import check_batch
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 
 from . import network, optim
 from .native import precision, to_jax, to_numpy
@@ -55,22 +56,22 @@ class JaxTrainer:
         return self._step(self._params, self._state, to_jax(batch), self._zero(batch) if state0 is None else state0)
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         with precision():
             _, _, loss, grads, _ = self._called(batch, None)
         return float(loss), to_numpy(grads)
 
     def step(self, batch: Batch, *, carried: bool = False) -> float:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         if carried:
-            check_carried(self.run.network, batch, self._carried)
+            require_carried(self.run.network, batch, self._carried)
         with precision():
             found = self._called(batch, self._carried if carried else None)
         self._params, self._state, loss, _, self._carried = found
         return float(loss)
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         with precision():
             loss, (prediction, _) = self._loss(self._params, to_jax(batch), self._zero(batch))
         return float(loss), np.array(prediction)

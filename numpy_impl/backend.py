@@ -7,21 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from common.backend.contract import (
-    Batch,
-    Grads,
-    Problem,
-    State,
-    check_forward,
-    check_predict,
-    check_problem,
-    check_run,
-    check_vjp,
+from common.backend.contract import Batch, Grads, Problem, State
+from common.backend.guards import (
+    require_forward,
+    require_inputs,
+    require_predict,
+    require_problem,
+    require_run,
+    require_vjp,
 )
 from common.model.layout import Parameters
-from common.model.run import NetworkSpec, RunSpec
+from common.model.network import NetworkSpec
+from common.model.run import RunSpec
 from common.model.spec import CELLS, COMPLEX, DTYPES, OPTIONS, ModelSpec
-from common.training.batching import check_inputs
 
 from . import stack
 from .network import Core
@@ -54,7 +52,7 @@ class NumpyBackend:
         lengths: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, State]:
-        state0 = check_forward(self, spec, params, x, state0, lengths, masks)
+        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
         y, state, _ = self._forward(spec, params, x, state0, lengths, masks)
         return y, state
 
@@ -70,26 +68,26 @@ class NumpyBackend:
         lengths: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Grads:
-        state0 = check_forward(self, spec, params, x, state0, lengths, masks)
-        check_vjp(spec, x, dy, dstate)
+        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
+        require_vjp(spec, x, dy, dstate)
         _, _, tapes = self._forward(spec, params, x, state0, lengths, masks)
         return Grads(*self._backward(spec, params, tapes, dy, dstate))
 
     def trainer(self, run: RunSpec, params: Parameters) -> NumpyTrainer:
-        check_run(self, run, params)
+        require_run(self, run, params)
         return NumpyTrainer(run, params)
 
     def predict(
         self, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None = None
     ) -> tuple[np.ndarray, State]:
-        check_inputs(network, batch)
-        state0 = check_predict(self, network, params, batch, state0)
+        require_inputs(network, batch)
+        state0 = require_predict(self, network, params, batch, state0)
         prediction, state, _ = forward_network(network, params, batch, state0, self._core)
         return prediction, state
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
         params, x, _, dy, dstate, lengths, masks = problem
-        state0 = check_problem(self, spec, problem)
+        state0 = require_problem(self, spec, problem)
 
         def run() -> None:
             _, _, tapes = self._forward(spec, params, x, state0, lengths, masks)

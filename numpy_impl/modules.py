@@ -15,20 +15,14 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from common.backend.contract import check_forward, check_supported, zero_state
-from common.backend.module import (
-    Arrangement,
-    SpecAttributes,
-    arrange,
-    constructor_text,
-    dtype_name,
-    enter_masks,
-    layer_spec,
-    loaded_parameters,
-)
+from common.backend.arrangement import Arrangement, arrange, enter_masks
+from common.backend.guards import require_forward, require_supported, zero_state
+from common.backend.module import SpecAttributes, constructor_text, dtype_name, layer_spec
 from common.errors import InvalidInput, mismatch
-from common.model.layout import Parameters, dropout_masks, initial_parameters
-from common.model.spec import check_seed
+from common.model.initial import dropout_masks, initial_parameters
+from common.model.layout import Parameters
+from common.model.validate import require_seed
+from common.weights.arrays import loaded_parameters
 
 from . import stack
 from .backend import BACKEND
@@ -53,8 +47,8 @@ class _Module(SpecAttributes):
         dtype = dtype_name(dtype)
         self.batch_first = options.get("batch_first", False)
         self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype, **options)
-        check_supported(BACKEND, self.spec)
-        check_seed(seed)
+        require_supported(BACKEND, self.spec)
+        require_seed(seed)
         self.params = initial_parameters(self.spec, seed)
         self.grads: Parameters = {}
         self.training = True
@@ -100,7 +94,7 @@ class _Module(SpecAttributes):
     def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
         spec = self.spec
         arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
-        lengths = arrangement.check_lengths(lengths)
+        lengths = arrangement.require_lengths(lengths)
         x = stack.steps_of(lengths, arrangement.steps, arrangement.batch).trim(x)  # the padding may hold anything
         if masks is not None:
             shape = spec.mask_shape(arrangement.steps, arrangement.batch)
@@ -108,7 +102,7 @@ class _Module(SpecAttributes):
         elif self.training and spec.dropout and spec.num_layers > 1:
             masks = dropout_masks(spec, arrangement.steps, arrangement.batch, self._rng)
         state0 = arrangement.enter_state("hx", hx)
-        state0 = check_forward(BACKEND, spec, self.params, x, state0, lengths, masks)
+        state0 = require_forward(BACKEND, spec, self.params, x, state0, lengths, masks)
         # Backward needs everything as it is now; the caller may change the originals afterwards, the parameters too.
         x, state0, masks = x.copy(), tuple(part.copy() for part in state0), None if masks is None else masks.copy()
         params = self.state_dict()

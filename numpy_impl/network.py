@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.backend.contract import Batch, zero_state
-from common.model.layout import Parameters, join_network, numpy_dtype, split_network
-from common.model.run import NetworkSpec
+from common.backend.contract import Batch
+from common.backend.guards import zero_state
+from common.model.dtypes import numpy_dtype
+from common.model.layout import Parameters, join_network, split_network
+from common.model.network import NetworkSpec
 
 from . import embedding, readout, stack
 from .stack import State

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.backend.contract import Batch, State, check_run
+from common.backend.contract import Batch, State
+from common.backend.guards import require_run
 from common.errors import InvalidInput, mismatch
 from common.model.conversions import OneBias, from_one_bias, to_one_bias
 from common.model.layout import Parameters, join_network, layer_suffixes, layer_weights, named_weights, split_network
@@ -122,7 +123,7 @@ class OneBiasBackend(NumpyBackend):
         return neutral_gradients(spec, own), dx, dstate0
 
     def trainer(self, run: RunSpec, params: Parameters) -> OneBiasTrainer:
-        check_run(self, run, params)
+        require_run(self, run, params)
         return OneBiasTrainer(run, params)
 
 

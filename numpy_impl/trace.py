@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from common.model.layout import GATES, named_weights
-from common.tracing.trace import Event, Example, Step, Trace, assigned, by_step, check_example, stacked, watching
+from common.tracing.collect import assigned, by_step, stacked
+from common.tracing.trace import Example, Step, Trace, require_example
+from common.tracing.watch import Event, watching
 
 from . import lstm_cell, rnn_cell, unroll
 
@@ -21,7 +23,7 @@ def trace(example: Example) -> Trace:
     Beside them ``dy``, the gradient of h from the loss of its own step, ``dh_prev`` and, for an LSTM, ``dc_prev``,
     ``dc_next`` and ``da_i`` to ``da_o``, each (T, H).
     """
-    check_example(example)
+    require_example(example)
     w, options = example.weights, example.options
     cell = lstm_cell if example.spec.is_lstm else rnn_cell
     files = [Path(module.__file__ or "") for module in (cell, unroll)]

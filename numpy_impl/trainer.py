@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from common.backend.contract import Batch, State, check_carried, zero_state
+from common.backend.contract import Batch, State
+from common.backend.guards import require_batch, require_carried, zero_state
 from common.model.layout import Parameters
 from common.model.run import RunSpec
-from common.training.batching import check_batch
 
 from . import network, optim
 
@@ -24,21 +24,21 @@ class NumpyTrainer:
         self._carried: State | None = None
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         loss, grads, _ = network.gradients(self.run.network, self._params, batch, None, self._core)
         return loss, grads
 
     def step(self, batch: Batch, *, carried: bool = False) -> float:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         if carried:
-            check_carried(self.run.network, batch, self._carried)
+            require_carried(self.run.network, batch, self._carried)
         state0 = self._carried if carried else None
         loss, grads, self._carried = network.gradients(self.run.network, self._params, batch, state0, self._core)
         self._params, self._state = self.optimizer.update(grads, self._state, self._params)
         return loss
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         zero = zero_state(self.run.network.model, batch.x.shape[1])
         prediction, _, _ = network.forward(self.run.network, self._params, batch, zero, self._core)
         return float(network.loss(self.run.network, prediction, batch)[0]), prediction

@@ -10,20 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.backend.contract import (
-    Batch,
-    Grads,
-    Problem,
-    check_forward,
-    check_predict,
-    check_problem,
-    check_run,
-    check_vjp,
+from common.backend.contract import Batch, Grads, Problem
+from common.backend.guards import (
+    require_forward,
+    require_inputs,
+    require_predict,
+    require_problem,
+    require_run,
+    require_vjp,
 )
 from common.model.layout import Parameters
-from common.model.run import NetworkSpec, RunSpec
+from common.model.network import NetworkSpec
+from common.model.run import RunSpec
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, OPTIONS, ModelSpec
-from common.training.batching import check_inputs
 
 from . import stack
 from .native import MATMUL_PRECISION, device, precision, to_numpy, to_torch, wait
@@ -52,7 +51,7 @@ class TorchBackend:
         lengths: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        state0 = check_forward(self, spec, params, x, state0, lengths, masks)
+        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
         with precision(), torch.no_grad():
             return to_numpy(self._core(spec, *to_torch((dict(params), x, state0, lengths, masks))))
 
@@ -68,8 +67,8 @@ class TorchBackend:
         lengths: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Grads:
-        state0 = check_forward(self, spec, params, x, state0, lengths, masks)
-        check_vjp(spec, x, dy, dstate)
+        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
+        require_vjp(spec, x, dy, dstate)
         with precision():
             arguments = to_torch((dict(params), x, state0, dy, dstate, lengths, masks))
             return Grads(*to_numpy(self._native_vjp(spec, *arguments)))
@@ -86,7 +85,7 @@ class TorchBackend:
         return of_params, grads[len(params)], tuple(grads[len(params) + 1 :])
 
     def trainer(self, run: RunSpec, params: Parameters) -> TorchTrainer:
-        check_run(self, run, params)
+        require_run(self, run, params)
         return TorchTrainer(run, params, self._core)
 
     def predict(
@@ -96,14 +95,14 @@ class TorchBackend:
         batch: Batch,
         state0: tuple[np.ndarray, ...] | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        check_inputs(network, batch)
-        state0 = check_predict(self, network, params, batch, state0)
+        require_inputs(network, batch)
+        state0 = require_predict(self, network, params, batch, state0)
         with precision(), torch.no_grad():
             weights, arrays, start = to_torch((dict(params), tuple(batch), state0))
             return to_numpy(forward_network(self._core, network, weights, Batch(*arrays), start))
 
     def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
-        state0 = check_problem(self, spec, problem)
+        state0 = require_problem(self, spec, problem)
         native = to_torch(tuple(problem._replace(params=dict(problem.params), state0=state0)))
         params, x, state0, _, _, lengths, masks = native
 

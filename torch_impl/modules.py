@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from common.backend.contract import check_supported
-from common.backend.module import SpecAttributes, arrange, constructor_text, enter_masks, layer_spec
+from common.backend.arrangement import arrange, enter_masks
+from common.backend.guards import require_supported
+from common.backend.module import SpecAttributes, constructor_text, layer_spec
 from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.arrays import refuse_masked
 from common.model.dtypes import is_exact, rounding
-from common.model.layout import initial_parameters, parameter_shapes, refuse_masked
-from common.model.spec import check_seed
+from common.model.initial import initial_parameters
+from common.model.layout import parameter_shapes
+from common.model.validate import require_seed
 
 from . import stack
 from .backend import BACKEND
@@ -46,10 +49,10 @@ class _Module(SpecAttributes, nn.Module):
         name = str(dtype).removeprefix("torch.")
         self.batch_first = options.get("batch_first", False)
         self.spec = layer_spec(cell, input_size, hidden_size, dtype=name, **options)
-        check_supported(BACKEND, self.spec)
+        require_supported(BACKEND, self.spec)
         if seed is None:
             seed = int(torch.randint(2**63 - 1, (), device="cpu"))
-        check_seed(seed)
+        require_seed(seed)
         wide = self.spec.with_dtype("float64")  # rounded by torch, which cannot take NumPy's bfloat16
         for name, value in initial_parameters(wide, seed).items():
             self.register_parameter(name, nn.Parameter(torch.tensor(value, device=device, dtype=dtype)))
@@ -89,7 +92,7 @@ class _Module(SpecAttributes, nn.Module):
                 cause = "a trace would keep the values of this call"
                 raise InvalidType(mismatch("lengths", "a tensor under torch.jit.trace", type(lengths).__name__, cause))
             lengths = torch.as_tensor(lengths)
-        lengths = arrangement.check_lengths(lengths, traced)
+        lengths = arrangement.require_lengths(lengths, traced)
         state0 = arrangement.enter_state("hx", hx)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)
         if masks is not None:

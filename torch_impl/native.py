@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.model.layout import numpy_dtype
+from common.model.dtypes import numpy_dtype
 
 MATMUL_PRECISION = "highest"
 BFLOAT16 = numpy_dtype("bfloat16")

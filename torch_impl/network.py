@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from common.model.layout import split_network
-from common.model.run import NetworkSpec
+from common.model.network import NetworkSpec
 
 from . import embedding, readout
 from .stack import State, steps_of

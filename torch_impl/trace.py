@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from common.model.layout import Weights
-from common.tracing.trace import Example, Trace, assigned, by_step, check_example, gathered, watching
+from common.tracing.collect import assigned, by_step, gathered
+from common.tracing.trace import Example, Trace, require_example
+from common.tracing.watch import watching
 
 from . import lstm_cell, rnn_cell
 from .native import precision, to_numpy, to_torch
@@ -17,7 +19,7 @@ from .native import precision, to_numpy, to_torch
 
 def trace(example: Example) -> Trace:
     """Every value and derivative of ``Trace``."""
-    check_example(example)
+    require_example(example)
     cell: Any = lstm_cell if example.spec.is_lstm else rnn_cell
     with precision():
         x, target, counted, state = map(to_torch, (example.x, example.target, example.counted, example.state))

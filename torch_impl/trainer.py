@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.backend.contract import Batch, check_carried
+from common.backend.contract import Batch
+from common.backend.guards import require_batch, require_carried
 from common.model.layout import Parameters
 from common.model.run import RunSpec
-from common.training.batching import check_batch
 
 from . import network
 from .native import precision, to_numpy, to_torch, wait
@@ -26,7 +26,7 @@ class TorchTrainer:
         self._carried: State | None = None
 
     def _loss(self, batch: Batch, state0: State | None = None) -> tuple[Tensor, Tensor, State]:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         model, native = self.run.network.model, Batch(*to_torch(tuple(batch)))
         if state0 is None:
             weight = self._params["readout.weight"]
@@ -41,9 +41,9 @@ class TorchTrainer:
         return float(loss.detach()), to_numpy(dict(zip(self._params, grads, strict=True)))
 
     def step(self, batch: Batch, *, carried: bool = False) -> float:
-        check_batch(self.run.network, batch)
+        require_batch(self.run.network, batch)
         if carried:
-            check_carried(self.run.network, batch, self._carried)
+            require_carried(self.run.network, batch, self._carried)
         with precision():
             for param in self._params.values():
                 param.grad = None

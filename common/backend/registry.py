@@ -8,10 +8,12 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
+from common.backend import registry
 from common.backend.contract import Backend
 from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType, mismatch, unknown
 
@@ -99,3 +101,7 @@ def _import(name: str, module_name: str, entry: Entry) -> object:
             raise InvalidInput(mismatch(f"backend {name}", "an importable module", f"no module {missing}")) from error
         text = f"backend {name} is installed but fails on import: {type(error).__name__}: {error}"
         raise BackendBroken(text) from error
+
+
+def load_all(names: Sequence[str]) -> dict[str, Backend]:
+    return {name: registry.load(name) for name in names}

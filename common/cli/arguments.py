@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from common.equivalence.variants import H, I, Variant
-from common.model.spec import ModelSpec, check_positive_int
+from common.model.spec import ModelSpec
+from common.model.validate import require_positive_int
 
 # The options of a model, and of its problem; they are there only if they were given.
 MODEL = ("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "dropout", "bidirectional", "proj_size")
@@ -23,5 +24,5 @@ def variant(cell: str, dtype: str, seed: int, chosen: dict[str, Any]) -> Variant
     of_model |= {name: value for name, value in chosen.items() if name in MODEL}
     of_problem = {name: value for name, value in chosen.items() if name in ONE}
     for name in ("steps", "batch"):
-        check_positive_int(name, of_problem.get(name, 1))
+        require_positive_int(name, of_problem.get(name, 1))
     return Variant(spec=ModelSpec(cell=cell, dtype=dtype, **of_model), seed=seed, **of_problem)

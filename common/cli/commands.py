@@ -11,18 +11,19 @@ from typing import Any
 
 from common import records
 from common.backend import registry
-from common.backend.contract import unsupported
+from common.backend.guards import unsupported
 from common.cli import arguments, console, tables
 from common.cli import train as training
 from common.cli.info import describe, doctor, ls
 from common.cli.teach import lessons, stepper, trace
-from common.equivalence import ladder, variants
+from common.equivalence import ladder, processes, variants
 from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCut, mismatch
-from common.model.spec import check_seed
+from common.model.validate import require_seed
 from common.records import Record
 from common.study import bench as benchmark
 from common.study import study as studies
 from common.study import tasks
+from common.study.environment import environment
 from common.training import settings
 
 __all__ = ["bench", "check", "describe", "doctor", "generate", "lessons", "ls", "predict", "report"]
@@ -67,7 +68,7 @@ def check(options: Namespace) -> int:
     names, cells, dtypes = _names(options), _cells(options), _dtypes(options)
     one = arguments.given(options, (*arguments.MODEL, *arguments.ONE))
     if options.configs is None:
-        run, chosen = studies.check, variants.variants(cells, dtypes, options.seed)
+        run, chosen = processes.check, variants.variants(cells, dtypes, options.seed)
         if one:
             cells = cells if options.cell else _fitting(cells, one)
             chosen = [arguments.variant(cell, dtype, options.seed, one) for dtype in dtypes for cell in cells]
@@ -75,10 +76,10 @@ def check(options: Namespace) -> int:
     else:
         if one:
             raise InvalidInput(mismatch("--configs", "no option of one model beside it", ", ".join(one)))
-        run, chosen = studies.check_drawn, variants.drawn(options.configs, cells, dtypes, options.seed)
+        run, chosen = processes.check_drawn, variants.drawn(options.configs, cells, dtypes, options.seed)
     with console.Stages() as stages:
         stream = run(names, chosen, options.jobs, stages.stage)
-        found = _collect(options, chain(studies.environment(names), stream))
+        found = _collect(options, chain(environment(names), stream))
     if not options.json:
         tables.print_checks(found, options.seed)
         if options.configs is not None:
@@ -127,7 +128,7 @@ def _all_compared(names: Sequence[str], found: Sequence[Record], asked_for: Sequ
 def train(options: Namespace) -> int:
     """Train in every chosen backend; several are compared as well."""
     chosen = settings.given(options)
-    check_seed(chosen.get("seed", 0))
+    require_seed(chosen.get("seed", 0))
     options.backend = chosen.get("backend")
     return training.train_command(options, chosen, _names(options), _collect)
 

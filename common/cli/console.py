@@ -4,7 +4,6 @@ Rich honours ``NO_COLOR`` and leaves out colour and animation where there is no 
 line. It is imported where it is used: messages, and so --help, need nothing but Python.
 """
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -12,21 +11,12 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from common.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
     from rich.text import Text
-
-# Control characters, marks that change the direction of the text after them, and halves of characters.
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str, keep: str = "\n") -> str:
-    """Text with an escape such as \\x1b for each character that would act on a terminal or cannot be written.
-
-    Those in ``keep`` stay, as do all letters.
-    """
-    return UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
 def table(

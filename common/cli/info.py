@@ -14,7 +14,7 @@ from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
 from common.model import describe as descriptions
 from common.model.spec import CELLS, ModelSpec
 from common.records import Record
-from common.study import study as studies
+from common.study.environment import environment
 
 
 def ls(options: Namespace) -> int:
@@ -69,11 +69,11 @@ def _installed(entry: registry.Entry) -> bool:
 
 def doctor(options: Namespace) -> int:
     """What each backend runs on. With --backend, one that does not load is an error; without, it is reported."""
-    found: list[Record] = list(studies.environment([]))
+    found: list[Record] = list(environment([]))
     problems: list[tuple[str, str]] = []
     for name in dict.fromkeys(options.backend or options.default_backends):
         try:
-            found += list(studies.environment([name]))[1:]
+            found += list(environment([name]))[1:]
         except (BackendMissing, BackendBroken) as error:
             if options.backend:
                 raise

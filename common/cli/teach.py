@@ -78,7 +78,7 @@ def stepper(options: Namespace) -> int:
 def _shown(what: str, chosen: tuple[int, ...] | None, size: int, usual: int) -> list[int]:
     """Numbers from 0 for the user's from 1."""
     numbers = chosen or tuple(range(1, min(size, usual) + 1))
-    examples.check_numbers(what, numbers, size)
+    examples.require_numbers(what, numbers, size)
     return [number - 1 for number in numbers]
 
 
@@ -100,7 +100,7 @@ def _checked(example: Example, options: Namespace) -> Example:
     """With the loss that was asked for."""
     if options.loss == "last":
         example.counted[:-1] = 0
-    tracing.check_example(example)
+    tracing.require_example(example)
     return example
 
 

@@ -18,7 +18,8 @@ from common.datasets import Dataset
 from common.equivalence import ladder
 from common.errors import Diverged, InvalidInput, mismatch
 from common.model.run import RunSpec
-from common.study import study
+from common.study import runs as study_runs
+from common.study.environment import environment
 from common.training import decoding, settings
 from common.training.loop import Progress, Result, train
 from common.weights import saved
@@ -36,12 +37,12 @@ def train_command(
     """Train in every chosen backend, save what was learnt, compare the backends if there are several."""
     runs = list(settings.resolve(chosen))
     folder = Path(options.out)
-    saved.check_folder(folder)
+    saved.require_folder(folder)
     ended: list[str] = []
     made_by = {"command": options.command}
 
     def stream() -> Any:
-        yield from study.environment(names)
+        yield from environment(names)
         for data, run in runs:
             results: dict[str, Result] = {}
             for name in names:
@@ -57,11 +58,11 @@ def train_command(
                 if path.exists():
                     console.message(f"{path} is replaced")
                 saved.save(path, run.network, result.params, _about(name, data, run, result, chosen))
-                yield study.training_record(name, data, run, result) | {"saved": str(path)}
+                yield study_runs.training_record(name, data, run, result) | {"saved": str(path)}
                 if ended:
                     return
             if len(names) > 1:
-                yield from (row.record() | made_by for row in study.compare_runs(data, run, results))
+                yield from (row.record() | made_by for row in study_runs.compare_runs(data, run, results))
 
     with console.Stages() as stages, signals.interruptible() as arrived:
         found = collect(options, stream())
@@ -159,7 +160,7 @@ def load(path: str, *, tested: bool) -> tuple[saved.Saved, Dataset]:
     return found, data
 
 
-def _check_one_backend(options: Namespace) -> None:
+def _require_one_backend(options: Namespace) -> None:
     names = dict.fromkeys(options.backend or ())
     if len(names) > 1:
         raise InvalidInput(mismatch("--backend", "one", ", ".join(names)))
@@ -175,7 +176,7 @@ def _temperature(options: Namespace) -> float:
 
 def generate_command(options: Namespace, name: str) -> int:
     """Continue a text."""
-    _check_one_backend(options)
+    _require_one_backend(options)
     temperature = _temperature(options)
     found = saved.load(Path(options.file))
     network, symbols = found.network, found.about["symbols"]
@@ -198,7 +199,7 @@ def generate_command(options: Namespace, name: str) -> int:
 
 def predict_command(options: Namespace, name: str) -> int:
     """What a network says to inputs of the user, or to the test data, with its score."""
-    _check_one_backend(options)
+    _require_one_backend(options)
     found, data = load(options.file, tested=not options.input)
     backend, network = registry.load(name), found.network
     if options.input and (data.encode is None or data.decode is None):

@@ -31,7 +31,7 @@ from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import check_sizes, streams, words_of
+from .sampling import require_sizes, streams, words_of
 from .task import Baseline, Dataset, Metric, Task, Training
 
 READINGS = {
@@ -54,7 +54,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_sizes(self, "steps")
+        require_sizes(self, "steps")
         if self.steps < 2:
             raise InvalidInput(mismatch("steps", "at least 2, one in each half", self.steps))
 

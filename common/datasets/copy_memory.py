@@ -23,7 +23,7 @@ from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import Series, check_sizes, draw_parts, numbers_of
+from .sampling import Series, draw_parts, numbers_of, require_sizes
 from .symbols import log_softmax
 from .task import Baseline, Dataset, Metric, Task, Training
 
@@ -45,7 +45,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_sizes(self, "delay")
+        require_sizes(self, "delay")
 
 
 def sample(rng: np.random.Generator) -> Series:

@@ -22,7 +22,7 @@ import numpy as np
 from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
-from common.model.spec import check_positive_int, check_seed
+from common.model.validate import require_positive_int, require_seed
 
 from .symbols import accuracy, confusion, decode_class, majority, optional
 from .task import Dataset, Metric, Task, Training
@@ -46,8 +46,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
-            check_positive_int(name, getattr(self, name))
-        check_seed(self.seed)
+            require_positive_int(name, getattr(self, name))
+        require_seed(self.seed)
         total = self.train + self.validation + self.test
         if total > IMAGES:
             raise InvalidInput(mismatch("train + validation + test", f"at most {IMAGES} images", total))

@@ -30,7 +30,7 @@ import numpy as np
 from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
-from common.model.spec import check_number, check_seed
+from common.model.validate import require_number, require_seed
 
 from .symbols import accuracy, confusion, decode_class, encoded, majority, optional
 from .task import Dataset, Metric, Task, Training
@@ -51,10 +51,10 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("validation", "test"):
             share = getattr(self, name)
-            check_number(name, share)
+            require_number(name, share)
             if not 0.1 <= share <= 0.4:
                 raise InvalidInput(mismatch(name, "a share from 0.1 to 0.4", share))
-        check_seed(self.seed)
+        require_seed(self.seed)
 
 
 def make(reading: str, options: Options) -> Dataset:

@@ -30,7 +30,7 @@ from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import Series, check_sizes, draw_parts, lengths_of, numbers_of
+from .sampling import Series, draw_parts, lengths_of, numbers_of, require_sizes
 from .symbols import log_softmax, padded
 from .task import Baseline, Dataset, Metric, Task, Training
 
@@ -64,7 +64,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_sizes(self, "max_length")
+        require_sizes(self, "max_length")
         if self.max_length < SHORTEST:
             raise InvalidInput(mismatch("max_length", f"at least {SHORTEST}, the shortest string", self.max_length))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InvalidInput, mismatch
-from common.model.spec import check_positive_int, check_seed
+from common.model.validate import require_positive_int, require_seed
 
 Series = tuple[int, ...]
 PARTS = ("train", "validation", "test")
@@ -16,11 +16,11 @@ ORDER = ("train", "test", "validation")
 TRIES = 1000
 
 
-def check_sizes(options: Any, *names: str) -> None:
+def require_sizes(options: Any, *names: str) -> None:
     """Check the numbers of examples, the seed, and the named options that are positive integers."""
     for name in (*PARTS, *names):
-        check_positive_int(name, getattr(options, name))
-    check_seed(options.seed)
+        require_positive_int(name, getattr(options, name))
+    require_seed(options.seed)
 
 
 def streams(seed: int) -> list[np.random.Generator]:

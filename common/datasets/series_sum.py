@@ -30,9 +30,9 @@ import numpy as np
 from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
-from common.model.spec import check_number
+from common.model.validate import require_number
 
-from .sampling import Series, check_sizes, draw_parts, lengths_of, words_of
+from .sampling import Series, draw_parts, lengths_of, require_sizes, words_of
 from .symbols import padded
 from .task import Baseline, Dataset, Metric, Task, Training
 
@@ -58,10 +58,10 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_sizes(self, "min_length", "max_length", "largest")
+        require_sizes(self, "min_length", "max_length", "largest")
         if self.max_length < self.min_length:
             raise InvalidInput(mismatch("max_length", f"at least min_length={self.min_length}", self.max_length))
-        check_number("density", self.density)
+        require_number("density", self.density)
         if not 0 < self.density <= 1:
             raise InvalidInput(mismatch("density", "a probability in (0, 1]", self.density))
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
-from common.model.spec import check_positive_int
+from common.model.validate import require_positive_int
 
 from .task import Baseline, Dataset, Metric, Task, Training
 
@@ -44,7 +44,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("points_per_period", "periods", "window"):
-            check_positive_int(name, getattr(self, name))
+            require_positive_int(name, getattr(self, name))
         if self.window >= self.count:
             raise InvalidInput(mismatch("window", f"1 to {self.count - 1} points", self.window))
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from common.backend.contract import Batch
 from common.errors import InvalidInput, unknown
-from common.model.run import NetworkSpec, OptimizerSpec
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec
 from common.model.spec import ModelSpec
 
 

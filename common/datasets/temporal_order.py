@@ -21,7 +21,7 @@ from common.backend.contract import Batch
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import Series, check_sizes, draw_parts, lengths_of, numbers_of
+from .sampling import Series, draw_parts, lengths_of, numbers_of, require_sizes
 from .symbols import accuracy, confusion, log_softmax, majority, padded
 from .task import Dataset, Metric, Task, Training
 
@@ -42,7 +42,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_sizes(self, "steps")
+        require_sizes(self, "steps")
         if self.steps < 10:
             raise InvalidInput(mismatch("steps", "at least 10", self.steps))
 

@@ -29,7 +29,7 @@ import numpy as np
 from common.backend.contract import Batch
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.run import OptimizerSpec
-from common.model.spec import check_positive_int
+from common.model.validate import require_positive_int
 
 from .symbols import encoded, likeliest, log_softmax
 from .task import Baseline, Dataset, Metric, Task, Training
@@ -53,12 +53,12 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("characters", "streams", "chunk"):
-            check_positive_int(name, getattr(self, name))
+            require_positive_int(name, getattr(self, name))
         if not isinstance(self.text, str):
             raise InvalidType(mismatch("text", "the path of a file, as a str", type(self.text).__name__))
-        self.check_length("characters", self.characters)
+        self.require_length("characters", self.characters)
 
-    def check_length(self, what: str, length: int) -> None:
+    def require_length(self, what: str, length: int) -> None:
         """Every held-out stream needs a character and its successor, every training stream a chunk."""
         parts = max(self.streams + 1, -(-(self.streams * self.chunk + 1) // (HELD_OUT - 2)))
         if length < HELD_OUT * parts:
@@ -69,7 +69,7 @@ class Options:
 def make(reading: str, options: Options) -> Dataset:
     """The text under the one of ``READINGS``."""
     text = read(options.text)[: options.characters]
-    options.check_length("characters in the text", len(text))
+    options.require_length("characters in the text", len(text))
     symbols = tuple(sorted(set(text)))
     numbers = encoded("text", [text], symbols)[0][:, 0]
     held_out = len(text) // HELD_OUT

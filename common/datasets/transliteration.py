@@ -26,7 +26,7 @@ import numpy as np
 
 from common.backend.contract import Batch
 from common.model.run import OptimizerSpec
-from common.model.spec import check_positive_int, check_seed
+from common.model.validate import require_positive_int, require_seed
 
 from .symbols import encoded, padded
 from .task import Baseline, Dataset, Metric, Task, Training
@@ -59,8 +59,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
-            check_positive_int(name, getattr(self, name))
-        check_seed(self.seed)
+            require_positive_int(name, getattr(self, name))
+        require_seed(self.seed)
 
 
 def make(reading: str, options: Options) -> Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 from common.equivalence.tolerances import COARSEST, Bound, tolerance
 from common.equivalence.variants import Variant
 from common.errors import BackendBroken
-from common.model.layout import numpy_dtype
+from common.model.dtypes import numpy_dtype
 from common.records import Record
 
 # What a comparison comes to. Undecided: a wrong result could have passed. Zero: the exact result is 0, and both are;

@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from common.backend.contract import Backend, Grads, Problem, check_supported, unsupported
+from common.backend.contract import Backend, Grads, Problem
+from common.backend.guards import require_supported, unsupported
 from common.equivalence.comparison import COMPLEX_STEP, EXACT, ORACLES, Row, badness, compare_all, tally
 from common.equivalence.complex_step import complex_step, directions, inner
 from common.equivalence.rounding import Answer, answers
@@ -37,7 +38,7 @@ from common.equivalence.tolerances import bounds
 from common.equivalence.training_rungs import check_training
 from common.equivalence.variants import Variant, problem
 from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
-from common.model.layout import numpy_dtype
+from common.model.dtypes import numpy_dtype
 from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec
 from common.records import Record
 
@@ -110,18 +111,18 @@ def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwis
 def _outputs(backend: Backend, spec: ModelSpec, args: Problem) -> dict[str, Any]:
     own = deepcopy(args)
     found = named_outputs(spec, *backend.forward(spec, own.params, own.x, own.state0, **own.keywords))
-    _check_untouched(args, own)
+    _require_untouched(args, own)
     return found
 
 
 def _gradients(backend: Backend, spec: ModelSpec, args: Problem) -> Grads:
     own = deepcopy(args)
     grads = backend.vjp(spec, *own[:5], **own.keywords)
-    _check_untouched(args, own)
+    _require_untouched(args, own)
     return Grads(dict(grads.params), grads.x, tuple(grads.state0))
 
 
-def _check_untouched(given: Problem, after: Problem) -> None:
+def _require_untouched(given: Problem, after: Problem) -> None:
     """Raise if a backend changed its arguments, of which it had copies."""
     for name, before in given._asdict().items():
         for a, b in zip(_arrays(before), _arrays(getattr(after, name)), strict=True):
@@ -180,13 +181,13 @@ def _complex_step(
     yield from compare_all(COMPLEX_STEP, variant, results, bounds=limits)
 
 
-def check_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
+def require_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:
     """Raise unless every backend supports every variant, so that none is left out, and none has an oracle's name."""
     for name in ORACLES:
         if name in backends:
             raise InvalidInput(mismatch("the name of a backend", f"another than {', '.join(ORACLES)}", repr(name)))
     for variant, backend in product(chosen, backends.values()):
-        check_supported(backend, variant.spec, variant.lengths is not None)
+        require_supported(backend, variant.spec, variant.lengths is not None)
 
 
 def is_trained(variant: Variant) -> bool:
@@ -200,7 +201,7 @@ def is_trained(variant: Variant) -> bool:
 
 def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterator[Row]:
     """The whole ladder, variant by variant."""
-    check_all_supported(backends, chosen)
+    require_all_supported(backends, chosen)
     for variant in chosen:
         yield from check_model(backends, variant)
         if is_trained(variant):

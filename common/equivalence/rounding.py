@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from common.backend.contract import Grads, Problem, zero_state
+from common.backend.contract import Grads, Problem
+from common.backend.guards import zero_state
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
 from common.model.spec import ModelSpec
 

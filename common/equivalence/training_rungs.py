@@ -9,8 +9,9 @@ import numpy as np
 from common.backend.contract import Backend, Batch
 from common.equivalence.comparison import Row, compare_all
 from common.equivalence.variants import B, H, I, T, Variant, problem
-from common.model.layout import initial_network
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 
 # The sizes of the readout (values, symbols), of the vocabulary of an embedding, the steps of a decoder.
 O, O_SYMBOLS, VOCABULARY, DECODER_STEPS = 2, 4, 6, 8

@@ -13,7 +13,8 @@ import numpy as np
 
 from common.backend.contract import Problem
 from common.errors import InvalidInput, choice, mismatch
-from common.model.layout import dropout_masks, initial_parameters, numpy_dtype
+from common.model.dtypes import numpy_dtype
+from common.model.initial import dropout_masks, initial_parameters
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
 
 # Distinct and larger than 1, so that no two axes can be confused; 4H differs from all of them too.

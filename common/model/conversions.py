@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.dtypes import dtype_label
 from common.model.layout import CELL_OF_GATES, GATES, Weights, named_weights
-from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES, check_positive_int
+from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES
+from common.model.validate import require_positive_int
 
 ONE_BIAS_NOTE = (
     "two biases were merged into one: the function is the same, the training is not "
@@ -99,7 +100,7 @@ def _check(table: Table, params: Mapping[str, Any], hidden: int | None = None) -
         cause = next((MARKS[mark] for mark in MARKS if any(name.split(".")[0] == mark for name in extra)), "")
         cause = cause or _cause(table, table.recurrent, getattr(params.get(table.recurrent), "shape", ()))
         raise InvalidInput(mismatch(f"parameters of {table.owner}", ", ".join(table.shapes), "; ".join(got), cause))
-    _check_dtypes(params)
+    _require_dtypes(params)
     for name, axes in table.shapes.items():
         shape = tuple(params[name].shape)
         if len(shape) != len(axes) or 0 in shape:
@@ -116,7 +117,7 @@ def _check(table: Table, params: Mapping[str, Any], hidden: int | None = None) -
             raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner} with {known}", shape, cause))
 
 
-def _check_dtypes(params: Mapping[str, Any]) -> None:
+def _require_dtypes(params: Mapping[str, Any]) -> None:
     """Raise unless these are arrays of one floating-point dtype, or of the complex one of complex-step derivatives."""
     first: dict[str, str] = {}
     for name, value in params.items():
@@ -152,7 +153,7 @@ def _text(axes: tuple[str, ...]) -> str:
     return str(axes).replace("'", "")
 
 
-def _check_neutral(table: Table, w: Weights) -> None:
+def _require_neutral(table: Table, w: Weights) -> None:
     """Raise unless these are the neutral weights of the table, with both biases or without."""
     if not isinstance(w, Weights):
         raise InvalidType(mismatch("weights", "a common.model.layout.Weights", type(w).__name__))
@@ -195,7 +196,7 @@ def _split(bias: Any) -> tuple[Any, Any]:
 
 def to_one_bias(w: Weights) -> Converted:
     """Weights of an Elman network -> the Linear over [x, h] of a home-made cell."""
-    _check_neutral(ELMAN, w)
+    _require_neutral(ELMAN, w)
     bias, note = _merged(w)
     return Converted(OneBias(_joined([w.weight_ih, w.weight_hh], axis=1), bias), note)
 
@@ -205,7 +206,7 @@ def from_one_bias(one: OneBias, hidden_size: int) -> Weights:
 
     The shape of a Linear without a bias does not tell H from 4H, so ``hidden_size`` does.
     """
-    check_positive_int("hidden_size", hidden_size)
+    require_positive_int("hidden_size", hidden_size)
     params = {name: value for name, value in one._asdict().items() if value is not None}
     _check(ONE_BIAS if "bias" in params else ONE_BIAS.without("bias"), params, hidden_size)
     return Weights(one.weight[:, :-hidden_size], one.weight[:, -hidden_size:], *_split(one.bias))
@@ -216,7 +217,7 @@ def to_flax_simple_cell(w: Weights) -> Converted:
 
     The cell cannot be built without that bias, so it is zero where there is none.
     """
-    _check_neutral(ELMAN, w)
+    _require_neutral(ELMAN, w)
     bias, note = _merged(w)
     if bias is None:
         bias = w.weight_hh[:, 0] * 0
@@ -235,7 +236,7 @@ def to_flax_lstm(w: Weights) -> Converted:
 
     One bias, on the recurrent side; zero where there is none, as the cell cannot be built without.
     """
-    _check_neutral(LSTM, w)
+    _require_neutral(LSTM, w)
     bias, note = _merged(w)
     if bias is None:
         bias = w.weight_hh[:, 0] * 0

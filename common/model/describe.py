@@ -5,7 +5,8 @@ from math import prod
 
 from common.errors import InvalidInput, mismatch
 from common.model.layout import GATES, layer_suffixes, parameter_shapes
-from common.model.spec import ModelSpec, check_positive_int
+from common.model.spec import ModelSpec
+from common.model.validate import require_positive_int
 
 Axes = tuple[int | str, ...]
 GATE_FUNCTIONS = ("sigmoid", "sigmoid", "tanh", "sigmoid")
@@ -61,7 +62,7 @@ def describe(
     """
     for name, value in (("seq_len", steps), ("batch", batch)):
         if value is not None:
-            check_positive_int(name, value)
+            require_positive_int(name, value)
     if spec.is_cell and steps is not None:
         raise InvalidInput(mismatch("seq_len", f"none for {spec.cell}, which is one step", steps))
     if spec.is_cell and batch_first:

@@ -6,6 +6,7 @@ other. Integers, complex numbers and wider floating-point numbers are refused; w
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from common.model.spec import DTYPES, HALF_DTYPES
@@ -25,7 +26,7 @@ def is_exact(source: Any, target: Any) -> bool:
 
 
 def widened(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The array in this dtype where that is exact; any other stays as it is, for ``layout.check_array`` to refuse."""
+    """The array in this dtype where that is exact; any other stays as it is, for ``layout.require_array`` to refuse."""
     return array.astype(dtype) if is_exact(array.dtype, dtype) else array
 
 
@@ -35,3 +36,8 @@ def rounding(source: Any, target: Any) -> str:
     if dtype_label(source) not in names or dtype_label(target) not in names or is_exact(source, target):
         return ""
     return f"{dtype_label(source)} can round in {dtype_label(target)}: cast it yourself first"
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The NumPy dtype of this name; bfloat16 is that of ml_dtypes, which JAX uses too."""
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)

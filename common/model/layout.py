@@ -10,15 +10,13 @@ keeps both biases: one bias computes the same function and trains differently.
 
 import re
 from collections.abc import Mapping
-from math import prod
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.dtypes import rounding
-from common.model.run import NetworkSpec
+from common.model.arrays import require_array
+from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 
 Shape = tuple[int, ...]
@@ -95,61 +93,12 @@ def join_network(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {f"{part}.{name}": value for part, own in parts.items() for name, value in own.items()}
 
 
-def initial_parameters(spec: ModelSpec, seed: int) -> Parameters:
-    """Every parameter uniform in +-1/sqrt(H), the distribution of ``torch.nn.RNNBase.reset_parameters``.
-
-    Drawn in float64 and rounded, so one seed gives the same weights in every dtype, and the same to a cell as to a
-    layer of the same size. With ``forget_bias`` the forget gate's part of ``bias_ih`` has that value and its part of
-    ``bias_hh`` is zero (Gers et al. 2000; Jozefowicz et al. 2015 advise 1).
-    """
-    return _draw(parameter_shapes(spec), spec, seed)
-
-
-def initial_network(network: NetworkSpec, seed: int) -> Parameters:
-    """The same for a network; ``torch.nn.Linear`` draws from the same distribution (fan-in H).
-
-    Embedding tables are standard normal, as those of ``torch.nn.Embedding``, and drawn last.
-    """
-    shapes, rng = network_shapes(network), np.random.default_rng([seed, 5])
-    tables = {f"{name}.weight" for name in network.tables}
-    params = _draw({name: shape for name, shape in shapes.items() if name not in tables}, network.model, seed)
-    dtype = numpy_dtype(network.model.dtype)
-    return {k: rng.standard_normal(s).astype(dtype) if k in tables else params[k] for k, s in shapes.items()}
-
-
-def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters:
-    rng = np.random.default_rng(seed)
-    bound = spec.hidden_size**-0.5
-    params = {name: rng.uniform(-bound, bound, shape).astype(numpy_dtype(spec.dtype)) for name, shape in shapes.items()}
-    if spec.forget_bias is not None:
-        forget = slice(spec.hidden_size, 2 * spec.hidden_size)
-        for name, value in params.items():
-            own = name.rpartition(".")[2]
-            if own.startswith(("bias_ih", "bias_hh")):
-                value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
-    return params
-
-
-def numpy_dtype(name: str) -> np.dtype:
-    """The NumPy dtype of this name; bfloat16 is that of ml_dtypes, which JAX uses too."""
-    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
-
-
-def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
-    """Dropout masks (L-1, T, B, D*H): 0 with probability p, else 1/(1-p) (inverted dropout, as torch's).
-
-    Each is a factor of a layer's output; the last layer has none (documentation of ``torch.nn.LSTM``, *dropout*).
-    """
-    kept = rng.random(spec.mask_shape(steps, batch)) >= spec.dropout
-    return (kept / (1 - spec.dropout) if spec.dropout < 1 else 0.0 * kept).astype(numpy_dtype(spec.dtype))
-
-
-def check_parameters(spec: ModelSpec, params: Mapping[str, Any]) -> None:
+def require_parameters(spec: ModelSpec, params: Mapping[str, Any]) -> None:
     """Raise unless ``params`` holds exactly the parameters of ``spec``, in its shapes and dtype, all finite."""
     _check(params, parameter_shapes(spec), spec)
 
 
-def check_network(network: NetworkSpec, params: Mapping[str, Any]) -> None:
+def require_network(network: NetworkSpec, params: Mapping[str, Any]) -> None:
     """The same for a network."""
     _check(params, network_shapes(network), network.model)
 
@@ -163,7 +112,7 @@ def _check(params: Mapping[str, Any], shapes: Mapping[str, Shape], spec: ModelSp
         cause = _likely_cause(spec, list(params), shapes)
         raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), "; ".join(found), cause))
     for name, shape in shapes.items():
-        check_array(name, params[name], shape, spec.dtype, owner=f"{spec.cell}(hidden_size={spec.hidden_size})")
+        require_array(name, params[name], shape, spec.dtype, owner=f"{spec.cell}(hidden_size={spec.hidden_size})")
 
 
 def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]) -> str:
@@ -179,39 +128,3 @@ def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]
     differ += [f"bidirectional={reverse}"] * (reverse != spec.bidirectional) + [f"bias={bias}"] * (bias != spec.bias)
     differ += ["a proj_size" if projected else "no proj_size"] * (projected != bool(spec.proj_size))
     return f"a model with {', '.join(differ)}?" if differ else ""
-
-
-def check_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "") -> None:
-    """Raise unless ``array`` is a finite NumPy array of this shape and dtype; says where a transpose is likely."""
-    check_ndarray(name, array)
-    where = f" for {owner}" if owner else ""
-    if array.shape != shape:
-        cause = "transposed?" if array.ndim == 2 and array.shape == shape[::-1] else ""
-        if "LSTM" in owner and array.ndim and array.shape == (3 * shape[0] // 4, *shape[1:]):
-            cause = "a GRU?"
-        if not cause and array.size == prod(shape):
-            cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
-        raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))
-    if array.dtype != numpy_dtype(dtype):
-        raise InvalidType(mismatch(name, f"{dtype}{where}", array.dtype, rounding(array.dtype, dtype)))
-    if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInput(mismatch(name, "finite values", f"{array[where]} at index {where}"))
-
-
-def check_ndarray(name: str, array: Any) -> None:
-    """Raise unless this is a plain NumPy array, in memory or on disk (``numpy.memmap``).
-
-    Subclasses compute otherwise: ``*`` of a ``numpy.matrix`` is the matrix product.
-    """
-    refuse_masked(name, array)
-    if type(array) not in (np.ndarray, np.memmap):
-        cause = "numpy.asarray of it is one" if isinstance(array, np.ndarray) else ""
-        raise InvalidType(mismatch(name, "a numpy.ndarray", type(array).__name__, cause))
-
-
-def refuse_masked(name: str, array: Any) -> None:
-    """Raise for a masked array, whose mask would be ignored."""
-    if isinstance(array, np.ma.MaskedArray):
-        cause = "its mask would be ignored; array.filled(value) has none"
-        raise InvalidType(mismatch(name, "an array without a mask", type(array).__name__, cause))

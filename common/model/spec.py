@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Self
 
-from common.errors import InvalidInput, InvalidType, choice, mismatch
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.validate import require_flag, require_number, require_one_of, require_positive_int
 
 CELLS: tuple[str, ...] = ("RNN", "RNNCell", "LSTM", "LSTMCell")
 NONLINEARITIES = ("tanh", "relu")
@@ -15,34 +16,6 @@ HALF_DTYPES: tuple[str, ...] = ("float16", "bfloat16")
 COMPLEX = "complex128"
 # What a model may have beyond one direction of one layer; a backend says in ``Backend.options`` which it computes.
 OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", "dropout", "proj_size", "lengths")
-
-
-def check_positive_int(what: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidType(mismatch(what, "an int", type(value).__name__))
-    if value < 1:
-        raise InvalidInput(mismatch(what, "at least 1", value))
-
-
-def check_number(what: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidType(mismatch(what, "a number", type(value).__name__))
-
-
-def check_positive_number(what: str, value: Any) -> None:
-    check_number(what, value)
-    if not 0 < value < float("inf"):
-        raise InvalidInput(mismatch(what, "a finite number above 0", value))
-
-
-def check_flag(what: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise InvalidType(mismatch(what, "a bool", type(value).__name__))
-
-
-def check_one_of(what: str, options: tuple[str, ...], value: Any) -> None:
-    if value not in options:
-        raise InvalidInput(choice(what, options, value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,30 +41,30 @@ class ModelSpec:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        check_one_of("cell", CELLS, self.cell)
-        check_positive_int("input_size", self.input_size)
-        check_positive_int("hidden_size", self.hidden_size)
-        check_positive_int("num_layers", self.num_layers)
-        check_one_of("nonlinearity", NONLINEARITIES, self.nonlinearity)
-        check_flag("bias", self.bias)
-        check_flag("bidirectional", self.bidirectional)
-        check_number("dropout", self.dropout)
+        require_one_of("cell", CELLS, self.cell)
+        require_positive_int("input_size", self.input_size)
+        require_positive_int("hidden_size", self.hidden_size)
+        require_positive_int("num_layers", self.num_layers)
+        require_one_of("nonlinearity", NONLINEARITIES, self.nonlinearity)
+        require_flag("bias", self.bias)
+        require_flag("bidirectional", self.bidirectional)
+        require_number("dropout", self.dropout)
         if not 0 <= self.dropout <= 1:
             raise InvalidInput(mismatch("dropout", "a probability in [0, 1]", self.dropout))
-        check_one_of("dtype", (*DTYPES, *HALF_DTYPES, COMPLEX), self.dtype)
+        require_one_of("dtype", (*DTYPES, *HALF_DTYPES, COMPLEX), self.dtype)
         if self.is_lstm:
             self._only("nonlinearity", "tanh", f"for {self.cell}")
         if self.is_cell:
             for name, only in (("num_layers", 1), ("dropout", 0), ("bidirectional", False)):
                 self._only(name, only, f"for {self.cell}, which is one step of one layer")
-        self._check_projection()
-        self._check_forget_bias()
+        self._require_projection()
+        self._require_forget_bias()
 
     def _only(self, name: str, only: Any, where: str) -> None:
         if getattr(self, name) != only:
             raise InvalidInput(mismatch(name, f"{only!r} {where}", repr(getattr(self, name))))
 
-    def _check_projection(self) -> None:
+    def _require_projection(self) -> None:
         if isinstance(self.proj_size, bool) or not isinstance(self.proj_size, int):
             raise InvalidType(mismatch("proj_size", "an int", type(self.proj_size).__name__))
         if self.cell != "LSTM":
@@ -100,10 +73,10 @@ class ModelSpec:
             wanted = f"0 (no projection) to {self.hidden_size - 1}, below hidden_size"
             raise InvalidInput(mismatch("proj_size", wanted, self.proj_size))
 
-    def _check_forget_bias(self) -> None:
+    def _require_forget_bias(self) -> None:
         if self.forget_bias is None:
             return
-        check_number("forget_bias", self.forget_bias)
+        require_number("forget_bias", self.forget_bias)
         if not self.is_lstm or not self.bias or not isfinite(self.forget_bias):
             wanted = "a finite number, for an LSTM with bias" if self.is_lstm else f"None for {self.cell}"
             raise InvalidInput(mismatch("forget_bias", wanted, self.forget_bias))
@@ -173,10 +146,3 @@ class ModelSpec:
 
     def with_dtype(self, dtype: str) -> Self:
         return replace(self, dtype=dtype)
-
-
-def check_seed(seed: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InvalidType(mismatch("seed", "an int", type(seed).__name__))
-    if seed < 0:
-        raise InvalidInput(mismatch("seed", "at least 0", seed))

@@ -10,7 +10,7 @@ import numpy as np
 from common.backend.contract import Backend, Batch
 from common.errors import InvalidInput, mismatch
 from common.model.layout import Parameters, split_network
-from common.model.run import NetworkSpec
+from common.model.network import NetworkSpec
 
 
 def gradient_norms(backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch) -> dict[str, np.ndarray]:

@@ -15,7 +15,8 @@ from common import datasets
 from common.backend import registry
 from common.datasets import Dataset
 from common.errors import Diverged, InvalidInput, mismatch
-from common.model.layout import Parameters, initial_network
+from common.model.initial import initial_network
+from common.model.layout import Parameters
 from common.model.run import RunSpec
 from common.parallel import Piece
 from common.records import Record

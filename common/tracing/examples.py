@@ -10,15 +10,10 @@ from common.backend import registry
 from common.cli import console
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.dtypes import widened
-from common.model.layout import (
-    CELL_OF_GATES,
-    Parameters,
-    check_parameters,
-    initial_parameters,
-    layer_suffixes,
-    split_network,
-)
-from common.model.spec import ModelSpec, check_positive_int, check_seed
+from common.model.initial import initial_parameters
+from common.model.layout import CELL_OF_GATES, Parameters, layer_suffixes, require_parameters, split_network
+from common.model.spec import ModelSpec
+from common.model.validate import require_positive_int, require_seed
 from common.tracing.trace import Example
 from common.weights import saved, torch_files
 from common.weights.npz import read_npz
@@ -31,8 +26,8 @@ def example(spec: ModelSpec, params: Parameters | None = None, *, steps: int, se
 
     Without ``params`` the weights are ``layout.initial_parameters`` of the seed. The loss counts every step.
     """
-    check_positive_int("steps", steps)
-    check_seed(seed)
+    require_positive_int("steps", steps)
+    require_seed(seed)
     rng = np.random.default_rng([seed, 7])
     x = rng.standard_normal((steps, 1, spec.input_size))
     target = rng.uniform(-0.8, 0.8, (steps, 1, spec.hidden_size))
@@ -63,7 +58,7 @@ def read_weights(path: Path, cell: str | None, nonlinearity: str | None = None) 
     try:
         spec = _spec(cell or _likely_cell(params), told or nonlinearity or "tanh", params)
         params = {name: widened(value, np.dtype("float64")) for name, value in params.items()}
-        check_parameters(spec, params)
+        require_parameters(spec, params)
     except (InvalidInput, InvalidType) as error:
         raise type(error)(f"weights in {path}: {error}") from error
     if not spec.is_lstm and not nonlinearity and not told:
@@ -120,7 +115,7 @@ def _spec(cell: str, nonlinearity: str, params: Mapping[str, np.ndarray]) -> Mod
     return ModelSpec(cell=cell, input_size=params[wanted[0]].shape[1], hidden_size=columns, **options)
 
 
-def check_numbers(what: str, numbers: tuple[int, ...], size: int) -> None:
+def require_numbers(what: str, numbers: tuple[int, ...], size: int) -> None:
     """Raise unless these are different numbers from 1 to ``size``."""
     if not numbers or len(set(numbers)) < len(numbers) or not all(1 <= number <= size for number in numbers):
         raise InvalidInput(mismatch(what, f"different numbers from 1 to {size}", ",".join(map(str, numbers)) or "none"))

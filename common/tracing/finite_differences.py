@@ -10,7 +10,9 @@ from types import ModuleType
 import numpy as np
 
 from common.model.layout import Weights
-from common.tracing.trace import Example, Trace, assigned, check_example, from_later, perturbed, stacked, watching
+from common.tracing.collect import assigned, from_later, stacked
+from common.tracing.trace import Example, Trace, require_example
+from common.tracing.watch import perturbed, watching
 
 STEP = 1e-5
 
@@ -21,7 +23,7 @@ def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None
     An accumulated gradient is the difference for weights that are changed from step t on. With ``units``, numbers of
     hidden units from 0, what belongs to others is NaN: many units take long.
     """
-    check_example(example)
+    require_example(example)
     with watching(Path(cell.__file__ or "")) as events:
         cell.forward(example.weights, example.x[0], example.state, **example.options)
     shapes = {name: value.shape for name, value in assigned(events).items()}

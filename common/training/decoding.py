@@ -4,8 +4,9 @@ import numpy as np
 
 from common.backend.contract import Backend, Batch
 from common.errors import InvalidInput, mismatch
-from common.model.layout import Parameters, refuse_masked
-from common.model.run import NetworkSpec
+from common.model.arrays import refuse_masked
+from common.model.layout import Parameters
+from common.model.network import NetworkSpec
 
 
 def greedy(backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch) -> np.ndarray:

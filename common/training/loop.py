@@ -9,7 +9,8 @@ import numpy as np
 from common.backend.contract import Backend, Batch, Trainer
 from common.datasets import Dataset
 from common.errors import Diverged
-from common.model.layout import Parameters, initial_network
+from common.model.initial import initial_network
+from common.model.layout import Parameters
 from common.model.run import RunSpec
 from common.training.batching import minibatches, pieces, with_masks
 from common.training.decoding import greedy
@@ -54,7 +55,7 @@ def batches(run: RunSpec, data: Dataset, epoch: int, masks: np.random.Generator)
         yield with_masks(run.network, batch, masks), False
 
 
-def check_loss(loss: float, losses: list[float], epoch: int) -> None:
+def require_loss(loss: float, losses: list[float], epoch: int) -> None:
     """Raise ``Diverged`` if the loss is not finite or has exploded."""
     last = f", after {losses[-1]:g}" if losses else ""
     if not isfinite(loss):
@@ -89,7 +90,7 @@ def fit(
             if progress.stopped():
                 return losses, evaluations, best, "interrupted"
             loss = trainer.step(batch, carried=carried)
-            check_loss(loss, losses, epoch)
+            require_loss(loss, losses, epoch)
             losses.append(loss)
             progress.on_update(len(losses), loss)
         evaluation = None

@@ -21,7 +21,8 @@ from common import datasets
 from common.datasets import Dataset
 from common.errors import InvalidInput, InvalidType, choice, mismatch, unknown
 from common.model.run import OptimizerSpec, RunSpec
-from common.model.spec import CELLS, ModelSpec, check_positive_int
+from common.model.spec import CELLS, ModelSpec
+from common.model.validate import require_positive_int
 
 # The learning rate of a rule that is not the task's own.
 RATES = {"sgd": 0.05, "adam": 0.01, "rmsprop": 0.003}
@@ -149,7 +150,7 @@ def _check(settings: Mapping[str, Any], data: Dataset) -> None:
         raise InvalidInput(mismatch("batch_size", wanted, settings["batch_size"]))
     for name in ("hidden_size", "embedding_size"):
         if name in settings:
-            check_positive_int(name, settings[name])
+            require_positive_int(name, settings[name])
 
 
 def optimizer(settings: Mapping[str, Any], own: OptimizerSpec) -> OptimizerSpec:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import InvalidInput, mismatch
-from common.model.layout import Parameters, check_network
-from common.model.run import NetworkSpec
+from common.model.layout import Parameters, require_network
+from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.records import package_version
 from common.weights.npz import read_npz
@@ -35,7 +35,7 @@ class Saved(NamedTuple):
     about: dict[str, Any]
 
 
-def check_folder(folder: Path) -> None:
+def require_folder(folder: Path) -> None:
     """Make a folder, and raise unless files can be written there: better before the training than after it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def load(path: Path) -> Saved:
         if not isinstance(about.get(name), kind):
             got = type(about[name]).__name__ if name in about else "none"
             raise InvalidInput(mismatch(f"{name} in {path}", f"a {kind.__name__}", got))
-    check_network(network, arrays)
+    require_network(network, arrays)
     return Saved(network, arrays, about)
 
 

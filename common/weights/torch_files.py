@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.backend.module import to_arrays
 from common.cli import console
 from common.errors import InvalidInput, mismatch
 from common.weights import archives
+from common.weights.arrays import to_arrays
 from common.weights.npz import read_bytes
 
 WANTED = "a state_dict, names with tensors, that torch.save wrote"
@@ -23,8 +23,8 @@ LOADING_ERRORS += (EOFError, MemoryError, struct.error, pickle.UnpicklingError)
 def state_dict(path: Path) -> dict[str, np.ndarray]:
     """What ``torch.save(module.state_dict(), path)`` wrote, each array in its own dtype; no code in the file is run.
 
-    A zip file must be undamaged (``common.weights.archives``). The format before torch 1.6 has no checksums: it is read as
-    it is, and a line on stderr says so.
+    A zip file must be undamaged (``common.weights.archives``). The format before torch 1.6 has no checksums: it is read
+    as it is, and a line on stderr says so.
     """
     torch = importlib.import_module("torch")
     data = read_bytes(path, "--weights", WANTED)

@@ -101,8 +101,8 @@ for name in LAYERS:
     rows.append((name, "False", x.shape, y.shape, h_n.shape))
     rows.append((name, "True", x_batch_first.shape, y_flag.shape, h_n_flag.shape))
 show.table(f"T = {T}, B = {B}, I = {I}, H = {H}", ("layer", "batch_first", "input", "output", "h_n"), rows)
-show.source("common/backend/module.py", "Arrangement.enter")
-show.source("common/backend/module.py", "Arrangement.leave")
+show.source("common/backend/arrangement.py", "Arrangement.enter")
+show.source("common/backend/arrangement.py", "Arrangement.leave")
 
 # %% [markdown]
 # ## An input without a batch

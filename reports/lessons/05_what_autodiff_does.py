@@ -40,7 +40,7 @@ import torch_impl.elman
 import torch_impl.lstm
 import torch_impl.rnn_cell
 from common.model.layout import Weights
-from common.tracing.trace import watching
+from common.tracing.watch import watching
 from jax_impl.native import precision  # inside it JAX computes in 64 bits
 from numpy_impl import elman, lstm, rnn_cell, unroll
 from reports.teaching import show

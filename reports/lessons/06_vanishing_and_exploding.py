@@ -22,8 +22,8 @@ import numpy as np
 
 from common.backend import registry
 from common.backend.contract import Batch
-from common.model.layout import initial_network
-from common.model.run import NetworkSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.study.gradient_norms import gradient_norms
 from numpy_impl import optim

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from common.backend import registry
-from common.model.layout import GATES, Weights, initial_parameters, layer_weights
+from common.model.initial import initial_parameters
+from common.model.layout import GATES, Weights, layer_weights
 from common.model.spec import ModelSpec
 from numpy_impl import lstm_cell, unroll
 from reports.teaching import show

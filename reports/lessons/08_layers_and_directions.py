@@ -27,8 +27,8 @@ import numpy_impl
 from common.backend import registry
 from common.errors import InvalidInput
 from common.model.describe import describe
-from common.model.layout import dropout_masks
-from common.model.run import READOUTS
+from common.model.initial import dropout_masks
+from common.model.network import READOUTS
 from reports.teaching import show
 
 rng = np.random.default_rng(8)

@@ -27,8 +27,9 @@ import torch
 from common import datasets
 from common.backend import registry
 from common.backend.contract import Batch
-from common.model.layout import dropout_masks, initial_network, initial_parameters
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import dropout_masks, initial_network, initial_parameters
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 from jax_impl.native import precision, to_numpy
 from numpy_impl import optim

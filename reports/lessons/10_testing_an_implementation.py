@@ -27,7 +27,7 @@ from common.backend import registry
 from common.backend.contract import Problem
 from common.equivalence.complex_step import complex_step
 from common.equivalence.planting import planted
-from common.model.layout import initial_parameters
+from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
 from reports.teaching import show
 

@@ -9,7 +9,7 @@ from common.backend.registry import DEFAULT
 from common.datasets import TASKS
 from common.equivalence.reproduce import row_command, shell_words
 from common.model.spec import CELLS, DTYPES
-from common.study.study import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
+from common.study.sine import EPOCHS, HIDDEN_SIZE, OPTIMIZERS
 from reports.results.verdict import ONE_BIAS, Record, implementations, names, of_kind, split
 
 TRAINED_WITH = ("task", "reading", "optimizer", "lr", "hidden_size", "seed")

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from common.cli.console import printable
+from common.printable import printable
 from reports.page.model import Report, Section
 from reports.results.commands import seed_of
 from reports.results.verdict import Record, of_kind, verdict

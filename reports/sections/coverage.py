@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from common.cli.tables import coverage
 from common.equivalence.comparison import failed, used
+from common.equivalence.coverage import coverage
 from common.equivalence.ladder import CHECKS
 from common.equivalence.tolerances import MARGIN, TOLERANCES, Tolerance
 from common.equivalence.variants import OPTIONS, REGIMES

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from common.cli.console import printable
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
+from common.printable import printable
 from common.tracing.examples import example
 from common.tracing.trace import Example
 from reports.page.render import TEMPLATES, style, write_all

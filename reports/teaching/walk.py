@@ -13,7 +13,7 @@ import numpy as np
 
 from common.equivalence.planting import planted
 from common.model.layout import GATES
-from common.tracing import finite_differences
+from common.tracing import collect, finite_differences
 from common.tracing import trace as tracing
 from common.tracing.trace import FINITE_DIFFERENCES, Example, Step, Trace
 
@@ -300,7 +300,7 @@ def _early(pick: Pick, trace: Trace) -> dict[str, dict[str, Any]]:
     for place, event in enumerate(steps[0]):
         names = event.values.keys() & {name for later in steps[0][place + 1 :] for name in later.values}
         if names:
-            arrays = tracing.stacked([{name: events[place].values[name] for name in names} for events in steps])
+            arrays = collect.stacked([{name: events[place].values[name] for name in names} for events in steps])
             found[event.tag] = {name: pick(name, array) for name, array in pick.arrays(Trace(arrays)).items()}
     return found
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from common.backend.contract import Batch
+from common.backend.guards import require_batch, require_inputs
 from common.errors import InvalidInput, InvalidType
-from common.model.run import NetworkSpec
+from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
-from common.training.batching import check_batch, check_inputs, minibatches, pieces, take, with_masks
+from common.training.batching import minibatches, pieces, take, with_masks
 
 T, B, I, H, O, S, D = 5, 4, 3, 7, 2, 6, 8  # D steps of a decoder, S symbols
 MODEL = ModelSpec(cell="RNN", input_size=I, hidden_size=H, num_layers=2, dropout=0.5)
@@ -46,10 +47,10 @@ def good(name: str) -> Batch:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_right_batch_is_accepted(name: str) -> None:
     batch = good(name)
-    check_batch(NETWORKS[name], batch)
+    require_batch(NETWORKS[name], batch)
     bare = batch._replace(masks=None, lengths=None, decoder_masks=None)
-    check_batch(NETWORKS[name], bare)
-    check_inputs(NETWORKS[name], bare._replace(target=np.zeros(0)))
+    require_batch(NETWORKS[name], bare)
+    require_inputs(NETWORKS[name], bare._replace(target=np.zeros(0)))
 
 
 class Wrong(NamedTuple):
@@ -195,17 +196,17 @@ WRONG_TARGETS = [
 def test_a_wrong_batch_is_refused(wrong: Wrong) -> None:
     batch, network = good(wrong.network), NETWORKS[wrong.network]
     changed = batch._replace(**{wrong.field: wrong.change(getattr(batch, wrong.field))})
-    checks = [check_batch, check_inputs] if wrong in WRONG_INPUTS else [check_batch]
+    checks = [require_batch, require_inputs] if wrong in WRONG_INPUTS else [require_batch]
     for check in checks:
         with pytest.raises(wrong.error) as caught:
             check(network, changed)
         assert str(caught.value) == wrong.message
     if wrong not in WRONG_INPUTS:
-        check_inputs(network, changed)
+        require_inputs(network, changed)
 
 
 def test_what_is_no_batch_is_refused() -> None:
-    for check in (check_batch, check_inputs):
+    for check in (require_batch, require_inputs):
         with pytest.raises(InvalidType, match=r"^batch: expected a Batch, got tuple$"):
             check(NETWORKS["features"], tuple(good("features")))  # pyright: ignore
 

@@ -14,8 +14,10 @@ from common.backend import registry
 from common.backend.contract import Batch, Problem
 from common.equivalence.variants import random_problem
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import Parameters, initial_network
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network
+from common.model.layout import Parameters
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, HALF_DTYPES, ModelSpec
 
 T, B, I, H, O = 4, 5, 3, 7, 2

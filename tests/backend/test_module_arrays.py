@@ -9,12 +9,12 @@ import torch
 
 from common.backend import registry
 from common.backend.contract import Batch
+from common.backend.guards import require_batch
 from common.equivalence.variants import random_problem
 from common.errors import InvalidType
-from common.model.layout import initial_network
-from common.model.run import NetworkSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
-from common.training.batching import check_batch
 from common.training.decoding import generate
 from tests.backend.test_modules import LENGTHS, B, H, I, T, build, call, loaded, numpy_backward, problem, weights
 
@@ -131,7 +131,7 @@ def test_batches_and_prompts_have_no_mask() -> None:
         ):
             spoiled = batch._replace(**{field: masked(getattr(batch, field))})
             with pytest.raises(InvalidType, match=f"^{field}: {MASKED}"):
-                check_batch(network, spoiled)
+                require_batch(network, spoiled)
     with pytest.raises(InvalidType, match=f"^prompt: {MASKED}"):
         generate(registry.load("numpy"), text, initial_network(text, 0), masked(np.array([1, 0, 2])), 2)
 

@@ -11,7 +11,8 @@ from flax import nnx
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import dropout_masks, parameter_shapes
+from common.model.initial import dropout_masks
+from common.model.layout import parameter_shapes
 from tests.backend.test_modules import (
     HOUSES,
     RESULTS,

@@ -24,7 +24,7 @@ import jax_impl
 import numpy_impl
 import torch_impl
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import initial_parameters
+from common.model.initial import initial_parameters
 from common.model.spec import CELLS, ModelSpec
 
 T, B, I, H, P = 9, 5, 3, 7, 4

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from common.backend import registry
-from common.backend.contract import Batch, zero_state
-from common.model.layout import Parameters, dropout_masks, initial_network
-from common.model.run import INPUTS, LOSSES, READOUTS, NetworkSpec, OptimizerSpec, RunSpec
+from common.backend.contract import Batch
+from common.backend.guards import require_batch, rows_shape, zero_state
+from common.model.initial import dropout_masks, initial_network
+from common.model.layout import Parameters
+from common.model.network import INPUTS, LOSSES, READOUTS, NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
-from common.training.batching import check_batch, rows_shape
 from numpy_impl import embedding
 from numpy_impl import network as by_hand
 
@@ -110,7 +112,7 @@ def test_the_cases_cover_every_pair_of_options() -> None:
 def test_the_gradient_is_that_of_finite_differences_and_of_torch(network: NetworkSpec, ragged: bool) -> None:
     """Of each parameter along a direction of its own, so that none can hide behind another."""
     batch, params, step = random_batch(network, ragged), initial_network(network, 1), 1e-5
-    check_batch(network, batch)
+    require_batch(network, batch)
     loss, grads = trainer("numpy", network).gradients(batch)
     rng = np.random.default_rng(2)
     for name, value in params.items():

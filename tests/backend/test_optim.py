@@ -17,8 +17,9 @@ from torch.optim import lr_scheduler
 from common.backend import registry
 from common.backend.contract import Batch
 from common.equivalence.variants import random_problem
-from common.model.layout import initial_network
-from common.model.run import SCHEDULES, NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
+from common.model.run import SCHEDULES, OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 from jax_impl import native
 from jax_impl import optim as jax_optim

@@ -15,8 +15,9 @@ from common.backend.contract import Batch, Problem
 from common.equivalence import ladder
 from common.equivalence.variants import Variant, draw, random_problem, simplifications
 from common.errors import InvalidInput
-from common.model.layout import initial_network
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, ModelSpec
 from tests.backend.test_modules import B, H, I, T, call, jax_results, loaded, problem, torch_results
 

@@ -20,8 +20,9 @@ from common.backend.contract import Backend, Batch
 from common.backend.registry import BUILTIN, FRAMEWORKS, Entry
 from common.equivalence.variants import random_problem
 from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType
-from common.model.layout import initial_network
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 from jax_impl import stack as jax_stack
 from jax_impl.backend import JaxBackend

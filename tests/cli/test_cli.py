@@ -14,7 +14,7 @@ from common import cli, records
 from common.cli import commands, main
 from common.equivalence import variants
 from common.model.spec import DTYPES
-from common.study import bench, study
+from common.study import bench, sine, study
 
 ROOT = Path(__file__).parents[2]
 BROKEN = "raise OSError('libcudart.so.13: cannot open shared object file')"
@@ -283,8 +283,8 @@ def test_study_writes_records_and_reports(tmp_path: Path, capsys: pytest.Capture
     for check, count in CHECKED.items():
         assert sum(row["check"] == check for row in rows) == count, check
     runs = {(r["reading"], r["optimizer"], r["dtype"], r["backend"]) for r in found if r["kind"] == "training"}
-    assert runs == {(*run, name) for run in study.SINE_RUNS for name in ("numpy", "torch.nn")}
-    assert sum(row["check"] == "sine" for row in rows) == 2 * len(study.SINE_RUNS)
+    assert runs == {(*run, name) for run in sine.SINE_RUNS for name in ("numpy", "torch.nn")}
+    assert sum(row["check"] == "sine" for row in rows) == 2 * len(sine.SINE_RUNS)
     assert sum(record["kind"] == "bench" for record in found) == 2 * 3
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["records.jsonl", "report.html", "report.md"]
     before = [(tmp_path / "new" / name).read_bytes() for name in ("report.html", "report.md")]

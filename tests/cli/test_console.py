@@ -10,9 +10,9 @@ import pytest
 
 from common import cli, records
 from common.cli import console, tables
-from common.cli.console import printable
-from common.model.layout import initial_parameters
+from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
+from common.printable import printable
 from tests.reports.test_report import HEADER, check
 
 ESCAPE = "\x1b[2J\x9b1m\x7f\x07\r\u202e\u2066"

@@ -9,8 +9,10 @@ import pytest
 from common.backend import registry
 from common.backend.contract import Batch
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import Parameters, initial_network
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network
+from common.model.layout import Parameters
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 from common.training.decoding import generate, greedy
 

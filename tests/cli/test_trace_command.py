@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from common.cli import main
-from common.model.layout import Parameters, initial_parameters
+from common.model.initial import initial_parameters
+from common.model.layout import Parameters
 from common.model.spec import ModelSpec
 from common.records import read
 from common.tracing import examples, finite_differences

@@ -20,10 +20,12 @@ from common.equivalence.tolerances import Bound
 from common.equivalence.training_rungs import DECODER_STEPS, O_SYMBOLS, SETUPS, VOCABULARY, O
 from common.equivalence.variants import B, H, I, T, Variant, problem, variants
 from common.errors import BackendBroken, InvalidInput
-from common.model.run import INPUTS, LOSSES, OPTIMIZERS, READOUTS, SCHEDULES
+from common.model.network import INPUTS, LOSSES, READOUTS
+from common.model.run import OPTIMIZERS, SCHEDULES
 from common.model.spec import CELLS, DTYPES, ModelSpec
 from common.parallel import Piece
 from common.study import study
+from common.study.runs import train_everywhere
 
 GROUPS = study.check_groups(variants())
 PAIRS = set(combinations(registry.DEFAULT, 2))
@@ -111,7 +113,7 @@ def test_sizes_are_distinct_and_states_nonzero() -> None:
 def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) -> None:
     runs = study.sine_runs([cell], ["float64"], seed=0)
     (run,) = [run for run in runs if run[1] == "windows" and run[2].optimizer.name == optimizer]
-    records = study.train_everywhere(registry.DEFAULT, *run)
+    records = train_everywhere(registry.DEFAULT, *run)
     curves = {r["backend"]: np.array([*r["losses"], r["final_loss"]]) for r in records if r["kind"] == "training"}
     assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(registry.DEFAULT, 101)
     for a, b in PAIRS:

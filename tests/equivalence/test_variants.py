@@ -12,10 +12,10 @@ import pytest
 
 from common import cli
 from common.backend import registry
-from common.backend.contract import unsupported
+from common.backend.guards import unsupported
 from common.cli import arguments
-from common.cli.tables import coverage
-from common.equivalence import comparison, ladder
+from common.equivalence import comparison, ladder, processes
+from common.equivalence.coverage import coverage
 from common.equivalence.variants import (
     OPTIONS,
     REGIMES,
@@ -30,10 +30,9 @@ from common.equivalence.variants import (
 from common.errors import BackendBroken, InvalidInput
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
 from common.records import Record
-from common.study import study
 
 COUNTS = {"float64": 208, "float32": 208, "float16": 24, "bfloat16": 24}
-PIECE = study.DRAWN_PIECE
+PIECE = processes.DRAWN_PIECE
 PIECES = [(dtype, start) for dtype, count in COUNTS.items() for start in range(0, count, PIECE)]
 STACK = draw("LSTM", "float64", 7, 0)
 
@@ -190,7 +189,7 @@ def test_what_a_backend_lacks_keeps_it_out_of_drawn_variants_and_is_refused_else
         "exact",
     }
     with pytest.raises(InvalidInput, match="options for backend one-bias: expected none, got 'lengths'"):
-        ladder.check_all_supported(pair, [ragged])
+        ladder.require_all_supported(pair, [ragged])
 
 
 def test_a_backend_that_breaks_is_reported_with_its_command_and_does_not_stop_the_shrinking(
@@ -204,8 +203,8 @@ def test_a_backend_that_breaks_is_reported_with_its_command_and_does_not_stop_th
     monkeypatch.setattr(ladder, "check_drawn", broken)
     command = re.escape(f"boom; rosetta check {variant.arguments} --backend numpy --backend torch")
     with pytest.raises(BackendBroken, match=f"^{command}$"):
-        study.drawn_records(["numpy", "torch"], [variant])
-    assert not study.fails(row, variant)
+        processes.drawn_records(["numpy", "torch"], [variant])
+    assert not processes.fails(row, variant)
 
 
 def test_a_variant_fails_as_a_row_did_only_if_the_same_rung_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +212,7 @@ def test_a_variant_fails_as_a_row_did_only_if_the_same_rung_fails(monkeypatch: p
     rows = ladder.check_drawn(pair, variant)
     bad = [replace(row, verdict="failed" if row.check == "gradient" else row.verdict) for row in rows]
     monkeypatch.setattr(ladder, "check_drawn", lambda *_: bad)
-    assert {row.check: study.fails(row, variant) for row in rows if row.b == "torch"} == {
+    assert {row.check: processes.fails(row, variant) for row in rows if row.b == "torch"} == {
         "forward": False,
         "gradient": True,
     }
@@ -241,7 +240,7 @@ def test_a_failed_record_has_the_smallest_variant_and_others_have_none(monkeypat
     monkeypatch.setattr(ladder, "check_drawn", spoiled)
     two = [v for v in chosen("float64") if v.spec.num_layers > 1 and v.lengths]
     mixed = [next(v for v in two if v.spec.bidirectional is on) for on in (True, False)]
-    records = study.drawn_records(["numpy", "torch"], mixed)
+    records = processes.drawn_records(["numpy", "torch"], mixed)
     assert {record["verdict"] for record in records} == {"passed", "failed"}
     for record in records:
         assert ("smallest" in record) == (record["verdict"] == "failed")

@@ -15,7 +15,8 @@ from common.backend import registry
 from common.errors import InvalidInput
 from common.model import conversions
 from common.model.conversions import ONE_BIAS_NOTE
-from common.model.layout import Weights, initial_parameters, layer_weights, named_weights
+from common.model.initial import initial_parameters
+from common.model.layout import Weights, layer_weights, named_weights
 from common.model.spec import ModelSpec
 
 T, B, I, H, P = 6, 4, 3, 7, 2

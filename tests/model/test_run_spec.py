@@ -8,8 +8,10 @@ import pytest
 
 from common.errors import InvalidInput, InvalidType
 from common.model import layout
-from common.model.layout import initial_network, initial_parameters, network_shapes
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network, initial_parameters
+from common.model.layout import network_shapes
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 
 I, H, O, S = 3, 4, 5, 7
@@ -166,7 +168,7 @@ def test_every_parameter_of_a_network_has_its_place(options: dict[str, Any], exp
     params = initial_network(spec, 3)
     assert list(network_shapes(spec).items()) == list(expected.items())
     assert [(name, value.shape) for name, value in params.items()] == list(expected.items())
-    layout.check_network(spec, params)
+    layout.require_network(spec, params)
     assert layout.join_network(layout.split_network(params)) == params
     drawn = np.concatenate([value.ravel() for value in params.values()])
     assert len(np.unique(drawn)) == drawn.size, "the same numbers for two parameters"

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from common.errors import InvalidInput, InvalidType
-from common.model import layout
-from common.model.layout import GATES, Parameters, initial_network, initial_parameters, parameter_shapes
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model import dtypes, layout
+from common.model.initial import initial_network, initial_parameters
+from common.model.layout import GATES, Parameters, parameter_shapes
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, HALF_DTYPES, ModelSpec
 
 I, H, O = 3, 7, 2
@@ -163,7 +165,7 @@ def test_narrow_dtypes_are_float64_rounded(cell: str, dtype: str) -> None:
     spec = ModelSpec(cell=cell, input_size=I, hidden_size=H)
     wide, narrow = (initial_parameters(spec.with_dtype(kind), 3) for kind in ("float64", dtype))
     for name, value in wide.items():
-        assert narrow[name].dtype == layout.numpy_dtype(dtype)
+        assert narrow[name].dtype == dtypes.numpy_dtype(dtype)
         assert np.array_equal(value.astype(narrow[name].dtype), narrow[name]), name
 
 
@@ -224,13 +226,13 @@ WRONG_ARRAYS = [
 def test_a_wrong_parameter_is_refused(change, name, error, expected, got) -> None:
     network = NetworkSpec(model=SPEC, readout_size=O)
     params, both = initial_parameters(SPEC, 0), initial_network(network, 0)
-    layout.check_parameters(SPEC, params)
-    layout.check_network(network, both)
+    layout.require_parameters(SPEC, params)
+    layout.require_network(network, both)
     with pytest.raises(error) as caught:
-        layout.check_parameters(SPEC, params | {name: change(params[name])})
+        layout.require_parameters(SPEC, params | {name: change(params[name])})
     assert str(caught.value) == f"{name}: expected {expected}, got {got}"
     with pytest.raises(error) as caught:
-        layout.check_network(network, both | {f"rnn.{name}": change(both[f"rnn.{name}"])})
+        layout.require_network(network, both | {f"rnn.{name}": change(both[f"rnn.{name}"])})
     assert str(caught.value) == f"rnn.{name}: expected {expected}, got {got}"
 
 
@@ -243,9 +245,9 @@ def test_missing_and_extra_parameters_are_refused(drop: str, add: str, got: str)
     params = {name: value for name, value in initial_parameters(SPEC, 0).items() if name != drop}
     params |= {add: np.zeros(H)} if add else {}
     with pytest.raises(InvalidType, match=r"^parameters: expected a mapping of names to arrays, got list$"):
-        layout.check_parameters(SPEC, list(params))  # pyright: ignore
+        layout.require_parameters(SPEC, list(params))  # pyright: ignore
     with pytest.raises(InvalidInput) as caught:
-        layout.check_parameters(SPEC, params)
+        layout.require_parameters(SPEC, params)
     meant = "weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0"
     assert str(caught.value) == f"parameters of RNN: expected {meant}, got {got}"
 
@@ -254,10 +256,10 @@ def test_the_likely_cause_is_a_transpose_before_it_is_a_gru() -> None:
     """RNN(3, 4): a transposed weight has three quarters of the rows too. And an array without axes has no rows."""
     for array, got in ((np.zeros((3, 4)), "(3, 4); transposed?"), (np.zeros(()), "()")):
         with pytest.raises(InvalidInput) as caught:
-            layout.check_array("weight_ih_l0", array, (4, 3), "float64", owner="RNN(hidden_size=4)")
+            layout.require_array("weight_ih_l0", array, (4, 3), "float64", owner="RNN(hidden_size=4)")
         assert str(caught.value) == f"weight_ih_l0: expected (4, 3) for RNN(hidden_size=4), got {got}"
 
 
 def test_axes_in_another_order_are_named() -> None:
     with pytest.raises(InvalidInput, match=r"^x: expected \(2, 3, 4\), got \(3, 2, 4\); axes in another order\?$"):
-        layout.check_array("x", np.zeros((3, 2, 4)), (2, 3, 4), "float64")
+        layout.require_array("x", np.zeros((3, 2, 4)), (2, 3, 4), "float64")

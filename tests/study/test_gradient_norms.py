@@ -7,8 +7,8 @@ import torch
 from common import datasets
 from common.backend import registry
 from common.errors import InvalidInput
-from common.model.layout import initial_network
-from common.model.run import NetworkSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.study.gradient_norms import gradient_norms
 

@@ -195,7 +195,7 @@ def test_the_notation_is_the_derivation_s_table() -> None:
         ("jax_impl/stack.py", "unroll.body", "def body(", "    return state, state[0]"),
         ("jax_impl/stack.py", "Steps", "class Steps(NamedTuple):", "        return array["),
         ("jax_impl/stack.py", "Steps.turn", "def turn(self", "    return array["),
-        ("common/backend/module.py", "Arrangement.enter", "def enter(", "    "),
+        ("common/backend/arrangement.py", "Arrangement.enter", "def enter(", "    "),
         ("common/datasets/sine.py", "make", "def make(", "    "),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_snippet_of_nothing(symbol: str) -> None:
 
 
 def test_a_snippet_begins_with_its_decorators() -> None:
-    assert sources.snippet("common/tracing/trace.py", "watching").startswith("@contextmanager\ndef watching(")
+    assert sources.snippet("common/tracing/watch.py", "watching").startswith("@contextmanager\ndef watching(")
 
 
 def test_a_file_that_is_not_there_is_named() -> None:

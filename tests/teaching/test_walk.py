@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.equivalence.planting import planted
-from common.model.layout import initial_parameters
+from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
 from common.tracing import trace as tracing
 from common.tracing.trace import Example, Trace

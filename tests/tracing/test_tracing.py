@@ -14,13 +14,14 @@ import numpy_impl.lstm_cell
 import numpy_impl.rnn_cell
 import numpy_impl.unroll
 from common.backend import registry
-from common.backend.contract import zero_state
+from common.backend.guards import zero_state
 from common.equivalence.planting import planted
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import initial_parameters
+from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
 from common.tracing import trace as tracing
-from common.tracing.trace import FINITE_DIFFERENCES, TRACED, Example, Trace, perturbed, watching
+from common.tracing.trace import FINITE_DIFFERENCES, TRACED, Example, Trace
+from common.tracing.watch import perturbed, watching
 
 T, I, H = 4, 2, 3
 MODELS = [

@@ -14,8 +14,9 @@ from common.backend import registry
 from common.backend.contract import Batch
 from common.equivalence.variants import random_problem
 from common.errors import Diverged, InvalidInput
-from common.model.layout import initial_network
-from common.model.run import NetworkSpec, OptimizerSpec, RunSpec
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import DTYPES, ModelSpec
 from common.training.loop import ADVICE, Progress, fit, train
 

@@ -10,7 +10,8 @@ import pytest
 from common import datasets
 from common.backend import registry
 from common.datasets import TASKS, Dataset
-from common.model.run import OPTIMIZERS, READOUTS, OptimizerSpec, RunSpec
+from common.model.network import READOUTS
+from common.model.run import OPTIMIZERS, OptimizerSpec, RunSpec
 from common.training import settings
 from common.training.loop import Result, train
 

@@ -12,11 +12,11 @@ from common.backend import registry
 from common.backend.contract import Batch
 from common.datasets import Dataset
 from common.errors import Diverged
-from common.model.layout import initial_network
+from common.model.initial import initial_network
 from common.model.run import OptimizerSpec, RunSpec
-from common.study import study
+from common.study import runs
 from common.training import settings
-from common.training.loop import EXPLODED, Progress, Result, check_loss, fit, train
+from common.training.loop import EXPLODED, Progress, Result, fit, require_loss, train
 
 NUMPY = registry.load("numpy")
 SMALL: dict[str, Any] = {"train": 7, "validation": 3, "test": 3}
@@ -234,17 +234,17 @@ def test_progress_is_told_of_every_update_and_epoch() -> None:
 
 
 def test_a_loss_that_explodes_or_is_not_finite_ends_the_run() -> None:
-    check_loss(EXPLODED, [0.5], 0)
-    check_loss(2 * EXPLODED, [2.0, 1.0], 0)
-    check_loss(1e99, [], 0)
+    require_loss(EXPLODED, [0.5], 0)
+    require_loss(2 * EXPLODED, [2.0, 1.0], 0)
+    require_loss(1e99, [], 0)
     advice = "try a smaller learning rate, or clipping (clip_norm, --clip-norm 1)"
     with pytest.raises(Diverged) as caught:
-        check_loss(1.01 * EXPLODED, [0.5, 0.25], 2)
+        require_loss(1.01 * EXPLODED, [0.5, 0.25], 2)
     assert str(caught.value) == f"the loss exploded to 1.01e+06 in epoch 3, after 0.25, from 0.5; {advice}"
     with pytest.raises(Diverged, match="exploded"):
-        check_loss(2.01 * EXPLODED, [2.0, 1.0], 0)
+        require_loss(2.01 * EXPLODED, [2.0, 1.0], 0)
     with pytest.raises(Diverged) as caught:
-        check_loss(float("nan"), [0.5], 0)
+        require_loss(float("nan"), [0.5], 0)
     assert str(caught.value) == f"the loss is nan in epoch 1, update 2, after 0.5; {advice}"
 
 
@@ -264,8 +264,8 @@ def test_backends_that_stop_at_different_updates_are_not_alike() -> None:
     data = datasets.load("sine")
     spec = settings.run_spec({"epochs": 5, "hidden_size": 3}, data, "RNN")
     long, short = (train(registry.load("numpy"), replace(spec, epochs=epochs), data) for epochs in (5, 3))
-    rows = list(study.compare_runs(data, spec, {"a": long, "b": short}))
+    rows = list(runs.compare_runs(data, spec, {"a": long, "b": short}))
     found = {row.quantity.removeprefix("windows sgd "): (row.verdict, row.count) for row in rows}
     assert found["updates"] == ("failed", 1)
     assert found["curve"][1] == 4
-    assert "updates" not in {row.quantity.split()[-1] for row in study.compare_runs(data, spec, {"a": long, "b": long})}
+    assert "updates" not in {row.quantity.split()[-1] for row in runs.compare_runs(data, spec, {"a": long, "b": long})}

@@ -14,11 +14,11 @@ from flax import nnx
 import jax_impl
 import numpy_impl
 import torch_impl
-from common.backend.module import to_arrays
 from common.errors import InvalidInput, InvalidType
-from common.model.dtypes import is_exact, rounding
-from common.model.layout import initial_parameters, numpy_dtype
+from common.model.dtypes import is_exact, numpy_dtype, rounding
+from common.model.initial import initial_parameters
 from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
+from common.weights.arrays import to_arrays
 
 FLOATS = (*DTYPES, *HALF_DTYPES)
 OTHERS = ("int64", "int8", "bool", "complex64", "complex128")

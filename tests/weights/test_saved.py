@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import initial_network, numpy_dtype
-from common.model.run import NetworkSpec
+from common.model.dtypes import numpy_dtype
+from common.model.initial import initial_network
+from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.weights import saved
 
@@ -221,12 +222,12 @@ def test_a_file_is_written_whole_or_the_old_one_stays(tmp_path: Path, monkeypatc
 
 
 def test_a_folder_is_made_or_refused_and_left_empty(tmp_path: Path) -> None:
-    saved.check_folder(tmp_path / "a" / "b")
+    saved.require_folder(tmp_path / "a" / "b")
     assert os.listdir(tmp_path / "a" / "b") == []
     (tmp_path / "file").write_text("")
     for wrong in (tmp_path / "file", tmp_path / "file" / "folder"):
         with pytest.raises(InvalidInput) as caught:
-            saved.check_folder(wrong)
+            saved.require_folder(wrong)
         assert str(caught.value).startswith(f"--out: expected a writable folder, got {wrong} (")
         with pytest.raises(InvalidInput, match="output file: expected a writable path, got "):
             saved.save(wrong / "net.npz", NETWORKS["RNN"], initial_network(NETWORKS["RNN"], 1), ABOUT)

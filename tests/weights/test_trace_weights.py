@@ -10,7 +10,8 @@ import torch
 from common import datasets
 from common.backend import registry
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import Parameters, initial_network, initial_parameters
+from common.model.initial import initial_network, initial_parameters
+from common.model.layout import Parameters
 from common.model.spec import ModelSpec
 from common.tracing import examples, trace
 from common.weights.saved import save
@@ -117,7 +118,7 @@ def test_a_nonlinearity_can_be_told(tmp_path: Path) -> None:
 def test_another_model(spec: ModelSpec, asked: str, message: str, file: str, tmp_path: Path) -> None:
     written(tmp_path / file, spec)
     with pytest.raises(InvalidInput, match=message):
-        trace.check_example(examples.example(*examples.read_weights(tmp_path / file, asked), steps=2, seed=0))
+        trace.require_example(examples.example(*examples.read_weights(tmp_path / file, asked), steps=2, seed=0))
 
 
 def test_a_gru_is_named(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_gru_is_named(tmp_path: Path) -> None:
 def test_weights_that_fit_no_model(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     written(tmp_path / "own.npz", spec_of("RNN"), **changes)
     with pytest.raises(InvalidInput, match=message):
-        trace.check_example(examples.example(*examples.read_weights(tmp_path / "own.npz", "RNN"), steps=2, seed=0))
+        trace.require_example(examples.example(*examples.read_weights(tmp_path / "own.npz", "RNN"), steps=2, seed=0))
 
 
 def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
@@ -222,8 +223,8 @@ def test_an_example(tmp_path: Path) -> None:
     assert all(part.all() for part in (*first.state0, *first.params.values()))
     assert abs(first.target).max() <= 0.8
     assert first.counted.tolist() == [1, 1, 1]
-    trace.check_example(first)
+    trace.require_example(first)
     for numbers in ((0,), (1, 1), (4,), ()):
         with pytest.raises(InvalidInput, match=r"--units: expected different numbers from 1 to 3, got "):
-            examples.check_numbers("--units", numbers, 3)
-    examples.check_numbers("--units", (3, 1), 3)
+            examples.require_numbers("--units", numbers, 3)
+    examples.require_numbers("--units", (3, 1), 3)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from common.errors import InvalidInput, InvalidType
-from common.model.layout import initial_parameters
+from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
 from common.tracing.examples import read_weights
 from common.weights import archives

@@ -1,0 +1,185 @@
+"""From the arrays of a call of a module to those of the core and back: batch_first, unbatched x, torch's states."""
+
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+
+from common.backend.guards import require_lengths, require_lengths_form
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.arrays import refuse_masked
+from common.model.spec import ModelSpec
+from common.weights.arrays import to_array
+
+State = tuple[Any, ...]
+
+
+# What turns an argument of another framework into an array.
+CONVERSIONS = {
+    "PackedSequence": "pad_packed_sequence gives x and its lengths, for lengths=",
+    "Tensor": "tensor.numpy() is an array",
+}
+
+
+class Arrangement(NamedTuple):
+    """How the arrays of one call lie, which its x decides, and the way into the core's (T, B, ...) and back.
+
+    ``kind`` is the framework's type of array, or a union; ``dtype`` is that of the parameters at this call.
+    """
+
+    spec: ModelSpec
+    kind: Any
+    dtype: Any
+    batch_first: bool
+    batched: bool
+    steps: int
+    batch: int
+
+    def enter(self, array: Any) -> Any:
+        """x, or a gradient of the output, as (T, B, ...)."""
+        if not self.batched:
+            array = array[None] if self.spec.is_cell else array[:, None]
+        elif self.batch_first:
+            array = array.swapaxes(0, 1)
+        return array[None] if self.spec.is_cell else array
+
+    def leave(self, array: Any) -> Any:
+        """The inverse of ``enter``."""
+        array = array[0] if self.spec.is_cell else array
+        if not self.batched:
+            return array[0] if self.spec.is_cell else array[:, 0]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
+    def enter_output(self, name: str, dy: Any) -> Any:
+        """Check a gradient of the output, shaped as the output is, and bring it into the core's form."""
+        size = self.spec.output_size
+        shape, axes = (self.steps, self.batch, size), "(T, B, D*H)"
+        if not self.batched:
+            shape, axes = (self.steps, size), "(T, D*H)"
+        elif self.batch_first:
+            shape, axes = (self.batch, self.steps, size), "(B, T, D*H)"
+        dy = _plain(name, dy, self.kind)
+        _require_array(name, dy, self.dtype, shape, f"{axes} for {_owner(self.spec)}")
+        return self.enter(dy)
+
+    def enter_state(self, name: str, hx: Any) -> State | None:
+        """Check a state and give it as the core's tuple of arrays (D*L, B, H); None, for zeros, stays None.
+
+        Each array is (D*L, B, H), or (B, H) for a cell, and without B where x is unbatched.
+        """
+        state = pack_state(self.spec, hx, name)
+        if state is None:
+            return None
+        axes = ["D*L"] * (not self.spec.is_cell) + ["B"] * self.batched
+        where = f" and a batch of {self.batch}" if self.batched else ", as x is unbatched"
+        entered = []
+        for position, (part, whole) in enumerate(zip(state, self.spec.state_shapes(self.batch), strict=True)):
+            label = f"{name}[{position}]" if self.spec.is_lstm else name
+            size = "P" if position == 0 and self.spec.proj_size else "H"
+            shape = (*whole[: not self.spec.is_cell], *whole[1 : 1 + self.batched], whole[2])
+            part = _plain(label, part, self.kind)
+            meaning = f"({', '.join([*axes, size])}) for {_owner(self.spec)}{where}"
+            _require_array(label, part, self.dtype, shape, meaning, self._exchanged(tuple(part.shape), shape))
+            part = part if self.batched else part[..., None, :]
+            entered.append(part[None] if self.spec.is_cell else part)
+        return tuple(entered)
+
+    def _exchanged(self, got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+        """The likely cause where a state fits the other axis of x."""
+        if self.spec.is_cell or not self.batched or got != (wanted[0], self.steps, *wanted[2:]):
+            return ""
+        return f"is x ({'T, B' if self.batch_first else 'B, T'}, I)? then batch_first={not self.batch_first}"
+
+    def leave_state(self, state: State) -> Any:
+        """The inverse of ``enter_state``: the core's tuple in the form in which torch gives a state."""
+        state = tuple(part[0] for part in state) if self.spec.is_cell else state
+        state = state if self.batched else tuple(part[..., 0, :] for part in state)
+        return state if self.spec.is_lstm else state[0]
+
+    def require_lengths(self, lengths: Any, traced: bool = False) -> Any:
+        """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
+
+        Of ``traced`` ones, which have no values yet, shape and dtype are checked: a value out of 0..T is up to the
+        module, which must not make numbers of it.
+        """
+        if lengths is None:
+            return None
+        if self.spec.is_cell or not self.batched:
+            raise InvalidInput(mismatch("lengths", "None for a cell and for unbatched x", type(lengths).__name__))
+        if traced:
+            require_lengths_form(lengths, self.batch)
+            return lengths
+        values = to_array("lengths", lengths)
+        require_lengths(values, self.steps, self.batch)
+        return lengths if hasattr(lengths, "detach") else values
+
+
+def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -> tuple[Arrangement, Any]:
+    """Check x (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched; for a cell (B, I), or (I,) unbatched.
+
+    Returns how the call's arrays lie, and x as the core takes it.
+    """
+    batched_axes = "(B, I)" if spec.is_cell else "(B, T, I)" if batch_first else "(T, B, I)"
+    unbatched_axes = "(I,)" if spec.is_cell else "(T, I)"
+    x = _plain("x", x, kind)
+    shape, full = tuple(x.shape), 2 if spec.is_cell else 3
+    if len(shape) not in (full - 1, full):
+        wanted = f"{full} axes {batched_axes}, or {full - 1} unbatched {unbatched_axes}"
+        raise InvalidInput(mismatch("x", wanted, f"{len(shape)} of shape {shape}"))
+    batched = len(shape) == full
+    if 0 in shape[:-1]:
+        raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {shape}"))
+    meaning = f"{batched_axes if batched else unbatched_axes} for {_owner(spec)}"
+    _require_array("x", x, dtype, (*shape[:-1], spec.input_size), meaning)
+    found = Arrangement(spec, kind, dtype, batch_first, batched, 1, 1)
+    core = found.enter(x)
+    return found._replace(steps=core.shape[0], batch=core.shape[1]), core
+
+
+def pack_state(spec: ModelSpec, hx: Any, name: str = "hx") -> State | None:
+    """The tuple for torch's ``hx``, one array for an RNN and a pair (h, c) for an LSTM; None stays None."""
+    if hx is None:
+        return None
+    got = f"a {type(hx).__name__}"
+    if not spec.is_lstm:
+        if isinstance(hx, tuple | list):
+            raise InvalidType(mismatch(name, f"one array for {spec.cell}", f"{got} of {len(hx)}"))
+        return (hx,)
+    if not isinstance(hx, tuple | list):
+        cause = "an RNN takes one array, an LSTM two"
+        raise InvalidType(mismatch(name, f"a pair (h, c) for {spec.cell}", got, cause))
+    if len(hx) != 2:
+        raise InvalidInput(mismatch(name, f"a pair (h, c) for {spec.cell}", f"{got} of {len(hx)}"))
+    return tuple(hx)
+
+
+def enter_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, dtype: Any) -> Any:
+    """Check dropout masks (L-1, T, B, D*H), in any framework's arrays, and return them."""
+    if spec.num_layers == 1:
+        raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
+    masks = _plain("masks", masks, kind)
+    _require_array("masks", masks, dtype, shape, f"(L-1, T, B, D*H) for {_owner(spec)}")
+    return masks
+
+
+def _owner(spec: ModelSpec) -> str:
+    options = f", proj_size={spec.proj_size}" if spec.proj_size else ""
+    options += f", num_layers={spec.num_layers}" if spec.num_layers > 1 else ""
+    options += ", bidirectional=True" if spec.bidirectional else ""
+    return f"{spec.cell}(input_size={spec.input_size}, hidden_size={spec.hidden_size}{options})"
+
+
+def _plain(name: str, array: Any, kind: Any) -> Any:
+    """An array of this kind, one of NumPy as no subclass."""
+    refuse_masked(name, array)
+    if not isinstance(array, kind):
+        wanted = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
+        got = type(array).__name__
+        raise InvalidType(mismatch(name, f"an array of type {wanted}", got, CONVERSIONS.get(got, "")))
+    return np.asarray(array) if isinstance(array, np.ndarray) else array
+
+
+def _require_array(name: str, array: Any, dtype: Any, shape: tuple[int, ...], meaning: str, cause: str = "") -> None:
+    if tuple(array.shape) != shape:
+        raise InvalidInput(mismatch(name, f"{shape}, {meaning}", tuple(array.shape), cause))
+    if array.dtype != dtype:
+        raise InvalidType(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))

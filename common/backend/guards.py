@@ -1,0 +1,232 @@
+"""The checks at the door of a backend: each raises unless the arguments are what the contract says."""
+
+from typing import Any
+
+import numpy as np
+
+from common.backend.contract import Backend, Batch, Problem, State
+from common.errors import InvalidInput, InvalidType, choice, mismatch
+from common.model.arrays import require_array, require_ndarray
+from common.model.dtypes import numpy_dtype
+from common.model.layout import Parameters, require_network, require_parameters
+from common.model.network import NetworkSpec
+from common.model.run import RunSpec
+from common.model.spec import DTYPES, OPTIONS, ModelSpec
+
+
+def unsupported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> tuple[str, ...]:
+    """What a model asks of a backend that it does not compute: its cell, its dtype, names of ``spec.OPTIONS``."""
+    lacking = [spec.cell] * (spec.cell not in backend.cells) + [spec.dtype] * (spec.dtype not in backend.dtypes)
+    return (*lacking, *(name for name in _options(spec, ragged) if name not in backend.options))
+
+
+def _options(spec: ModelSpec, ragged: bool) -> tuple[str, ...]:
+    return spec.options + ("lengths",) * ragged
+
+
+def require_supported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> None:
+    """Raise unless the backend computes this cell in this dtype with these options."""
+    if not isinstance(spec, ModelSpec):
+        raise InvalidType(mismatch("spec", "a ModelSpec", type(spec).__name__))
+    if spec.cell not in backend.cells:
+        raise InvalidInput(choice(f"cell for backend {backend.name}", sorted(backend.cells), spec.cell))
+    if spec.dtype not in backend.dtypes:
+        raise InvalidType(choice(f"dtype for backend {backend.name}", sorted(backend.dtypes), spec.dtype))
+    for name in _options(spec, ragged):
+        if name not in backend.options:
+            able = ", ".join(option for option in OPTIONS if option in backend.options)
+            wanted = f"none but {able}" if able else "none"
+            raise InvalidInput(mismatch(f"options for backend {backend.name}", wanted, repr(name)))
+
+
+def zero_state(spec: ModelSpec, batch: int) -> State:
+    """Zeros in the shape and dtype of a state."""
+    return tuple(np.zeros(shape, numpy_dtype(spec.dtype)) for shape in spec.state_shapes(batch))
+
+
+def require_forward(
+    backend: Backend,
+    spec: ModelSpec,
+    params: Parameters,
+    x: np.ndarray,
+    state0: State | None,
+    lengths: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
+) -> State:
+    """Check the arguments of ``forward``; returns the initial state, zeros where none was given."""
+    require_supported(backend, spec, lengths is not None)
+    require_parameters(spec, params)
+    batch = require_input(spec, x)
+    if lengths is not None:
+        require_lengths(lengths, x.shape[0], batch)
+    if masks is not None:
+        require_masks(spec, masks, x.shape[0], batch)
+    if state0 is None:
+        return zero_state(spec, batch)
+    require_state(spec, "state0", state0, batch)
+    return state0
+
+
+def require_lengths(lengths: Any, steps: int, batch: int) -> None:
+    """Check the lengths of the sequences of a batch: (B,), integers from 0 to T."""
+    require_ndarray("lengths", lengths)
+    require_lengths_form(lengths, batch)
+    for index, length in enumerate(lengths.tolist()):
+        if not 0 <= length <= steps:
+            raise InvalidInput(mismatch("lengths", f"0 to {steps} steps", f"{length} at index {index}"))
+
+
+def require_lengths_form(lengths: Any, batch: int) -> None:
+    """Of these only that they are integers (B,), in any framework's array: traced ones have no values yet."""
+    if not str(lengths.dtype).removeprefix("torch.").startswith(("int", "uint")):
+        raise InvalidType(mismatch("lengths", "integers", lengths.dtype))
+    if tuple(lengths.shape) != (batch,):
+        raise InvalidInput(mismatch("lengths", f"({batch},), one for each sequence", tuple(lengths.shape)))
+
+
+def require_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
+    """Check dropout masks (L-1, T, B, D*H)."""
+    if spec.num_layers == 1:
+        raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
+    require_array("masks", masks, spec.mask_shape(steps, batch), spec.dtype, f"{spec.label}, (L-1, T, B, D*H)")
+
+
+def require_input(spec: ModelSpec, x: Any) -> int:
+    """Check x (T, B, I); returns B."""
+    require_ndarray("x", x)
+    if x.ndim != 3:
+        raise InvalidInput(mismatch("x", "3 axes (T, B, I)", f"{x.ndim} of shape {x.shape}"))
+    if 0 in x.shape[:2]:
+        raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {x.shape}"))
+    require_array("x", x, (*x.shape[:2], spec.input_size), spec.dtype, f"{spec.cell}(input_size={spec.input_size})")
+    return x.shape[1]
+
+
+def require_state(spec: ModelSpec, name: str, state: Any, batch: int) -> None:
+    """Check a state: a tuple of one array (h) or two (h, c), each (D*L, B, H)."""
+    fields = "h, c" if spec.is_lstm else "h,"
+    if not isinstance(state, tuple):
+        raise InvalidType(mismatch(name, f"a tuple ({fields}) for {spec.cell}", type(state).__name__))
+    if len(state) != len(spec.state_names):
+        raise InvalidInput(mismatch(name, f"a tuple ({fields}) for {spec.cell}", f"{len(state)} arrays"))
+    for part, array, shape in zip(spec.state_names, state, spec.state_shapes(batch), strict=True):
+        require_array(f"{name}.{part}", array, shape, spec.dtype, spec.label)
+
+
+def require_vjp(spec: ModelSpec, x: np.ndarray, dy: np.ndarray, dstate: State) -> None:
+    """Check the cotangents of ``vjp`` against an x that was checked before."""
+    require_array("dy", dy, (*x.shape[:2], spec.output_size), spec.dtype, spec.label)
+    require_state(spec, "dstate", dstate, x.shape[1])
+
+
+def require_problem(backend: Backend, spec: ModelSpec, problem: Problem) -> State:
+    """Check everything that ``vjp`` takes, as ``timed`` gets it; returns the initial state."""
+    state0 = require_forward(backend, spec, problem.params, problem.x, problem.state0, **problem.keywords)
+    require_vjp(spec, problem.x, problem.dy, problem.dstate)
+    return state0
+
+
+def require_run(backend: Backend, run: RunSpec, params: Parameters) -> None:
+    """Check the arguments of ``trainer``."""
+    if not isinstance(run, RunSpec):
+        raise InvalidType(mismatch("run", "a RunSpec", type(run).__name__))
+    require_supported(backend, run.network.model)
+    if run.network.model.dtype not in DTYPES:
+        raise InvalidType(choice("dtype of a training run", DTYPES, run.network.model.dtype))
+    require_network(run.network, params)
+
+
+def require_predict(
+    backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None
+) -> State:
+    """Check what ``predict`` gets, but for the batch (``batches.require_inputs``); returns the initial state."""
+    require_supported(backend, network.model, batch.lengths is not None)
+    require_network(network, params)
+    if state0 is None:
+        return zero_state(network.model, batch.x.shape[1])
+    require_state(network.model, "state0", state0, batch.x.shape[1])
+    return state0
+
+
+def require_carried(network: NetworkSpec, batch: Batch, kept: tuple[Any, ...] | None) -> None:
+    """Raise unless a batch can start from the state in which the last step ended."""
+    if network.has_decoder:
+        raise InvalidInput(mismatch("carried", "False for encoder_decoder", True))
+    if kept is None:
+        raise InvalidInput(mismatch("carried", "False in the first step", True))
+    if kept[0].shape[1] != batch.x.shape[1]:
+        raise InvalidInput(mismatch("x", f"{kept[0].shape[1]} sequences, as in the step before", batch.x.shape[1]))
+
+
+def rows_shape(network: NetworkSpec, batch: Batch) -> tuple[int, ...]:
+    """The shape of the prediction without its last axis, O."""
+    steps, size = batch.x.shape[:2]
+    match network.readout:
+        case "last_step" | "final_state":
+            return (size,)
+        case "last_sequence":
+            return (steps,)
+        case "every_step":
+            return steps, size
+        case _:
+            return (0 if batch.decoder_x is None else batch.decoder_x.shape[0]), size
+
+
+def require_inputs(network: NetworkSpec, batch: Batch) -> None:
+    """Raise unless everything but the target is what the network reads."""
+    if not isinstance(network, NetworkSpec):
+        raise InvalidType(mismatch("network", "a NetworkSpec", type(network).__name__))
+    if not isinstance(batch, Batch):
+        raise InvalidType(mismatch("batch", "a Batch", type(batch).__name__))
+    model = network.model
+    if network.vocabulary is None:
+        require_input(model, batch.x)
+    else:
+        _require_symbols("x", batch.x, 0, network.vocabulary)
+    size = batch.x.shape[1]
+    if batch.lengths is not None:
+        if network.readout == "last_sequence":
+            raise InvalidInput(mismatch("lengths", "None for last_sequence, whose steps are examples", "lengths"))
+        require_lengths(batch.lengths, batch.x.shape[0], size)
+    if batch.masks is not None:
+        require_masks(model, batch.masks, *batch.x.shape[:2])
+    if (batch.decoder_x is not None) != network.has_decoder:
+        wanted = "symbols (T', B)" if network.has_decoder else "None"
+        got = "None" if batch.decoder_x is None else "an array"
+        raise InvalidInput(mismatch(f"decoder_x for the readout {network.readout}", wanted, got))
+    if batch.decoder_masks is not None and not network.has_decoder:
+        raise InvalidInput(mismatch(f"decoder_masks for the readout {network.readout}", "None", "an array"))
+    if batch.decoder_x is not None:
+        _require_symbols("decoder_x", batch.decoder_x, 0, network.readout_size)
+        if batch.decoder_x.shape[1] != size:
+            raise InvalidInput(mismatch("decoder_x", f"{size} sequences, as in x", batch.decoder_x.shape[1]))
+        if batch.decoder_masks is not None:
+            require_masks(network.decoder, batch.decoder_masks, *batch.decoder_x.shape)
+
+
+def require_batch(network: NetworkSpec, batch: Batch) -> None:
+    """Raise unless inputs and targets are what the network is trained on."""
+    require_inputs(network, batch)
+    shape = rows_shape(network, batch)
+    if network.loss == "mse":
+        owner = f"the readout {network.readout}"
+        require_array("target", batch.target, (*shape, network.readout_size), network.model.dtype, owner)
+        if network.readout == "every_step" and batch.lengths is not None and not batch.lengths.any():
+            raise InvalidInput(mismatch("lengths", "at least one step whose target counts", "0 everywhere"))
+        return
+    _require_symbols("target", batch.target, -1, network.readout_size, shape)
+    if (batch.target < 0).all():
+        raise InvalidInput(mismatch("target", "at least one that counts", "-1 everywhere"))
+
+
+def _require_symbols(name: str, array: Any, low: int, count: int, shape: tuple[int, ...] | None = None) -> None:
+    require_ndarray(name, array)
+    if array.dtype.kind not in "iu":
+        raise InvalidType(mismatch(name, "integers, the numbers of symbols", array.dtype))
+    if shape is None and (array.ndim != 2 or 0 in array.shape):
+        raise InvalidInput(mismatch(name, "symbols (T, B), at least one of each", f"shape {array.shape}"))
+    if shape is not None and array.shape != shape:
+        raise InvalidInput(mismatch(name, shape, array.shape))
+    if not low <= array.min() <= array.max() < count:
+        wrong = array[(array < low) | (array >= count)][0]
+        raise InvalidInput(mismatch(name, f"numbers from {low} to {count - 1}", wrong))

@@ -1,0 +1,46 @@
+"""Checks of arrays: each raises unless an array is what is expected, and says what is likely wrong with it."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.dtypes import numpy_dtype, rounding
+from common.model.layout import Shape
+
+
+def require_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "") -> None:
+    """Raise unless ``array`` is a finite NumPy array of this shape and dtype; says where a transpose is likely."""
+    require_ndarray(name, array)
+    where = f" for {owner}" if owner else ""
+    if array.shape != shape:
+        cause = "transposed?" if array.ndim == 2 and array.shape == shape[::-1] else ""
+        if "LSTM" in owner and array.ndim and array.shape == (3 * shape[0] // 4, *shape[1:]):
+            cause = "a GRU?"
+        if not cause and array.size == prod(shape):
+            cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
+        raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))
+    if array.dtype != numpy_dtype(dtype):
+        raise InvalidType(mismatch(name, f"{dtype}{where}", array.dtype, rounding(array.dtype, dtype)))
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInput(mismatch(name, "finite values", f"{array[where]} at index {where}"))
+
+
+def require_ndarray(name: str, array: Any) -> None:
+    """Raise unless this is a plain NumPy array, in memory or on disk (``numpy.memmap``).
+
+    Subclasses compute otherwise: ``*`` of a ``numpy.matrix`` is the matrix product.
+    """
+    refuse_masked(name, array)
+    if type(array) not in (np.ndarray, np.memmap):
+        cause = "numpy.asarray of it is one" if isinstance(array, np.ndarray) else ""
+        raise InvalidType(mismatch(name, "a numpy.ndarray", type(array).__name__, cause))
+
+
+def refuse_masked(name: str, array: Any) -> None:
+    """Raise for a masked array, whose mask would be ignored."""
+    if isinstance(array, np.ma.MaskedArray):
+        cause = "its mask would be ignored; array.filled(value) has none"
+        raise InvalidType(mismatch(name, "an array without a mask", type(array).__name__, cause))

@@ -1,0 +1,54 @@
+"""Initial parameters and dropout masks, drawn from a seed. Weights are born only here."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.model.dtypes import numpy_dtype
+from common.model.layout import Parameters, Shape, network_shapes, parameter_shapes
+from common.model.network import NetworkSpec
+from common.model.spec import ModelSpec
+
+
+def initial_parameters(spec: ModelSpec, seed: int) -> Parameters:
+    """Every parameter uniform in +-1/sqrt(H), the distribution of ``torch.nn.RNNBase.reset_parameters``.
+
+    Drawn in float64 and rounded, so one seed gives the same weights in every dtype, and the same to a cell as to a
+    layer of the same size. With ``forget_bias`` the forget gate's part of ``bias_ih`` has that value and its part of
+    ``bias_hh`` is zero (Gers et al. 2000; Jozefowicz et al. 2015 advise 1).
+    """
+    return _draw(parameter_shapes(spec), spec, seed)
+
+
+def initial_network(network: NetworkSpec, seed: int) -> Parameters:
+    """The same for a network; ``torch.nn.Linear`` draws from the same distribution (fan-in H).
+
+    Embedding tables are standard normal, as those of ``torch.nn.Embedding``, and drawn last.
+    """
+    shapes, rng = network_shapes(network), np.random.default_rng([seed, 5])
+    tables = {f"{name}.weight" for name in network.tables}
+    params = _draw({name: shape for name, shape in shapes.items() if name not in tables}, network.model, seed)
+    dtype = numpy_dtype(network.model.dtype)
+    return {k: rng.standard_normal(s).astype(dtype) if k in tables else params[k] for k, s in shapes.items()}
+
+
+def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters:
+    rng = np.random.default_rng(seed)
+    bound = spec.hidden_size**-0.5
+    params = {name: rng.uniform(-bound, bound, shape).astype(numpy_dtype(spec.dtype)) for name, shape in shapes.items()}
+    if spec.forget_bias is not None:
+        forget = slice(spec.hidden_size, 2 * spec.hidden_size)
+        for name, value in params.items():
+            own = name.rpartition(".")[2]
+            if own.startswith(("bias_ih", "bias_hh")):
+                value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
+    return params
+
+
+def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Dropout masks (L-1, T, B, D*H): 0 with probability p, else 1/(1-p) (inverted dropout, as torch's).
+
+    Each is a factor of a layer's output; the last layer has none (documentation of ``torch.nn.LSTM``, *dropout*).
+    """
+    kept = rng.random(spec.mask_shape(steps, batch)) >= spec.dropout
+    return (kept / (1 - spec.dropout) if spec.dropout < 1 else 0.0 * kept).astype(numpy_dtype(spec.dtype))

@@ -1,0 +1,40 @@
+"""Checks of single values, for the specifications: each raises unless the value is what its name says."""
+
+from typing import Any
+
+from common.errors import InvalidInput, InvalidType, choice, mismatch
+
+
+def require_positive_int(what: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidType(mismatch(what, "an int", type(value).__name__))
+    if value < 1:
+        raise InvalidInput(mismatch(what, "at least 1", value))
+
+
+def require_number(what: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidType(mismatch(what, "a number", type(value).__name__))
+
+
+def require_positive_number(what: str, value: Any) -> None:
+    require_number(what, value)
+    if not 0 < value < float("inf"):
+        raise InvalidInput(mismatch(what, "a finite number above 0", value))
+
+
+def require_flag(what: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise InvalidType(mismatch(what, "a bool", type(value).__name__))
+
+
+def require_one_of(what: str, options: tuple[str, ...], value: Any) -> None:
+    if value not in options:
+        raise InvalidInput(choice(what, options, value))
+
+
+def require_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InvalidType(mismatch("seed", "an int", type(seed).__name__))
+    if seed < 0:
+        raise InvalidInput(mismatch("seed", "at least 0", seed))

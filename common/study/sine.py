@@ -1,0 +1,72 @@
+"""The experiments on the sine wave, and the cell with one bias, as records."""
+
+from collections.abc import Iterator, Sequence
+
+from common import datasets
+from common.backend.registry import load_all
+from common.equivalence import ladder
+from common.equivalence.variants import H, I, Variant
+from common.model.run import OptimizerSpec, RunSpec
+from common.model.spec import ModelSpec
+from common.records import Record
+from common.training.loop import train
+
+OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
+
+
+EPOCHS, HIDDEN_SIZE = 100, 32
+
+
+# (reading, optimiser, dtype) -> the cells trained so.
+SINE_RUNS = {
+    ("windows", "sgd", "float64"): ("RNN", "RNNCell", "LSTM"),
+    ("windows", "adam", "float64"): ("RNN", "RNNCell", "LSTM"),
+    ("article", "sgd", "float64"): ("RNN", "LSTM"),
+    ("windows", "sgd", "float32"): ("RNN", "LSTM"),
+    ("windows", "adam", "float32"): ("RNN", "LSTM"),
+}
+
+
+def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tuple[str, str, RunSpec]]:
+    """(task, reading, run) of the study."""
+    runs = []
+    for (reading, rule, dtype), trained in SINE_RUNS.items():
+        for cell in [cell for cell in trained if cell in cells and dtype in dtypes]:
+            network = datasets.load("sine", reading, dtype).network(cell, HIDDEN_SIZE)
+            run = RunSpec(network=network, optimizer=OPTIMIZERS[rule], epochs=EPOCHS, seed=seed)
+            runs.append(("sine", reading, run))
+    return runs
+
+
+def one_bias(seed: int) -> list[Record]:
+    """The one-bias cell against the two-bias one: the function agrees, the training does not."""
+    pair = load_all(["numpy", "one-bias"])
+    spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
+    rows = ladder.check_model(pair, Variant(spec=spec, seed=seed))
+    records = [row.record() for row in rows if {row.a, row.b} == {*pair}]
+    data = datasets.load("sine")
+    for rule in OPTIMIZERS.values():
+        network = data.network("RNN", HIDDEN_SIZE)
+        run = RunSpec(network=network, optimizer=rule, epochs=EPOCHS, seed=seed)
+        two, one = (train(backend, run, data) for backend in pair.values())
+        curves = {"two_biases": [*two.losses, two.final_loss], "one_bias": [*one.losses, one.final_loss]}
+        records.append({"kind": "one-bias", "optimizer": rule.name, "lr": rule.lr, "seed": seed, **curves})
+    return records
+
+
+def series() -> Iterator[Record]:
+    """What the predictions are drawn over: the wave and the place of each target, one record a reading."""
+    for reading in datasets.TASKS["sine"].readings:
+        data = datasets.load("sine", reading)
+        steps, batch, _ = data.train.x.shape
+        seen = data.picture(data.test.target, data.test)
+        yield {
+            "kind": "task",
+            "task": "sine",
+            "reading": reading,
+            "summary": datasets.TASKS["sine"].readings[reading],
+            "steps": steps,
+            "batch": batch,
+            "series": seen["series"],
+            "position": seen["position"],
+        }

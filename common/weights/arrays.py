@@ -1,0 +1,50 @@
+"""Parameters of any framework as NumPy arrays: the one door through which ``load_state_dict`` takes weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from common.errors import InvalidType, mismatch
+from common.model.arrays import refuse_masked
+from common.model.dtypes import numpy_dtype, widened
+from common.model.layout import Parameters, require_parameters
+from common.model.spec import ModelSpec
+
+
+def loaded_parameters(spec: ModelSpec, params: Any) -> Parameters:
+    """What ``load_state_dict`` takes over: copies of parameters of any framework, as NumPy arrays in the spec's dtype.
+
+    A dtype that is exact in the spec's is converted; any other is refused (``common.model.dtypes``), as are names and
+    shapes that are not the spec's (``layout.require_parameters``).
+    """
+    arrays, dtype = to_arrays(params), numpy_dtype(spec.dtype)
+    if isinstance(arrays, Mapping):
+        arrays = {name: widened(value, dtype) for name, value in arrays.items()}
+    require_parameters(spec, arrays)
+    return {name: value.copy() for name, value in arrays.items()}
+
+
+def to_arrays(params: Any) -> Any:
+    """Parameters of any framework as NumPy arrays in their own dtype; what is no mapping stays, to be refused."""
+    if not isinstance(params, Mapping):
+        return params
+    for name, value in params.items():
+        if not hasattr(value, "__array__"):
+            raise InvalidType(mismatch(name, "an array or a tensor", type(value).__name__))
+    return {name: to_array(name, value) for name, value in params.items()}
+
+
+def to_array(name: str, value: Any) -> np.ndarray:
+    """An array of any framework as NumPy's; one of a subclass as a plain one."""
+    refuse_masked(name, value)
+    try:
+        if hasattr(value, "detach"):  # a tensor of torch, which gives NumPy neither gradients' leaves nor bfloat16
+            value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":
+                return value.float().numpy().astype(numpy_dtype("bfloat16"))
+            return value.numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, on no device, or of a dtype that NumPy has not
+        got = f"a tensor of {value.dtype}, {value.layout}, on {value.device}"
+        raise InvalidType(mismatch(name, "a dense tensor that NumPy can take", got)) from error
+    return np.asarray(value)
