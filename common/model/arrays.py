@@ -7,7 +7,8 @@ import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.dtypes import numpy_dtype, rounding
-from common.model.layout import Shape
+
+Shape = tuple[int, ...]
 
 
 def require_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "") -> None:

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.arrays import require_array
+from common.model.arrays import Shape, require_array
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 
-Shape = tuple[int, ...]
 Parameters = dict[str, np.ndarray]
 
 GATES = ("i", "f", "g", "o")
