@@ -63,7 +63,8 @@ def test_a_wrong_argument_is_refused(kind, name, value, error, expected) -> None
 
 @pytest.mark.parametrize("cell", ["LSTM", "LSTMCell"])
 def test_an_lstm_has_no_relu(cell: str) -> None:
-    with pytest.raises(InvalidInput, match=f"^nonlinearity: expected 'tanh' for {cell}, got 'relu'; only RNN and RNNCell have it$"):
+    text = f"^nonlinearity: expected 'tanh' for {cell}, got 'relu'; only RNN and RNNCell have it$"
+    with pytest.raises(InvalidInput, match=text):
         ModelSpec(cell=cell, input_size=I, hidden_size=H, nonlinearity="relu")
 
 
