@@ -12,6 +12,7 @@ import numpy as np
 
 from common.backend.contract import Problem
 from common.errors import InvalidInput, choice, mismatch
+from common.model.cells import TABLE
 from common.model.dtypes import numpy_dtype
 from common.model.initial import dropout_masks, initial_parameters
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
@@ -77,7 +78,8 @@ class Variant:
         """What the variant exercises, as the table of coverage names it."""
         spec = self.spec
         found = {*spec.options, self.regime, "given state" if self.given_state else "no state"}
-        found |= set() if spec.is_lstm else {spec.nonlinearity}
+        if "nonlinearity" in spec.kind.options:
+            found.add(spec.nonlinearity)
         on = {"no bias": not spec.bias, "lengths": self.lengths is not None}
         on |= {"T=1": self.steps == 1, "B=1": self.batch == 1, "H=1": spec.hidden_size == 1}
         found |= {name for name, is_on in on.items() if is_on}
@@ -102,7 +104,7 @@ def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed:
     """Every cell and nonlinearity, with and without bias, the initial state given and left out, in every dtype."""
     found = []
     for dtype, cell in product(dtypes, cells):
-        nonlinearities = ("tanh",) if cell.startswith("LSTM") else ("tanh", "relu")
+        nonlinearities = ("tanh", "relu") if "nonlinearity" in TABLE[cell].options else ("tanh",)
         for nonlinearity, bias, given_state in product(nonlinearities, (True, False), (True, False)):
             options: dict[str, Any] = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
             spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
@@ -124,14 +126,15 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
 
     options: dict[str, Any] = {"hidden_size": pick(of_model, 1, 2, 3, 4, 6), "input_size": pick(of_model, 1, 2, 3, 5)}
     options["bias"] = pick(of_model, True, True, False)
-    if not cell.startswith("LSTM"):
+    able = TABLE[cell].options
+    if "nonlinearity" in able:
         options["nonlinearity"] = pick(of_model, "tanh", "relu")
-    if not cell.endswith("Cell"):
+    if "num_layers" in able:
         options["num_layers"] = pick(of_model, 1, 1, 2, 2, 3)
         options["bidirectional"] = pick(of_model, True, False)
         if options["num_layers"] > 1:
             options["dropout"] = pick(of_model, 0.0, 0.3, 0.6)
-    if cell == "LSTM" and options["hidden_size"] > 1:
+    if "proj_size" in able and options["hidden_size"] > 1:
         options["proj_size"] = pick(of_model, 0, int(of_model.integers(1, options["hidden_size"])))
     steps, batch = pick(of_model, 1, 2, 3, 5, 8), pick(of_model, 1, 2, 3, 4)
     ragged, training = pick(of_model, True, False), pick(of_model, True, True, False)

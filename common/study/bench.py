@@ -15,6 +15,7 @@ import numpy as np
 
 from common.backend.registry import load
 from common.errors import InvalidInput, mismatch
+from common.model.cells import TABLE
 from common.record_types import Bench
 from common.study import bench_worker
 from common.workers import Workers
@@ -41,8 +42,8 @@ class Case:
 
     def flops(self) -> int:
         """Multiplications and additions in the matrix products; a backward pass costs two forward passes."""
-        gates = 4 if self.cell.startswith("LSTM") else 1
-        forward = 2 * gates * self.steps * self.batch * self.hidden_size * (self.input_size + self.hidden_size)
+        blocks = TABLE[self.cell].num_blocks
+        forward = 2 * blocks * self.steps * self.batch * self.hidden_size * (self.input_size + self.hidden_size)
         return forward * (3 if self.backward else 1)
 
 
