@@ -73,7 +73,9 @@ ALL = [row | ({"picture": PICTURES[key]} if (key := (row["task"], row["reading"]
 ALL += [other(row) for row in ALL]
 FLOW = [norms("RNN", "before", 0.5), norms("RNN", "before", 0.5, "jax", 3e-13), norms("RNN", "after", 0.25)]
 FLOW += [norms("LSTM", "before", 0.875), norms("LSTM", "after", 0.96875)]
-STUDY = [{"kind": "header", "command": "rosetta study --full --seed 4"}, *ALL, *FLOW, sample(), sample(temperature=0.7)]
+HEADER = {"kind": "header", "command": ["rosetta", "study", "--full", "--seed", "4"], "seed": 4}
+HEADER |= {"schema": 2, "version": "0.1.0", "python": "3.11.7"}
+STUDY = [HEADER, *ALL, *FLOW, sample(), sample(temperature=0.7)]
 
 
 @cache

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from common.datasets import TASKS
+from common.record_types import Outcome, Record
+from common.records import of_kind
 from reports.page.numbers import counted, digits
 from reports.results.runs import REFERENCE
-from reports.results.verdict import Record, names, of_kind
+from reports.results.verdict import names
 
 # A cell is called better where it is ahead in this share of the seeds, and on average.
 CLEARLY = 0.8
@@ -158,7 +160,7 @@ def score_text(value: float | None, of: Record) -> str:
 def pairs(records: Sequence[Record]) -> list[Pair]:
     """All tasks and readings, in their usual order."""
     found: dict[tuple[str, str], dict[str, list[Record]]] = {}
-    rows = of_kind(records, "outcome")
+    rows = of_kind(records, Outcome)
     for row in rows:
         found.setdefault((row["task"], row["reading"]), {}).setdefault(row["cell"], []).append(row)
     cells = names(rows, "cell")

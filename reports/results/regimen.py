@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.record_types import Record
 from reports.page.numbers import count, counted
 from reports.results.outcomes import Group, Pair
-from reports.results.verdict import Record
 
 NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
 

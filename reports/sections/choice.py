@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from common.record_types import Record
 from reports.page.model import Section, Table
 from reports.page.numbers import counted
 from reports.results.outcomes import CLEARLY, MARGIN_TEXT, Group, Pair, compare, pairs
 from reports.results.regimen import fairness
-from reports.results.verdict import Record
 from reports.sections.task_texts import READOUTS, words_of
 from reports.sections.tasks import full_command
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.record_types import GradientNorms, Record
+from common.records import of_kind
 from reports.page import plots, task_plots
 from reports.page.model import Key, Panel, Plot, Section, Table
 from reports.page.numbers import digits, error, fraction
@@ -13,7 +15,7 @@ from reports.page.plots import Curve
 from reports.page.svg import variable
 from reports.page.task_plots import cell_colour
 from reports.results.runs import numbers_of
-from reports.results.verdict import Record, names, of_kind
+from reports.results.verdict import names
 from reports.sections.tasks import full_command
 
 SHOWN_STEPS = 10
@@ -76,7 +78,7 @@ def _traces(found: Sequence[Record]) -> Iterator[Trace]:
 
 def flow_section(records: Sequence[Record]) -> Section | None:
     """None where no gradients were recorded."""
-    rows = of_kind(records, "gradient-norms")
+    rows = of_kind(records, GradientNorms)
     found = traces(rows)
     if not found:
         return None

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from common.record_types import Record
 from reports.page.model import Section, Table
 from reports.page.numbers import count
 from reports.results.outcomes import Group, pairs
 from reports.results.regimen import sequences
-from reports.results.verdict import Record
 from reports.sections.published import FIGURES, Published
 from reports.sections.task_texts import words_of
 from reports.sections.tasks import full_command

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from common.record_types import Record
 from reports.page import plots, task_plots
 from reports.page.model import Key, Panel, Plot, Table
 from reports.page.numbers import count, counted, digits, percent
@@ -14,7 +15,6 @@ from reports.page.svg import HEAT_COLOURS, identifier, variable
 from reports.page.task_plots import Points, cell_colour
 from reports.results.outcomes import Group, Pair, curve
 from reports.results.runs import numbers_of
-from reports.results.verdict import Record
 
 SHOWN_POINTS, SHOWN_UPDATES = 20, 10
 Shown = list[tuple[Group, dict[str, Any]]]

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.datasets import TASKS
+from common.record_types import Record, Sample
+from common.records import of_kind
 from reports.page.model import Block, Plot, Section, Table
 from reports.page.numbers import count, digits, error
 from reports.page.svg import identifier
 from reports.results.commands import seed_of
 from reports.results.outcomes import Group, Pair, drift_after, pairs, threshold, verdict_sentence
 from reports.results.regimen import regimens
-from reports.results.verdict import Record, names, of_kind
+from reports.results.verdict import names
 from reports.sections.task_pictures import learning, picture
 from reports.sections.task_texts import EXAMPLES, METRICS, words_of
 
@@ -179,7 +181,7 @@ def _examples(pair: Pair) -> list[Table]:
 
 def _blocks(task: str, records: Sequence[Record]) -> list[Block]:
     """What every cell wrote: the likeliest text, and one that was drawn."""
-    blocks, found = [], [row for row in of_kind(records, "sample") if row["task"] == task]
+    blocks, found = [], [row for row in of_kind(records, Sample) if row["task"] == task]
     for cell in names(found, "cell"):
         for warmth in sorted({row["temperature"] for row in found if row["cell"] == cell}):
             rows = [row for row in found if (row["cell"], row["temperature"]) == (cell, warmth)]
