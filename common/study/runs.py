@@ -68,9 +68,9 @@ def training_record(backend: str, data: Dataset, run: RunSpec, result: Result) -
         "losses": result.losses,
         "evaluations": [list(evaluation) for evaluation in result.evaluations],
         "final_loss": result.final_loss,
-        "metric": data.metric.name,
+        "metric": data.scoring.metric.name,
         "score": result.score,
-        "baseline": data.baseline.value,
+        "baseline": data.scoring.baseline.value,
         "ended": result.ended,
         "prediction": result.prediction.ravel().tolist() if result.prediction.size <= SHOWN_VALUES else [],
     }

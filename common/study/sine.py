@@ -59,12 +59,12 @@ def series() -> Iterator[Record]:
     for reading in datasets.TASKS["sine"].readings:
         data = datasets.load("sine", reading)
         steps, batch, _ = data.train.x.shape
-        seen = data.picture(data.test.target, data.test)
+        seen = data.display.picture(data.test.target, data.test)
         yield {
             "kind": "task",
             "task": "sine",
             "reading": reading,
-            "summary": datasets.TASKS["sine"].readings[reading],
+            "summary": datasets.TASKS["sine"].readings[reading].summary,
             "steps": steps,
             "batch": batch,
             "series": seen["series"],

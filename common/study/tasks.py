@@ -70,7 +70,7 @@ def of_seed(names: Sequence[str], data: Dataset, run: RunSpec, detailed: bool) -
         records.append(_outcome(name, data, run, results, perf_counter() - start))
     reference = next(iter(results.values()), None)
     if detailed and reference is not None:
-        next(record for record in records if "score" in record)["picture"] = data.picture(
+        next(record for record in records if "score" in record)["picture"] = data.display.picture(
             reference.prediction, data.test
         )
         records += _samples(names, data, run, reference.params)
@@ -79,7 +79,7 @@ def of_seed(names: Sequence[str], data: Dataset, run: RunSpec, detailed: bool) -
 
 
 def _facts(name: str, data: Dataset, run: RunSpec) -> Record:
-    model, baseline = run.network.model, data.baseline
+    model, baseline = run.network.model, data.scoring.baseline
     return {
         "kind": "outcome",
         "task": data.task,
@@ -98,8 +98,8 @@ def _facts(name: str, data: Dataset, run: RunSpec) -> Record:
         "batch_size": run.batch_size,
         "patience": run.patience,
         "optimizer": asdict(run.optimizer),
-        "metric": data.metric.name,
-        "higher": data.metric.higher,
+        "metric": data.scoring.metric.name,
+        "higher": data.scoring.metric.higher,
         "tested": data.test.x.shape[1],
         "baseline": baseline.value,
         "baseline_text": baseline.text,

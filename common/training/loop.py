@@ -45,9 +45,9 @@ class Result(NamedTuple):
 
 def batches(run: RunSpec, data: Dataset, epoch: int, masks: np.random.Generator) -> Iterator[tuple[Batch, bool]]:
     """The batches of an epoch, the same in every backend, and whether each carries the state on."""
-    whole = data.draw(np.random.default_rng([run.seed, 7, epoch])) if data.draw else data.train
-    if data.chunk:
-        for number, piece in enumerate(pieces(whole, data.chunk)):
+    whole = data.training.draw(np.random.default_rng([run.seed, 7, epoch])) if data.training.draw else data.train
+    if data.training.chunk:
+        for number, piece in enumerate(pieces(whole, data.training.chunk)):
             yield with_masks(run.network, piece, masks), number > 0
         return
     order = np.random.default_rng([run.seed, 6, epoch])
@@ -132,4 +132,4 @@ def train(
         raise Diverged(f"the loss is {final_loss} on the test data after {len(losses)} updates; {ADVICE}")
     if run.network.has_decoder:
         prediction = greedy(backend, run.network, params, data.test)
-    return Result(losses, evaluations, final_loss, prediction, data.score(prediction, data.test), params, ended)
+    return Result(losses, evaluations, final_loss, prediction, data.scoring.score(prediction, data.test), params, ended)

@@ -128,7 +128,7 @@ def test_the_numbers_of_a_published_figure_are_those_of_its_text(figure) -> None
 def test_published_set_ups_are_told_apart_from_ours_by_right_numbers() -> None:
     """What the texts say of our own side is what the data sets hold."""
     of = {figure[:3]: figure for figure in FIGURES}
-    baseline = f"{load('adding', 'modern').baseline.value:.3f}"
+    baseline = f"{load('adding', 'modern').scoring.baseline.value:.3f}"
     assert all(baseline in of["adding", "modern", cell].figure for cell in ("RNN", "LSTM"))
     steps = TASKS["adding"].options().steps
     assert all(f"T={steps}" in of["adding", "modern", cell].figure for cell in ("RNN", "LSTM"))
