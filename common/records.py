@@ -7,13 +7,15 @@ without its closing line was cut, or its run did not end.
 import json
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
 from common.errors import InvalidInput, RecordsCut, choice, mismatch
+from common.record_types import KINDS as TYPES
+from common.record_types import R
 
 SCHEMA = 2
 KINDS = ("header", "environment", "check", "training", "one-bias", "bench", "task", "outcome", "sample")
@@ -69,6 +71,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def of_kind(records: Iterable[Any], kind: type[R]) -> list[R]:
+    """The records of one type."""
+    return [record for record in records if TYPES[record["kind"]] is kind]
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from common import datasets
 from common.backend import registry
@@ -10,6 +12,7 @@ from common.equivalence import comparison
 from common.equivalence.variants import Variant, option_words
 from common.model.run import RunSpec
 from common.parallel import Piece
+from common.record_types import Optimizer, Run, Spec
 from common.records import Record
 from common.training.loop import Result, train
 
@@ -48,6 +51,23 @@ def compare_runs(data: Dataset, run: RunSpec, results: Mapping[str, Result]) -> 
     if short:
         predictions = {name: {f"{what} prediction": result.prediction} for name, result in results.items()}
         yield from comparison.compare_all(data.task, variant, predictions)
+
+
+def run_data(task: str, reading: str, run: RunSpec, options: Mapping[str, Any]) -> Run:
+    """All that decides a training run on a task, as records have it; ``options`` are the task's own that were set."""
+    rule: dict[str, Any] = asdict(run.optimizer) | {"betas": list(run.optimizer.betas)}
+    return Run(
+        task=task,
+        reading=reading,
+        options=dict(options),
+        spec=Spec(**asdict(run.network.model)),
+        inputs=run.network.inputs,
+        optimizer=Optimizer(**rule),
+        epochs=run.epochs,
+        batch_size=run.batch_size,
+        patience=run.patience,
+        seed=run.seed,
+    )
 
 
 def training_record(backend: str, data: Dataset, run: RunSpec, result: Result) -> Record:
