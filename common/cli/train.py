@@ -14,7 +14,7 @@ from common import datasets, records, signals
 from common.backend import registry
 from common.backend.contract import Batch
 from common.cli import console, tables
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.equivalence import ladder
 from common.errors import Diverged, InvalidInput, mismatch
 from common.model.run import RunSpec

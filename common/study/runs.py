@@ -7,7 +7,7 @@ from typing import Any
 
 from common import datasets
 from common.backend import registry
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.equivalence import comparison
 from common.equivalence.variants import Variant, option_words
 from common.model.run import RunSpec

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import datasets
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.errors import InvalidInput, InvalidType, choice, mismatch, unknown
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, ModelSpec
