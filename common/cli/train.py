@@ -39,7 +39,7 @@ def train_command(
     folder = Path(options.out)
     saved.require_folder(folder)
     ended: list[str] = []
-    made_by = {"command": options.command}
+    of_task = settings.task_options(chosen)
 
     def stream() -> Any:
         yield from environment(names)
@@ -58,18 +58,20 @@ def train_command(
                 if path.exists():
                     console.message(f"{path} is replaced")
                 saved.save(path, run.network, result.params, _about(name, data, run, result, chosen))
-                yield study_runs.training_record(name, data, run, result) | {"saved": str(path)}
+                record = study_runs.training_record(name, data, run, result, of_task)
+                record["saved"] = str(path)
+                yield record
                 if ended:
                     return
             if len(names) > 1:
-                yield from (row.record() | made_by for row in study_runs.compare_runs(data, run, results))
+                yield from (row.record() for row in study_runs.compare_runs(data, run, results, of_task))
 
     with console.Stages() as stages, signals.interruptible() as arrived:
         found = collect(options, stream())
     if not options.json:
         tables.print_training(found)
         if any(record["kind"] == "check" for record in found):
-            tables.print_checks(found, chosen.get("seed", 0))
+            tables.print_checks(found)
     if ended:
         learnt = any(record["kind"] == "training" for record in found)
         kept = "what was learnt until then is saved" if learnt else "nothing was learnt until then"
