@@ -13,6 +13,7 @@ import numpy as np
 from common import datasets
 from common.backend import registry
 from common.datasets.task import Dataset
+from common.equivalence.gaps import relative_gaps
 from common.errors import Diverged, InvalidInput, mismatch
 from common.model.cells import LAYERS
 from common.model.initial import initial_network
@@ -26,7 +27,7 @@ from common.training import decoding, settings
 from common.training.loop import Result, train
 
 SEEDS = 5
-BACKENDS = ("numpy", "jax", "torch")
+CELLS, BACKENDS = LAYERS, ("numpy", "jax", "torch")
 # Points of a curve in the records; sequences for the gradient norms; symbols of a sample.
 POINTS, FLOW_SEQUENCES, SAMPLE = 60, 20, 300
 PROMPT, TEMPERATURE = "The ", 0.7
@@ -35,8 +36,8 @@ PROMPT, TEMPERATURE = "The ", 0.7
 def pieces(names: Sequence[str], cells: Sequence[str], seed: int) -> list[Piece]:
     """Every piece of work, the longest first."""
     backends = [name for name in BACKENDS if name in names]
-    layers = [cell for cell in LAYERS if cell in cells]
-    for what, chosen, possible in (("backend", backends, BACKENDS), ("cell", layers, LAYERS)):
+    layers = [cell for cell in CELLS if cell in cells]
+    for what, chosen, possible in (("backend", backends, BACKENDS), ("cell", layers, CELLS)):
         if not chosen:
             raise InvalidInput(mismatch(f"a {what} for --full", f"at least one of {', '.join(possible)}", "none"))
     tasks = sorted(datasets.TASKS.values(), key=lambda task: -task.seconds)
@@ -132,8 +133,7 @@ def thinned(losses: Sequence[float]) -> list[Point]:
 def drift(reference: Sequence[float], losses: Sequence[float]) -> list[Point]:
     """[update, largest |a - b| / |b| of its group], over the updates that both runs made."""
     count = min(len(reference), len(losses))
-    a, b = np.array(losses[:count]), np.array(reference[:count])
-    gaps = abs(a - b) / np.maximum(abs(b), np.finfo(float).tiny)
+    gaps = relative_gaps(np.array(losses[:count]), np.array(reference[:count]))
     return [[stop, float(gaps[start:stop].max())] for start, stop in pairwise(edges(count))]
 
 
