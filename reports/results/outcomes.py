@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.datasets import TASKS
 from common.datasets.task import Reading
+from common.record_types import Outcome, Record
+from common.records import of_kind
 from reports.page.numbers import digits
 from reports.results.runs import REFERENCE
-from reports.results.verdict import Record, names, of_kind
+from reports.results.verdict import names
 
 # A score beats the baseline if it is better by this share of it. A share of right answers must be better by this share
 # of what is missing to 100%, and by so many standard errors of as many examples that are right at the baseline's rate.
@@ -27,10 +29,10 @@ class Group(NamedTuple):
     task: str
     reading: str
     cell: str
-    rows: tuple[Record, ...]
+    rows: tuple[Outcome, ...]
 
     @property
-    def first(self) -> Record:
+    def first(self) -> Outcome:
         return self.rows[0]
 
     @property
@@ -58,7 +60,7 @@ class Group(NamedTuple):
     @property
     def origins(self) -> list[str]:
         """The backends that the drift is measured from: not the reference where that diverged."""
-        origins = dict.fromkeys(row["reference"] for row in self.rows if row.get("drift"))
+        origins = dict.fromkeys(row.get("reference", "") for row in self.rows if row.get("drift"))
         return list(origins) or [self.reference]
 
     @property
@@ -66,21 +68,23 @@ class Group(NamedTuple):
         return sorted({row["seed"] for row in self.rows})
 
     @property
-    def diverged(self) -> list[Record]:
+    def diverged(self) -> list[Outcome]:
         """Runs without a score."""
-        return [row for row in self.rows if not has_score(row)]
+        return [row for row in self.rows if score_of(row) is None]
 
     @property
-    def sampled(self) -> Record | None:
-        """The run that gives the picture."""
-        return next((row for row in self.rows if row.get("picture")), None)
+    def pictured(self) -> tuple[Outcome, dict[str, Any]] | None:
+        """The run that has a picture, and the picture."""
+        pictures = ((row, row.get("picture")) for row in self.rows)
+        return next(((row, picture) for row, picture in pictures if picture), None)
 
-    def of(self, backend: str) -> list[Record]:
+    def of(self, backend: str) -> list[Outcome]:
         return [row for row in self.rows if row["backend"] == backend]
 
     def scores(self, backend: str = "") -> dict[int, float]:
         """seed -> score in a backend, in the reference if none is named; runs without a score are left out."""
-        return {row["seed"]: row["score"] for row in self.of(backend or self.reference) if has_score(row)}
+        scores = ((row["seed"], score_of(row)) for row in self.of(backend or self.reference))
+        return {seed: score for seed, score in scores if score is not None}
 
     @property
     def mean(self) -> float | None:
@@ -126,20 +130,22 @@ class Contest(NamedTuple):
         return next((group for group in self.groups if group.cell == name), None)
 
 
-def has_score(row: Record) -> bool:
-    return row.get("score") is not None and math.isfinite(row["score"])
+def score_of(row: Outcome) -> float | None:
+    """The score of a run; None if it diverged or its score is not finite."""
+    score = row.get("score")
+    return score if score is not None and math.isfinite(score) else None
 
 
 def average(scores: dict[int, float]) -> float | None:
     return float(np.mean(list(scores.values()))) if scores else None
 
 
-def better(a: float, b: float, of: Record) -> bool:
+def better(a: float, b: float, of: Outcome) -> bool:
     """Whether a is the better score under the metric of a record."""
     return a > b if of["higher"] else a < b
 
 
-def threshold(of: Record) -> float:
+def threshold(of: Outcome) -> float:
     """The baseline of a record with its margin: only a better score beats the baseline."""
     baseline: float = of["baseline"]
     if of["share"]:
@@ -147,7 +153,7 @@ def threshold(of: Record) -> float:
     return baseline * (1 + MARGIN if of["higher"] else 1 - MARGIN)
 
 
-def beats(score: float, of: Record) -> bool:
+def beats(score: float, of: Outcome) -> bool:
     """Whether a score is better than the baseline of a record by more than its margin."""
     return better(score, threshold(of), of)
 
@@ -158,7 +164,7 @@ def _standard_error(share: float, examples: int) -> float:
     return math.sqrt(max(share * (1 - share), 0.0) / examples)
 
 
-def score_text(value: float | None, of: Record) -> str:
+def score_text(value: float | None, of: Outcome) -> str:
     """95.3% for a share of right answers, else three digits; "–" for none."""
     if value is None:
         return "–"
@@ -167,9 +173,9 @@ def score_text(value: float | None, of: Record) -> str:
 
 def contests(records: Sequence[Record]) -> list[Contest]:
     """All tasks and variants, in their usual order."""
-    rows = of_kind(records, "outcome")
+    rows = of_kind(records, Outcome)
     cells = names(rows, "cell")
-    by_task: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    by_task: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
     for row in rows:
         by_task.setdefault((row["task"], row["reading"]), {}).setdefault(row["cell"], []).append(row)
     found = []
@@ -188,14 +194,14 @@ def _place(key: tuple[str, str]) -> tuple[int, int]:
     )
 
 
-def curve(row: Record, key: str) -> tuple[np.ndarray, np.ndarray]:
+def curve(row: Outcome, key: str) -> tuple[np.ndarray, np.ndarray]:
     """(updates, values) of a record's ``curve`` or ``drift``; null stands for what is not a number."""
     points = row.get(key) or []
     values = [math.nan if value is None else value for _, value in points]
     return np.array([update for update, _ in points], dtype=float), np.array(values, dtype=float)
 
 
-def drift_after(rows: Sequence[Record], updates: int | None) -> float | None:
+def drift_after(rows: Sequence[Outcome], updates: int | None) -> float | None:
     """The largest drift of any of the rows over its first updates, all of them if None; None if none is that long."""
     tops = []
     for row in rows:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.record_types import Outcome
 from reports.page.numbers import count, counted
 from reports.results.outcomes import Contest, Group
-from reports.results.verdict import Record
 
 NAMES = {"sgd": "SGD", "adam": "Adam", "rmsprop": "RMSprop"}
 
@@ -29,7 +29,7 @@ def _line(contest: Contest) -> str:
     return "; ".join([*parts, _length(contest.groups), *_forget_biases(contest.groups)])
 
 
-def _way(row: Record) -> str:
+def _way(row: Outcome) -> str:
     rule = row["optimizer"]
     name = NAMES.get(rule["name"], rule["name"])
     parts = [counted(row["spec"]["hidden_size"], "hidden unit"), f"{name} with learning rate {rule['lr']:g}"]
@@ -57,7 +57,7 @@ def _length(groups: Sequence[Group]) -> str:
     return f"{batches}, {epochs}" + (f" = {span} updates" if span else "")
 
 
-def _forget_bias(row: Record) -> float | None:
+def _forget_bias(row: Outcome) -> float | None:
     return row["spec"]["forget_bias"]
 
 
@@ -68,8 +68,9 @@ def _forget_biases(groups: Sequence[Group]) -> list[str]:
 
 def sequences(group: Group) -> int | None:
     """How many sequences a run of the reference sees in the median, with repetitions; None without mini-batches."""
-    rows = [row for row in group.of(group.reference) if row["batch_size"] and "updates" in row]
-    return int(np.median([row["updates"] * row["batch_size"] for row in rows])) if rows else None
+    rows = group.of(group.reference)
+    seen = [row["updates"] * row["batch_size"] for row in rows if row["batch_size"] and "updates" in row]
+    return int(np.median(seen)) if seen else None
 
 
 def fairness(played: Sequence[Contest]) -> str:

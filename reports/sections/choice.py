@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from common.model.network import READOUTS
+from common.record_types import Record
 from reports.page.model import Section, Table
 from reports.page.numbers import counted
 from reports.results.outcomes import MARGIN_TEXT, Contest, Group, contests
 from reports.results.ranking import CLEARLY, Comparison, Ranking, rank
 from reports.results.regimen import fairness
-from reports.results.verdict import Record
 from reports.sections.tasks import full_command
 
 # From so many steps on, what must be remembered counts as far back.

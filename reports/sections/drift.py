@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.record_types import Record
 from reports.page import task_plots
 from reports.page.model import Key, Panel, Plot, Section, Table
 from reports.page.numbers import count, error, percent
 from reports.page.svg import identifier, variable
 from reports.page.task_plots import Points, cell_colour
 from reports.results.outcomes import Group, average, contests, curve
-from reports.results.verdict import Record
 from reports.sections.tasks import full_command
 
 THRESHOLDS = (1e-9, 1e-6, 1e-3)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from common.datasets import TASKS
+from common.record_types import Record
 from reports.page.model import Section, Table
 from reports.page.numbers import count
 from reports.results.outcomes import Group, contests
 from reports.results.regimen import sequences
-from reports.results.verdict import Record
 from reports.sections.tasks import full_command
 
 # A mean within this share of the baseline has stayed at it.

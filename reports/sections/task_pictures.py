@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from common.record_types import Outcome
 from reports.page import plots, task_plots
 from reports.page.model import Key, Panel, Plot, Table
 from reports.page.numbers import count, counted, digits, percent
@@ -14,7 +15,6 @@ from reports.page.svg import HEAT_COLOURS, identifier, variable
 from reports.page.task_plots import Points, cell_colour
 from reports.results.outcomes import Contest, Group, curve
 from reports.results.runs import numbers_of
-from reports.results.verdict import Record
 
 SHOWN_POINTS, SHOWN_UPDATES = 20, 10
 # The cells, each with the picture of its record.
@@ -23,7 +23,7 @@ Pictures = list[tuple[Group, dict[str, Any]]]
 
 def picture(contest: Contest) -> Plot | None:
     """What the trained networks predict, a panel a cell; None if a table shows it, or the records hold no picture."""
-    pictures = [(group, row["picture"]) for group in contest.groups if (row := group.sampled)]
+    pictures = [(group, group.pictured[1]) for group in contest.groups if group.pictured]
     kind = pictures[0][1].get("plot") if pictures else None
     make = KINDS.get(str(kind))
     return make([item for item in pictures if item[1].get("plot") == kind]) if make else None
@@ -33,10 +33,14 @@ def _title(group: Group) -> str:
     return f"{group.cell}, {group.reading}"
 
 
+def _run(group: Group) -> str:
+    assert group.pictured
+    row, _ = group.pictured
+    return f"{row['backend']}, seed {row['seed']}"
+
+
 def _who(group: Group) -> str:
-    row = group.sampled
-    assert row
-    return f"{_title(group)}, {row['backend']}, seed {row['seed']}"
+    return f"{_title(group)}, {_run(group)}"
 
 
 def _name(group: Group) -> str:
@@ -52,9 +56,8 @@ def _key(cell: str, marked: bool = True) -> Key:
 
 
 def _caption(pictures: Pictures, what: str) -> str:
-    row = pictures[0][0].sampled
-    assert row
-    return f"{what}: {pictures[0][0].reading}, {row['backend']}, seed {row['seed']}"
+    group = pictures[0][0]
+    return f"{what}: {group.reading}, {_run(group)}"
 
 
 def _thin(size: int) -> range:
@@ -202,11 +205,11 @@ def learning(variants: Sequence[Contest]) -> Plot:
     return Plot(caption, tuple(panels), legend, table)
 
 
-def _curves(group: Group) -> list[Record]:
+def _curves(group: Group) -> list[Outcome]:
     return [row for row in group.rows if row.get("curve")]
 
 
-def _described(group: Group, rows: Sequence[Record]) -> str:
+def _described(group: Group, rows: Sequence[Outcome]) -> str:
     ends = [curve(row, "curve")[1][[0, -1]] for row in rows]
     (first, last), low, high = np.mean(ends, axis=0), np.min(ends, axis=0)[1], np.max(ends, axis=0)[1]
     return (
@@ -215,7 +218,7 @@ def _described(group: Group, rows: Sequence[Record]) -> str:
     )
 
 
-def _curve_rows(group: Group, rows: Sequence[Record]) -> list[tuple[str, ...]]:
+def _curve_rows(group: Group, rows: Sequence[Outcome]) -> list[tuple[str, ...]]:
     """Some of the updates; a run that stopped earlier no longer counts."""
     lines = []
     curves = [curve(row, "curve") for row in rows]

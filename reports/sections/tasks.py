@@ -7,6 +7,8 @@ import numpy as np
 
 from common.datasets import TASKS
 from common.datasets.task import Task
+from common.record_types import Outcome, Record, Sample
+from common.records import of_kind
 from reports.page.model import Block, Plot, Section, Table
 from reports.page.numbers import count, digits, error
 from reports.page.svg import identifier
@@ -14,7 +16,7 @@ from reports.results.commands import seed_of
 from reports.results.outcomes import Contest, Group, contests, drift_after, threshold
 from reports.results.ranking import verdict_sentence
 from reports.results.regimen import regimens
-from reports.results.verdict import Record, names, of_kind
+from reports.results.verdict import names
 from reports.sections.task_pictures import learning, picture
 
 DRIFT_AFTER = (1, 10, 100, 1000)
@@ -111,7 +113,7 @@ def _seeds(groups: Sequence[Group]) -> list[int]:
     return sorted({seed for group in groups for seed in group.seeds})
 
 
-def _problem(row: Record) -> str:
+def _problem(row: Outcome) -> str:
     why = row.get("problem") or "its score is not finite"
     return f"No score: {row['reading']}, {row['cell']}, {row['backend']}, seed {row['seed']} ({why})."
 
@@ -170,9 +172,11 @@ def _examples(contest: Contest) -> list[Table]:
     """The examples that a picture of the kind "strings" holds."""
     tables = []
     for group in contest.groups:
-        row = group.sampled
-        if row and row["picture"].get("plot") == "strings":
-            examples, title = row["picture"], f"Examples: {group.cell}, {row['backend']}, seed {row['seed']}"
+        if not group.pictured:
+            continue
+        row, examples = group.pictured
+        if examples.get("plot") == "strings":
+            title = f"Examples: {group.cell}, {row['backend']}, seed {row['seed']}"
             lines = tuple(tuple(map(str, line)) for line in examples["rows"])
             note = TASKS[group.task].examples if group.task in TASKS and not tables else ""
             tables.append(Table(title, tuple(map(str.capitalize, examples["columns"])), lines, note, code=(0,)))
@@ -181,7 +185,7 @@ def _examples(contest: Contest) -> list[Table]:
 
 def _blocks(task: str, records: Sequence[Record]) -> list[Block]:
     """What every cell wrote: the likeliest text, and one that was drawn."""
-    blocks, samples = [], [row for row in of_kind(records, "sample") if row["task"] == task]
+    blocks, samples = [], [row for row in of_kind(records, Sample) if row["task"] == task]
     for cell in names(samples, "cell"):
         for temperature in sorted({row["temperature"] for row in samples if row["cell"] == cell}):
             rows = [row for row in samples if (row["cell"], row["temperature"]) == (cell, temperature)]
