@@ -51,24 +51,28 @@ class Ranking(NamedTuple):
         """Whether any cell beats the baseline."""
         return any(group.beats for group in self.contest.groups)
 
-    def rank(self, group: Group) -> int:
-        """1 and the number of cells that are better: cells that are not shown to differ can share a rank."""
-        return 1 + sum(pair.clear and pair.other.cell == group.cell for pair in self.comparisons)
+    @property
+    def ordered(self) -> list[Group]:
+        """The cells by their means, the best first."""
+        groups = self.contest.groups
+        sign = -1 if groups[0].first["higher"] else 1
+        return sorted(groups, key=lambda group: sign * group.standing(group.attempted))
+
+    def places(self, group: Group) -> tuple[int, int]:
+        """The best and the worst rank of a cell: after the cells that are better, before those that it is better than.
+
+        Cells that are not shown to differ have ranks in common.
+        """
+        better_ones = sum(pair.clear and pair.other.cell == group.cell for pair in self.comparisons)
+        worse_ones = sum(pair.clear and pair.leader.cell == group.cell for pair in self.comparisons)
+        return 1 + better_ones, len(self.contest.groups) - worse_ones
 
     @property
     def winner(self) -> Group | None:
-        """The cell that is better than every other one."""
-        others = len(self.contest.groups) - 1
-        wins = [pair.leader.cell for pair in self.comparisons if pair.clear]
-        return next((g for g in self.contest.groups if others and wins.count(g.cell) == others), None)
-
-    @property
-    def ranked(self) -> dict[int, list[Group]]:
-        """Rank -> the cells that have it, the best rank first."""
-        found: dict[int, list[Group]] = {}
-        for group in sorted(self.contest.groups, key=self.rank):
-            found.setdefault(self.rank(group), []).append(group)
-        return found
+        """The cell that is better than every other one; None where there is no other."""
+        if len(self.contest.groups) < 2:
+            return None
+        return next((group for group in self.contest.groups if self.places(group) == (1, 1)), None)
 
 
 def rank(contest: Contest) -> Ranking:
@@ -98,7 +102,7 @@ def _ahead(group: Group, other: Group, seeds: Collection[int]) -> int:
 
 def verdict_sentence(contest: Contest, named: bool = False) -> str:
     """Which cell is better, by how much and how often; ``named`` names the variant too."""
-    where = f"In the variant “{contest.first.reading}”" if named else "On this task"
+    where = f"In the variant “{contest.first.reading}”," if named else "On this task,"
     return " ".join([_finding(rank(contest), where), *_losses(contest)])
 
 
@@ -132,11 +136,12 @@ def _of_two(pair: Comparison, means: str, base: str) -> str:
 
 
 def _of_several(ranking: Ranking, means: str, base: str) -> str:
-    groups, winner = ranking.contest.groups, ranking.winner
+    winner, order = ranking.winner, [group.cell for group in ranking.ordered]
     head = f"the {winner.cell} is better than every other cell" if winner else "no cell is better than every other"
     pairs = [pair for pair in ranking.comparisons if pair.learnt]
-    clauses = [_clause(pair) for pair in sorted(pairs, key=lambda pair: ranking.rank(pair.leader))]
-    return " ".join([f"{head}: {means} {base}.", f"Two by two: {'; '.join(clauses)}.", *_not_beating(groups)])
+    pairs.sort(key=lambda pair: (order.index(pair.leader.cell), order.index(pair.other.cell)))
+    clauses = "; ".join(map(_clause, pairs))
+    return " ".join([f"{head}: {means} {base}.", f"Two by two: {clauses}.", *_not_beating(ranking.contest.groups)])
 
 
 def _clause(pair: Comparison) -> str:

@@ -119,7 +119,7 @@ def _sizes(competing: Sequence[Contest], cells: Sequence[str]) -> str:
         shares = [a.first["parameters"] / b.first["parameters"] for a, b in pairs]
         if cell != largest and shares:
             span = " to ".join(dict.fromkeys((f"{min(shares):.0%}", f"{max(shares):.0%}")))
-            parts.append(f"the {cell} has {span} of the {largest}'s parameters")
+            parts.append(f"the {cell} has only {span} of the {largest}'s parameters")
     text = " and ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 

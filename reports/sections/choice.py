@@ -99,8 +99,8 @@ def standing(ranking: Ranking) -> str:
     """What the table says: the better of two cells and in how many seeds, or the ranks of several; or why not."""
     several = len(ranking.contest.groups) > 2
     if several and any(pair.clear for pair in ranking.comparisons):
-        places = ranking.ranked.items()
-        return "; ".join(f"{place} {', '.join(group.cell for group in groups)}" for place, groups in places)
+        places = ((group.cell, dict.fromkeys(ranking.places(group))) for group in ranking.ordered)
+        return ", ".join(f"{cell} {' to '.join(map(str, ranks))}" for cell, ranks in places)
     if ranking.winner:
         (pair,) = ranking.comparisons
         return f"{pair.leader.cell}, {pair.ahead}/{pair.seeds}"
@@ -123,7 +123,7 @@ def _choices(rankings: Sequence[Ranking]) -> Table:
             )
         )
     columns = (
-        *("Task", "Rank" if _several(rankings) else "Better, in seeds", *cells, "Baseline"),
+        *("Task", "Ranks" if _several(rankings) else "Better, in seeds", *cells, "Baseline"),
         *("Score", "What is asked", "What must be remembered", "Output read"),
     )
     numbers = range(2, 3 + len(cells))
@@ -141,7 +141,10 @@ def _note(rankings: Sequence[Ranking]) -> str:
     groups = [group for ranking in rankings for group in ranking.contest.groups]
     texts = ["What must be remembered follows from how the task is made; it was not measured."]
     if _several(rankings):
-        texts.append("The rank of a cell is 1 and the number of cells that are better.")
+        texts.append(
+            "Ranks: a cell comes after the cells that are better and before those that it is better than; cells that "
+            "are not shown to differ have ranks in common."
+        )
     for ranking in rankings:
         if caution := ranking.contest.first.words.caution:
             texts.append(f"{ranking.contest.first.title}: {caution}")

@@ -14,7 +14,7 @@ from common.model.run import RunSpec
 from common.study import tasks
 from common.training import settings
 from common.training.loop import train
-from reports.sections.published import FIGURES
+from reports.sections.literature import FIGURES
 
 NAMES = ("numpy", "torch")
 POINT = 60
@@ -71,7 +71,7 @@ def test_the_outcomes_are_those_of_training(short: None) -> None:
             assert "drift" not in record
         else:
             assert max(gap for _, gap in record["drift"]) < 1e-12
-            assert (record["reference"], record["forget_bias"], record["tested"]) == ("numpy", 1.0, 30)
+            assert (record["reference"], record["spec"]["forget_bias"], record["tested"]) == ("numpy", 1.0, 30)
             assert "curve" not in record
     pictures = [(r["seed"], r["backend"]) for r in outcomes if "picture" in r]
     assert pictures == [(2, "numpy")]
@@ -84,9 +84,9 @@ def test_the_first_seed_shows_where_gradients_go(short: None) -> None:
         (name, stage, 2) for name in NAMES for stage in ("before", "after")
     ]
     for record in flow:
-        assert len(record["norms"]) == 9
-        assert min(record["norms"]) > 0
-    by = {(r["backend"], r["stage"]): np.array(r["norms"]) for r in flow}
+        assert len(record["norms"]["h"]) == 9
+        assert min(record["norms"]["h"]) > 0
+    by = {(r["backend"], r["stage"]): np.array(r["norms"]["h"]) for r in flow}
     np.testing.assert_allclose(by["numpy", "before"], by["torch", "before"], rtol=1e-10)
     assert abs(by["numpy", "before"] / by["numpy", "after"] - 1).max() > 1e-3
     others = tasks.outcomes(NAMES, "sine", "windows", "RNN", (2,))
