@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from functools import cache
+from typing import Any
 
 from common.datasets import TASKS
 from common.model.run import OptimizerSpec
@@ -12,7 +13,7 @@ SEEDS = (4, 5, 6, 7, 8)
 VARIANTS = [(name, reading) for name, task in TASKS.items() for reading in task.readings]
 SCATTER = {"plot": "scatter", "target": [0.5, 1.0, 1.5], "prediction": [0.75, 1.0, 1.0]}
 RULE = asdict(OptimizerSpec(name="adam", lr=0.02, clip_norm=1.0))
-ADDING = {
+ADDING: Any = {
     "kind": "outcome",
     "task": "adding",
     "reading": "modern",
@@ -36,37 +37,37 @@ ADDING = {
     "baseline_text": "always 1",
     "updates": 500,
 }
-ORDER = ADDING | {"task": "temporal-order", "reading": "6a", "metric": "accuracy", "higher": True, "share": True}
+ORDER: Any = ADDING | {"task": "temporal-order", "reading": "6a", "metric": "accuracy", "higher": True, "share": True}
 ORDER |= {"metric_text": "the share of right answers (accuracy)", "baseline": 0.25}
 CURVE = {"curve": [[1, 0.5], [10, 0.25], [500, 0.125]], "evaluations": []}
 DRIFT = [[1, 0.0], [8, 1e-15], [90, 2e-8], [300, 1e-12], [500, 5e-4]]
 
 
-def outcome(cell="RNN", seed=4, score: float | None = 0.2, backend="numpy", of=ADDING, **options):
+def outcome(cell="RNN", seed=4, score: float | None = 0.2, backend="numpy", of=ADDING, **options) -> Any:
     """A run; the reference has a curve, others a drift from it."""
     row = of | {"cell": cell, "spec": of["spec"] | {"cell": cell}, "seed": seed, "backend": backend}
     row |= {"score": score, "seconds": 2.5, "ended": "finished"}
     return row | (CURVE if backend == "numpy" else {"drift": DRIFT, "reference": "numpy"}) | options
 
 
-def model(row, **changes):
+def model(row, **changes) -> Any:
     """The same with another model."""
     return row | {"spec": row["spec"] | changes}
 
 
-def other(row, **options):
+def other(row, **options) -> Any:
     """The same run in another backend."""
     rest = {key: value for key, value in row.items() if key not in ("curve", "evaluations", "picture")}
     return rest | {"backend": "jax", "drift": DRIFT, "reference": "numpy"} | options
 
 
-def diverged(cell="RNN", seed=4, **options):
+def diverged(cell="RNN", seed=4, **options) -> Any:
     row = outcome(cell, seed, **options) | {"ended": "diverged", "problem": "loss is not finite after 7 updates"}
     missing = ("score", "updates", "seconds", "curve", "drift", "reference")
     return {key: value for key, value in row.items() if key not in missing}
 
 
-def several(scores, of=ADDING):
+def several(scores, of=ADDING) -> list[Any]:
     """One run of each cell a seed, from cell -> scores."""
     return [
         outcome(cell, seed, score, of=of)
@@ -75,18 +76,18 @@ def several(scores, of=ADDING):
     ]
 
 
-def runs(rnn, lstm, of=ADDING):
+def runs(rnn, lstm, of=ADDING) -> list[Any]:
     return several({"RNN": rnn, "LSTM": lstm}, of)
 
 
-def norms(cell, stage, factor, backend="numpy", gap=0.0, **states):
+def norms(cell, stage, factor, backend="numpy", gap=0.0, **states) -> Any:
     """Those of h multiplied by a factor at each step back, and those of other ``states``."""
     values = [3.0 * (1 + gap) * factor ** (20 - t) for t in range(21)]
     row = {"kind": "gradient-norms", "task": "adding", "cell": cell, "stage": stage, "backend": backend, "seed": 4}
     return row | {"sequences": 20, "norms": {"h": values, **states}}
 
 
-def sample(cell="LSTM", backend="numpy", temperature=0.0, text="of  the\n  list <b>~~~~"):
+def sample(cell="LSTM", backend="numpy", temperature=0.0, text="of  the\n  list <b>~~~~") -> Any:
     row = {"kind": "sample", "task": "text", "cell": cell, "backend": backend, "seed": 4, "prompt": "The "}
     return row | {"temperature": temperature, "text": text}
 
@@ -106,7 +107,7 @@ PICTURES = {
     ("copy", "copy"): {"plot": "by_step", "steps": [1, 2], "values": [0.75, 0.5], "baseline": [0.125, 0.125]}
     | {"name": "accuracy of the digit"},
 }
-ALL = [
+ALL: list[Any] = [
     outcome(cell, of=ADDING | {"task": task, "reading": reading})
     for task, reading in VARIANTS
     for cell in ("RNN", "LSTM")

@@ -1,5 +1,7 @@
 """Which cell the report calls better, for two cells and for more, and the evidence that it gives."""
 
+from typing import Any
+
 import pytest
 
 from reports.page.render import page
@@ -60,7 +62,7 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("records", "sentence"), VERDICTS)
-def test_verdict(records: list[dict], sentence: str) -> None:
+def test_verdict(records: list[Any], sentence: str) -> None:
     (contest,) = contests(records)
     assert sentence in verdict_sentence(contest)
     assert verdict_sentence(contest).startswith("On this task, ")
