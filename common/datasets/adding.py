@@ -44,7 +44,7 @@ from common.datasets.task import (
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-# In the variant 1997 the first marker is one of so many pairs, and all of them lie in the first half.
+# In the variant 1997, the first marker is at one of the first EARLY pairs, which all lie in the first half.
 EARLY = 10
 POINTS = 150
 
@@ -193,7 +193,7 @@ def decode(modern: bool, prediction: np.ndarray, _: Batch) -> list[str]:
 TASK = Task(
     name="adding",
     title="Adding problem",
-    summary="the sum of the two marked values of a long series",
+    summary="add the two marked values of a long series",
     source="Hochreiter & Schmidhuber 1997, experiment 4; modern form: Arjovsky, Shah & Bengio 2016, section 5.2",
     readings=READINGS,
     options=Options,

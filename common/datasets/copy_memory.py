@@ -142,7 +142,7 @@ def decode(prediction: np.ndarray, batch: Batch) -> list[str]:
 TASK = Task(
     name="copy",
     title="Copying memory",
-    summary="ten digits, repeated after a long blank",
+    summary="repeat ten digits after a long blank",
     source="Arjovsky, Shah & Bengio 2016, section 5.1, after Hochreiter & Schmidhuber 1997",
     readings=READINGS,
     options=Options,

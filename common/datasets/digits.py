@@ -135,7 +135,7 @@ def pixels(images: np.ndarray, text: str) -> np.ndarray:
 TASK = Task(
     name="digits",
     title="Handwritten digits",
-    summary="which handwritten digit an image shows, from its 64 pixels one by one",
+    summary="recognise a handwritten digit from its 64 pixels, one by one",
     source="Le, Jaitly & Hinton 2015, section 4.2, with 8 x 8 images",
     readings=READINGS,
     options=Options,

@@ -104,11 +104,11 @@ def is_labelled(zone: str) -> bool:
 
 def labelled(zones: Sequence[str]) -> dict[str, str]:
     """The label of every name that has exactly one, in the order of the names."""
-    found: dict[str, set[str]] = {}
+    labels_of: dict[str, set[str]] = {}
     for zone in zones:
         if is_labelled(zone):
-            found.setdefault(place(zone), set()).add(zone.partition("/")[0])
-    return {name: min(labels) for name, labels in sorted(found.items()) if len(labels) == 1}
+            labels_of.setdefault(place(zone), set()).add(zone.partition("/")[0])
+    return {name: min(labels) for name, labels in sorted(labels_of.items()) if len(labels) == 1}
 
 
 def groups(names: list[str], links: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -162,7 +162,7 @@ def encode(symbols: Sequence[str], names: Sequence[str]) -> Batch:
 TASK = Task(
     name="places",
     title="Place names",
-    summary="which part of the world a place is in, from the letters of its name",
+    summary="say which part of the world a place is in, from the letters of its name",
     source="the IANA time-zone database; after the name classification of PyTorch's tutorials",
     readings=READINGS,
     options=Options,

@@ -192,7 +192,7 @@ def decode(prediction: np.ndarray, batch: Batch) -> list[str]:
 TASK = Task(
     name="reber",
     title="Embedded Reber grammar",
-    summary="the symbols that may come next in the embedded Reber grammar",
+    summary="predict which symbols may come next in the embedded Reber grammar",
     source="Cleeremans, Servan-Schreiber & McClelland 1989; Fahlman 1991; Hochreiter & Schmidhuber 1997, experiment 1",
     readings=READINGS,
     options=Options,

@@ -191,8 +191,8 @@ def decode(options: Options, prediction: np.ndarray, _: Batch) -> list[str]:
 TASK = Task(
     name="sum",
     title="Sum of a series",
-    summary="the sum of a sparse series of small integers",
-    source="articles about a home-made MyRNN",
+    summary="add up a series of small integers, most of them zero",
+    source="articles about a home-made class MyRNN",
     readings=READINGS,
     options=Options,
     make=make,

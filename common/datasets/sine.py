@@ -103,8 +103,8 @@ def picture(series: np.ndarray, window: int, prediction: np.ndarray, _: Batch) -
 TASK = Task(
     name="sine",
     title="Sine wave",
-    summary="the next value of a sine wave, from a window of 25",
-    source="articles about a home-made MyRNN",
+    summary="predict the next value of a sine wave from a window of 25",
+    source="articles about a home-made class MyRNN",
     readings=READINGS,
     options=Options,
     make=make,

@@ -21,7 +21,7 @@ class Outputs:
     """What the network gives: ``readout`` says which of its outputs is read (one of ``READOUTS``).
 
     With ``symbols``, or the names of classes, the network gives a logit for each of them and is trained with
-    cross-entropy; without, it gives so many ``numbers`` and is trained with squared errors.
+    cross-entropy; without, it gives ``numbers`` values and is trained with squared errors.
     """
 
     readout: str
@@ -91,8 +91,8 @@ class Training:
     """How a task is trained by default: as published, or with what was found to work.
 
     ``forget_bias`` is for cells with a forget gate. Where examples can be drawn without end, ``draw`` gives those of
-    each epoch. With ``chunk``, the training sequences are cut into pieces of so many steps, and the state is carried on
-    from one piece to the next.
+    each epoch. With ``chunk``, the training sequences are cut into pieces of ``chunk`` steps, and the state is carried
+    on from one piece to the next.
     """
 
     hidden_size: int = 32

@@ -124,7 +124,7 @@ def decode(prediction: np.ndarray, _: Batch) -> list[str]:
 TASK = Task(
     name="temporal-order",
     title="Temporal order",
-    summary="the order of two symbols far apart in a long string",
+    summary="name the order of two symbols that are far apart in a long string",
     source="Hochreiter & Schmidhuber 1997, experiment 6a",
     readings=READINGS,
     options=Options,

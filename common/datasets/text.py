@@ -45,10 +45,10 @@ READINGS = {
         "its own guesses, such a network writes; a temperature below 1 favours the likely characters.",
     )
 }
-# Validation and test are each one part in so many.
+# Validation and test are each one part in HELD_OUT of the text.
 HELD_OUT = 20
 CONTEXT, ROWS, LIKELIEST = 30, 12, 3
-# The bigram model weighs the frequencies of single characters as so many characters of evidence.
+# In the bigram model, the frequencies of single characters weigh as much as PRIOR observed pairs.
 PRIOR = 10
 VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
@@ -175,7 +175,7 @@ def decode(symbols: Sequence[str], prediction: np.ndarray, _: Batch) -> list[str
 TASK = Task(
     name="text",
     title="Text",
-    summary="the next character of a text",
+    summary="predict the next character of a text",
     source="after Graves 2013, section 3, on the help topics of Python",
     readings=READINGS,
     options=Options,

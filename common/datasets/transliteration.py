@@ -201,7 +201,7 @@ def decode(prediction: np.ndarray, _: Batch) -> list[str]:
 TASK = Task(
     name="kana",
     title="Kana to letters",
-    summary="Japanese kana to Latin letters, with an encoder and a decoder",
+    summary="spell Japanese kana in Latin letters, with an encoder and a decoder",
     source="after Sutskever, Vinyals & Le 2014 and Cho et al. 2014, on the Unicode names of the kana",
     readings=READINGS,
     options=Options,

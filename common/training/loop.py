@@ -15,7 +15,7 @@ from common.model.run import RunSpec
 from common.training.batching import minibatches, pieces, with_masks
 from common.training.decoding import greedy
 
-# A loss that is so many times its first value, or 1 if that is larger, has exploded.
+# A loss has exploded if it is this many times its first value, or 1 if that is larger.
 EXPLODED = 1e6
 ADVICE = "try a smaller learning rate, or clipping (clip_norm, --clip-norm 1)"
 
