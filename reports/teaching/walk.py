@@ -13,9 +13,10 @@ import numpy as np
 
 from common.equivalence.planting import planted
 from common.model.layout import GATES
+from common.tracing import backends as tracing
 from common.tracing import collect, finite_differences
-from common.tracing import trace as tracing
-from common.tracing.trace import FINITE_DIFFERENCES, Example, Step, Trace
+from common.tracing.backends import FINITE_DIFFERENCES
+from common.tracing.trace import Example, Step, Trace
 
 from . import sources
 
