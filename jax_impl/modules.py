@@ -21,7 +21,7 @@ from jax.core import Tracer
 
 from common.backend.arrangement import arrange, enter_masks
 from common.backend.guards import require_supported
-from common.backend.module import SpecAttributes, dtype_name, layer_spec
+from common.backend.module import SpecAttributes, dtype_name, module_spec
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters, parameter_shapes
@@ -35,16 +35,16 @@ from .backend import BACKEND
 class _Module(SpecAttributes, nnx.Module):
     """Parameters under the neutral names, each an ``nnx.Param``."""
 
-    def __init__(
-        self, cell: str, input_size: int, hidden_size: int, device: Any, dtype: Any, rngs: nnx.Rngs, **options: Any
-    ):
-        self.batch_first = options.get("batch_first", False)
-        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype_name(dtype), **options)
+    def __init__(self, cell: str, arguments: Mapping[str, Any]):
+        """``arguments`` are those of the constructor, by name."""
+        rngs = arguments["rngs"]
+        self.batch_first = arguments.get("batch_first", False)
+        self.spec = module_spec(cell, arguments, dtype_name(arguments["dtype"]))
         require_supported(BACKEND, self.spec)
         require_x64(self.spec.dtype)
         if not isinstance(rngs, nnx.Rngs):
             raise InvalidType(mismatch("rngs", "an nnx.Rngs", type(rngs).__name__))
-        device = find_device(device)
+        device = find_device(arguments["device"])
         for name, value in draw(self.spec, rngs.params()).items():
             setattr(self, name, nnx.Param(value if device is None else jax.device_put(value, device)))
         self.deterministic = False
@@ -169,9 +169,7 @@ class RNN(_Layer):
         rngs: nnx.Rngs,
         proj_size: int = 0,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "proj_size": proj_size}
-        super().__init__("RNN", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("RNN", locals())
 
 
 class LSTM(_Layer):
@@ -193,9 +191,7 @@ class LSTM(_Layer):
         rngs: nnx.Rngs,
         forget_bias: float | None = None,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "forget_bias": forget_bias}
-        super().__init__("LSTM", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("LSTM", locals())
 
 
 class RNNCell(_Cell):
@@ -212,8 +208,7 @@ class RNNCell(_Cell):
         *,
         rngs: nnx.Rngs,
     ):
-        options = {"bias": bias, "nonlinearity": nonlinearity}
-        super().__init__("RNNCell", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("RNNCell", locals())
 
 
 class LSTMCell(_Cell):
@@ -230,5 +225,4 @@ class LSTMCell(_Cell):
         rngs: nnx.Rngs,
         forget_bias: float | None = None,
     ):
-        options = {"bias": bias, "forget_bias": forget_bias}
-        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("LSTMCell", locals())

@@ -154,7 +154,7 @@ ROWS = [
     Row("c alone in float16", ("LSTM",), calls(half_c), r"hx\[1\]", FLOAT32, ".*float16"),
     Row("c alone in float16", ("LSTMCell",), calls(half_c), r"hx\[1\]", FLOAT32, ".*float16", "promotes it"),
     Row("h and c swapped", ("LSTM",), calls(swapped, proj_size=P), r"hx\[0\]", shape(1, B, P), shape(1, B, H)),
-    of_pair("a tensor for (h, c)", lambda hx: hx[0], "a .*; an RNN takes one array, an LSTM two"),
+    of_pair("a tensor for (h, c)", lambda hx: hx[0], "a .*; the state of LSTM.* is 2 arrays"),
     of_pair("(h,) for (h, c)", lambda hx: hx[:1], "a tuple of 1"),
     of_pair("(h, c, h) for (h, c)", lambda hx: (*hx, hx[0]), "a tuple of 3"),
     Row("(h, h) for h", ELMAN, calls(lambda x, hx: (x, (hx, hx))), "hx", "one array for RNN.*", "a tuple of 2"),
