@@ -4,7 +4,7 @@
     y, h_n = rnn(x)              # x (T, B, 3) -> y (T, B, 7), h_n (1, B, 7)
     rnn.weight_hh_l0             # nnx.Param (7, 7)
 
-The initial values are those of ``common.model.layout.initial_parameters``, whose seed is the key ``rngs.params()``
+The initial values are those of ``common.model.initial.initial_parameters``, whose seed is the key ``rngs.params()``
 read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of
 matrix products (TF32) is what the process has set.
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError), while tracing too.
@@ -58,7 +58,7 @@ class _Module(SpecAttributes, nnx.Module):
         return {name: np.array(getattr(self, name).get_value()) for name in parameter_shapes(self.spec)}
 
     def load_state_dict(self, params: Mapping[str, Any]) -> None:
-        """Take over parameters; the names and shapes must be this module's own.
+        """Replace all parameters by copies of these; names and shapes must be this module's own.
 
         Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
         float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
@@ -139,7 +139,7 @@ class _Layer(_Module):
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         While tracing, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.layout.dropout_masks``).
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
         """
         return self._core(x, hx, lengths, masks)
 

@@ -5,9 +5,10 @@
     dx, dh_0 = rnn.backward(dy, dh_n)
     rnn.grads["weight_hh_l0"]    # (5, 5)
 
-``backward`` belongs to the latest call, once, and sets ``grads`` anew: it does not add to them. Dropout acts between
+``backward`` differentiates the latest call, once, and replaces ``grads``: it does not add to them. Dropout acts between
 layers until ``eval()`` is called. A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a
-TypeError). Masked arrays are refused; other subclasses of ``numpy.ndarray`` are taken as plain arrays.
+TypeError), and so does a wrong parameter where it is loaded or assigned (``parameters``). Masked arrays are refused;
+other subclasses of ``numpy.ndarray`` are taken as plain arrays.
 """
 
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ class _Module(SpecAttributes):
         return self._params.copies()
 
     def load_state_dict(self, params: Mapping[str, Any]) -> None:
-        """Take over parameters (copied), as assigning to an attribute does; names and shapes must be this module's own.
+        """Replace all parameters by copies of these; names and shapes must be this module's own.
 
         Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
         float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``), and
@@ -137,14 +138,17 @@ class _Module(SpecAttributes):
 
     def _backward(self, dy: np.ndarray | None, dhx: Any) -> tuple[np.ndarray, Any]:
         if self._latest is None:
-            cause = "each call has one backward; the latest call alone can be taken back"
+            cause = "each call has one backward; only the latest call can be differentiated"
             raise InvalidInput(mismatch("backward", "a call of the module before it", "none", cause))
         arrangement, params, tape = self._latest
         steps, batch = arrangement.steps, arrangement.batch
         dstate = arrangement.enter_state("dhx", dhx)
-        dstate = zero_state(self.spec, batch) if dstate is None else dstate
-        zero = np.zeros((steps, batch, self.spec.output_size), self.spec.dtype)
-        dcore = zero if dy is None else arrangement.enter_output("dy", dy)
+        if dstate is None:
+            dstate = zero_state(self.spec, batch)
+        if dy is None:
+            dcore = np.zeros((steps, batch, self.spec.output_size), self.spec.dtype)
+        else:
+            dcore = arrangement.enter_output("dy", dy)
         self.grads, dx, dstate0 = stack.backward(self.spec, params, tape, dcore, dstate)
         self._latest = None
         return arrangement.leave(dx), arrangement.leave_state(dstate0)
@@ -158,7 +162,7 @@ class _Layer(_Module):
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.layout.dropout_masks``).
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
         """
         return self._forward(x, hx, lengths, masks)
 

@@ -157,7 +157,7 @@ class _Layer(_Module):
         While tracing or compiling, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
         A ``PackedSequence`` has lengths of its own, of at least 1, and gives another.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
-        (``common.model.layout.dropout_masks``).
+        (``common.model.initial.dropout_masks``).
         """
         if not isinstance(input, PackedSequence):
             return self._core(input, hx, lengths, masks)

@@ -159,8 +159,9 @@ def require_state(spec: ModelSpec, name: str, state: Any, batch: int) -> None:
         raise InvalidType(mismatch(name, f"a tuple ({fields}) for {spec.cell}", type(state).__name__))
     if len(state) != len(spec.state_names):
         raise InvalidInput(mismatch(name, f"a tuple ({fields}) for {spec.cell}", f"{len(state)} arrays"))
+    label = spec.label
     for part, array, shape in zip(spec.state_names, state, spec.state_shapes(batch), strict=True):
-        require_array(f"{name}.{part}", array, shape, spec.dtype, spec.label)
+        require_array(f"{name}.{part}", array, shape, spec.dtype, label)
 
 
 def require_carried(network: NetworkSpec, batch: Batch, last_state: tuple[Any, ...] | None) -> None:

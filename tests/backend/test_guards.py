@@ -192,7 +192,7 @@ def test_parameters_are_changed_in_place_and_by_assignment() -> None:
             assert np.array_equal(rnn.params[name], start[name] - 0.1 * gradient)
         results.append(rnn(x)[0])
         assert abs(results[-1] - y).max() > 1e-3
-        with pytest.raises(InvalidInput, match="^bias_hh_l1: expected finite values, got inf"):
+        with pytest.raises(InvalidInput, match=r"^bias_hh_l1: expected finite values, got inf"):
             rnn.params["bias_hh_l1"] += np.inf
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])

@@ -191,14 +191,45 @@ def test_outputs_states_and_gradients_are_those_of_torch_nn(package, cell, optio
         )
 
 
+KEYWORDS = {"RNN": {"proj_size"}, "LSTM": {"forget_bias"}, "RNNCell": set(), "LSTMCell": {"forget_bias"}}
+
+
 @every_cell
 def test_constructors_take_what_torch_nn_takes_in_its_order(cell):
-    def positional(init):
-        parameters = inspect.signature((typing.get_overloads(init) or [init])[0]).parameters.values()
-        return [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    """Each argument is in the signature, where ``inspect`` and an editor find it; what is ours goes by keyword."""
 
-    own = {house: positional(getattr(module, cell).__init__) for house, module in HOUSES.items()}
-    assert own["numpy"] == own["jax"] == own["torch"] == own["torch.nn"]
+    def parameters(house):
+        init = getattr(HOUSES[house], cell).__init__
+        return inspect.signature((typing.get_overloads(init) or [init])[0]).parameters.values()
+
+    def positional(house):
+        return [(p.name, p.default) for p in parameters(house) if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    for house, source in (("numpy", "seed"), ("jax", "rngs"), ("torch", "seed")):
+        assert positional(house) == positional("torch.nn")
+        by_keyword = {p.name for p in parameters(house) if p.kind is not p.POSITIONAL_OR_KEYWORD}
+        assert by_keyword == {source} | KEYWORDS[cell]
+        assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters(house))
+        assert all(p.annotation is not p.empty for p in parameters(house) if p.name != "self")
+
+
+@every_cell
+@every_package
+def test_every_argument_of_a_constructor_has_an_effect(package, cell):
+    """Each one alone, with another value than its default, is an attribute of the module or is refused by name."""
+    given = {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True}
+    given |= {"nonlinearity": "relu", "proj_size": P, "forget_bias": 1.5}
+    taken = {*inspect.signature(getattr(HOUSES[package], cell).__init__).parameters} & given.keys()
+    assert taken >= {"bias"}
+    for name in taken:
+        needed = {"num_layers": 2} if name == "dropout" else {}
+        if (cell, name) == ("RNN", "proj_size"):
+            with pytest.raises(InvalidInput, match=r"^proj_size: expected 0 for RNN, got 4"):
+                build(package, cell, proj_size=P)
+            continue
+        module = build(package, cell, **needed, **{name: given[name]})
+        source = module if name == "batch_first" else module.spec
+        assert getattr(source, name) == given[name]
 
 
 @every_package
