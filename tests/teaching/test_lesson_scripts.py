@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import InvalidInput
 from reports.page.model import Block, Table
-from reports.teaching import notebooks, pages, script, show
+from reports.teaching import html, notebooks, pages, script, show
+from reports.teaching.items import Beside, Sentence
 from reports.teaching.script import Cell, Lesson
 
 TEXT = """\
@@ -136,12 +137,12 @@ def test_a_run_collects_what_is_shown_and_printed(write: Write, capsys: pytest.C
     assert [own.cell for own in ran] == list(lesson.cells)
     assert [len(own.shown) for own in ran] == [0, 0, 0, 3, 1, 1]
     sentence, table, printed = ran[3].shown
-    assert sentence == show.Sentence("$a$ is `a < b` & less")
+    assert sentence == Sentence("$a$ is `a < b` & less")
     assert isinstance(table, Table)
     assert (table.columns, table.rows) == (("name", "n"), (("<b>", "1"), ("c & d", "2")))
     assert printed == Block("Printed", "printed <first>\nprinted last\n")
     (beside,) = ran[4].shown
-    assert isinstance(beside, show.Beside)
+    assert isinstance(beside, Beside)
     assert ran[5].shown == [Block("Out", "<script>alert(3)</script>")]
     assert capsys.readouterr().out == ""
 
@@ -212,7 +213,7 @@ def test_a_page_leads_to_the_lessons_before_and_after_it(write: Write) -> None:
 
 def test_no_markup_of_a_lesson_reaches_the_page() -> None:
     text = "<script>alert(1)</script> and <b>bold</b>, $x < y$"
-    for made in (pages.prose(text), pages.prose(text, inline=True), pages.fragment(show.Sentence(text))):
+    for made in (html.prose(text), html.prose(text, inline=True), html.fragment(Sentence(text))):
         assert not re.search(r"<script|<b>", made)
         assert "&lt;script&gt;" in made
 
@@ -236,7 +237,7 @@ def test_a_notebook(write: Write) -> None:
     for cell, own in zip(found.cells, ran, strict=True):
         assert cell["cell_type"] == ("markdown" if own.cell.prose else "code")
         assert cell["metadata"].get("tags", []) == [own.cell.tag] * bool(own.cell.tag)
-        html = [output["data"]["text/html"] for output in cell.get("outputs", [])]
-        assert html == [pages.fragment(item) for item in own.shown]
+        displayed = [output["data"]["text/html"] for output in cell.get("outputs", [])]
+        assert displayed == [html.fragment(item) for item in own.shown]
     assert escape("<script>alert(3)</script>") in found.cells[5]["outputs"][0]["data"]["text/html"]
     assert notebooks.notebook(script.run(lesson)) == text

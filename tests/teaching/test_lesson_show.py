@@ -11,7 +11,9 @@ import pytest
 
 from common.errors import InvalidInput
 from reports.page.model import Plot
-from reports.teaching import pages, show
+from reports.teaching import show
+from reports.teaching.html import fragment
+from reports.teaching.items import Sentence
 
 
 def test_a_plain_run_prints_everything(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +125,7 @@ def test_a_notebook_displays_what_the_page_shows(
     module = SimpleNamespace(get_ipython=lambda: shell[0], display=SimpleNamespace(display=display))
     monkeypatch.setitem(sys.modules, "IPython", module)  # pyright: ignore[reportArgumentType]
     show.text("Here $a$.")
-    assert displayed == [{"text/html": pages.fragment(show.Sentence("Here $a$."))}]
+    assert displayed == [{"text/html": fragment(Sentence("Here $a$."))}]
     assert "<math" in displayed[0]["text/html"]
     assert "<style>" in displayed[0]["text/html"]
     with show.collecting() as items:

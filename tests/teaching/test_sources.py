@@ -11,6 +11,7 @@ import pytest
 from common.errors import InvalidInput
 from common.tracing.equations import lines_of
 from reports.teaching import show, sources
+from reports.teaching.items import Beside
 
 ROOT = Path(__file__).parents[2]
 DERIVATION = (ROOT / "numpy_impl" / "DERIVATION.md").read_text(encoding="utf-8")
@@ -104,7 +105,7 @@ def test_another_file_of_the_frameworks_can_be_named() -> None:
     assert len(jax.lines) == 2
     with show.collecting() as items:
         show.lines("K1", "K7", file="lstm")
-    assert items == [show.Beside((sources.equation("K1", "lstm"), sources.equation("K7", "lstm")))]
+    assert items == [Beside((sources.equation("K1", "lstm"), sources.equation("K7", "lstm")))]
 
 
 def test_every_step_back_has_a_forward_equation_or_needs_none() -> None:

@@ -1,4 +1,4 @@
-"""The stepper in a real browser: its controls, its keys, its links, planted mistakes, no request."""
+"""The stepper in a real browser: controls, keys, links, planted mistakes, and that it makes no request."""
 
 import json
 import re
@@ -19,7 +19,7 @@ PARTS = ("where", "strip", "line", "formula", "says", "code", "values", "four-ti
 EMBEDDED = '<script type="application/json" id="data">'
 FINITE = "finite differences"
 SUMS = ("dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")
-# The records have six digits; a difference that a planted mistake makes is far above this, any other far below.
+# The data have six digits. The difference that a planted mistake makes is far above this bound, any other far below.
 APART = 1e-5
 
 
@@ -31,7 +31,7 @@ SET_AND_CLICK = """([place, id]) => {
   document.getElementById(id)?.click();
   return slider.value;
 }"""
-# Every button of the list is clicked; what the page then says.
+# Clicks every button of the list, and returns what the page then shows.
 CLICK_PARTED = """() => [...document.querySelectorAll("#parted button")].map((button) => {
   button.click();
   return ["slider", "four-title code", "verdict"].map((id) => document.querySelector(`#${id}`))
@@ -40,7 +40,7 @@ CLICK_PARTED = """() => [...document.querySelectorAll("#parted button")].map((bu
 
 
 class World(NamedTuple):
-    """What is chosen above the page."""
+    """The choices at the top of the page."""
 
     loss: str = "every"
     factor: str = "1.0"
@@ -51,7 +51,7 @@ EVERY = World()
 
 
 class Made(NamedTuple):
-    """A page as a file, the data embedded in it, and run -> quantity -> whether all agree, by their numbers."""
+    """A page as a file, the data embedded in it, and run -> quantity -> whether the numbers of all agree."""
 
     file: Path
     data: dict[str, Any]
@@ -66,7 +66,7 @@ def built(cell: str) -> tuple[str, dict[str, Any]]:
 
 
 def distinct(cell: str, folder: Path) -> Made:
-    """The page with PyTorch's and finite differences' numbers moved a little: no column can pass for another."""
+    """The page with the numbers of PyTorch and finite differences shifted, so that no column can pass for another."""
     text, data = built(cell)
     agree = {key: agreement(run, data["worlds"][key.rpartition("/")[0]]) for key, run in data["runs"].items()}
     data = json.loads(json.dumps(data))
@@ -89,7 +89,7 @@ def flat(numbers: Any) -> list[str]:
 
 
 def agreement(run: dict[str, Any], world: dict[str, Any]) -> dict[str, list[bool]]:
-    """Quantity -> step -> whether everyone who has it has NumPy's numbers."""
+    """Quantity -> step -> whether everyone who computed it has NumPy's numbers."""
 
     def close(mine: Any, theirs: Any) -> bool:
         pairs = [(float(a), float(b)) for a, b in zip(flat(mine), flat(theirs), strict=True)]
@@ -126,12 +126,12 @@ def go(page: Page, moment: int) -> None:
 
 
 def at(page: Page) -> int:
-    """The moment where the page is, as its words have it."""
+    """The moment that the page shows, according to its words."""
     return int(page.inner_text("#where").split()[-3]) - 1
 
 
 def first_apart(made: Made, world: World) -> dict[str, int]:
-    """Quantity -> the first line of the walk behind which its numbers part from the others'."""
+    """Quantity -> the first line after which its numbers diverge from the others'."""
     found: dict[str, int] = {}
     run, agree = made.data["runs"]["/".join(world)], made.agree["/".join(world)]
     for place, moment in enumerate(made.data["moments"]):
@@ -143,12 +143,12 @@ def first_apart(made: Made, world: World) -> dict[str, int]:
 
 
 def spans(marks: Sequence[bool]) -> str:
-    """Where marks stand: "steps 1 to 3, step 5"."""
+    """The steps that are marked, as in "steps 1 to 3, step 5"."""
     groups = groupby(enumerate(marks, 1), key=lambda pair: pair[1])
     return ", ".join(steps(run[0][0], run[-1][0]) for mark, group in groups if mark and (run := list(group)))
 
 
-def test_a_planted_mistake_shows_where_the_numbers_part(made: Made, browser: Browser) -> None:
+def test_a_planted_mistake_shows_where_the_numbers_diverge(made: Made, browser: Browser) -> None:
     with opened(browser, made.file) as page:
         assert not page.is_visible("#mistake")
         page.select_option("#factor", "2.0")
@@ -173,7 +173,7 @@ def test_a_planted_mistake_shows_where_the_numbers_part(made: Made, browser: Bro
 
 
 def along(made: Made, place: int, by: int) -> int:
-    """The place of the same line a step on (1) or back (-1); where the direction turns, the nearest line."""
+    """The place of the same line one step on (1) or back (-1); where the direction changes, the nearest line."""
     places = [
         [number for number, _ in group]
         for _, group in groupby(enumerate(made.data["moments"]), key=lambda pair: (pair[1]["t"], pair[1]["phase"]))
@@ -211,7 +211,7 @@ def test_buttons_and_keys_walk(made: Made, browser: Browser) -> None:
 
 
 def test_it_plays(made: Made, browser: Browser) -> None:
-    """By the button and by Space; a live region that spoke at every line would never end."""
+    """With the button and with Space. The live region is silent meanwhile: it would never stop speaking."""
     end = len(made.data["moments"]) - 1
     with opened(browser, made.file) as page:
         page.clock.install()
@@ -236,7 +236,7 @@ def test_it_plays(made: Made, browser: Browser) -> None:
 
 
 def test_a_box_leads_to_its_step(made: Made, browser: Browser) -> None:
-    """At the same line and in the same direction."""
+    """It leads to the same line, in the same direction."""
     moments, count = made.data["moments"], made.data["sizes"]["steps"]
     with opened(browser, made.file) as page:
         for place in (1, len(moments) - 2):

@@ -1,4 +1,4 @@
-"""What a person sees on the stepper, moment by moment, against the records; numbers are written here once more."""
+"""What a person sees on the stepper at every moment, compared with the data; numbers are formatted again here."""
 
 import html
 import re
@@ -12,7 +12,7 @@ from reports.teaching import stepper
 from tests.browser import chromium, opened
 from tests.teaching.test_stepper_page import EVERY, FINITE, SUMS, Made, World, distinct, flat, steps, title
 
-# At every place (null: at the present one) what is seen; `heard` is what a screen reader says instead of a sign.
+# What is seen at every place (null: at the current one); `heard` is what a screen reader says instead of a symbol.
 READ = r"""
 (places) => {
   const tags = JSON.parse(document.getElementById("data").textContent).tags;
@@ -86,7 +86,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def written(text: str, digits: int) -> str:
-    """A number as the page is to show it."""
+    """A number as the page must show it."""
     value = float(text)
     if not value:
         return "0"
@@ -103,7 +103,7 @@ def hue(text: str) -> str:
 
 
 def note_of(name: str, quantities: dict[str, Any]) -> str:
-    """The word under a name, where it is the same at every moment."""
+    """The words under a name, where they are the same at every moment."""
     own = {"x": "input", "dc_next": "from later", "dh_prev": "sent back", "dc_prev": "sent back"}
     if name in own or "weight" in name or "bias" in name:
         return own.get(name, "")
@@ -113,7 +113,7 @@ def note_of(name: str, quantities: dict[str, Any]) -> str:
 
 
 class Moment:
-    """What is to be seen at a moment, in the words and the order of the page."""
+    """What must be seen at a moment, in the words and the order of the page."""
 
     def __init__(self, made: Made, place: int, world: World = EVERY, pinned: str = ""):
         self.data, self.made, self.place, self.world, self.pinned = made.data, made, place, world, pinned
@@ -126,7 +126,7 @@ class Moment:
         )
         self.name, self.own_tag = pinned or self.sets[0], made.data["tags"][self.tag]
         self.words = f"step {self.t + 1} of {self.count}, {self.phase}, line ({self.tag})"
-        # Quantity and step -> the numbers last set, and whether no later line sets them again.
+        # Quantity and step -> the numbers that were set last, and whether no later line sets them again.
         given = self.others["values"]["x"]["given"]
         self.known: dict[tuple[str, int], tuple[Any, bool]] = {("x", t): (x, False) for t, x in enumerate(given)}
         for done in self.moments[: place + 1]:
@@ -137,7 +137,7 @@ class Moment:
         self.added = min((t for name, t in self.known if name in SUMS), default=None)
 
     def step(self, name: str) -> Any:
-        """The step whose value is shown: of a sum the one last added."""
+        """The step whose value is shown; for a sum, the step that was added last."""
         return self.added if name in SUMS else self.t
 
     def now(self, name: str, step: int | None = None) -> tuple[Any, bool]:
@@ -162,7 +162,7 @@ class Moment:
         elif name == "dy":
             own, note = self.others["given"]["dy"][t] if self.phase == "backward" else None, "its own loss"
         elif name == "dh_next" and t + 1 == self.count:
-            missing, note = "none", "none: last"
+            missing, note = "none", "none: last step"
         elif name == "dh_next":
             own, note = self.run["values"]["dh_prev"][t + 1] if self.phase == "backward" else None, f"from step {t + 2}"
         differs = self.differs("dh_prev", t + 1) if name == "dh_next" else self.differs(name, self.step(name))
@@ -198,18 +198,18 @@ class Moment:
     def verdict(self) -> str:
         step, (own, final) = self.step(self.name), self.now(self.name)
         if self.name == "x":
-            return "Given: nobody computes it."
+            return "This is given, not computed."
         if own is None:
             return "Not yet computed."
         if not final:
             rest = (m["tag"] for m in self.moments[self.place + 1 :] if m["t"] == step and self.name in m["sets"])
-            return f"Compared when line ({next(rest)}) has set it again."
+            return f"It is compared after line ({next(rest)}) has set it again."
         if self.name not in self.agree:
-            return "Only NumPy has a line for it: nothing to compare."
+            return "Only NumPy has a line for it, so there is nothing to compare."
         return "✓ agree" if self.agree[self.name][step] else "✗ NumPy differs"
 
     def ways(self) -> list[list[str]]:
-        """The table of four-ways, its heads and its row of gaps among the rows."""
+        """The rows of the table that compares four ways, including its header and the differences."""
         name, step, labels, (own, final) = self.name, self.step(self.name), self.rows(self.name), self.now(self.name)
 
         def column(head: str, numbers: Any, gap: str = "") -> list[str]:
@@ -224,7 +224,7 @@ class Moment:
 
         corner = "input" if name in ("x", "dx") else "place" if "," in labels[0] else "unit"
         columns = [column("given", own)] if name == "x" else [column("NumPy", own), *others()]
-        return list(map(list, zip([corner, *labels, "apart by"], *columns, strict=True)))
+        return list(map(list, zip([corner, *labels, "difference"], *columns, strict=True)))
 
     def code(self) -> Iterator[list[Any]]:
         changed = self.run["changed"].get(self.tag)
@@ -235,7 +235,7 @@ class Moment:
             where = own["where"]
             if own["framework"] == "NumPy":
                 where += f", line {self.number}"
-                lines = ["✗ planted mistake", changed, "in the place of", *lines] if changed else lines
+                lines = ["✗ planted mistake", changed, "instead of", *lines] if changed else lines
             yield [f"{own['framework']} {where}".strip(), lines]
 
     def also(self) -> str:
@@ -248,10 +248,11 @@ class Moment:
         step, last = self.step(self.name), self.count if self.name in SUMS else self.t + 1
         return [
             f"Values of step {self.t + 1}",
-            "The gradients, added up so far" + ("" if self.added is None else f": {steps(self.count, self.added + 1)}"),
+            "The gradients, accumulated so far"
+            + ("" if self.added is None else f": {steps(self.count, self.added + 1)}"),
             f"forward: {forward} {go} to the next step ⟶"
             if self.phase == "forward"
-            else f"⟵ backward: {back} {go} to the step before",
+            else f"⟵ backward: {back} {go} to the previous step",
             f"Four ways: {self.name.replace('_step', '')}{'' if step is None else f' of {steps(last, step + 1)}'}",
         ]
 
@@ -263,7 +264,7 @@ class Moment:
             "where": f"{self.words} · {self.place + 1} of {len(self.moments)}",
             "slider": str(self.place),
             "spoken": self.words,
-            "line": f"The line ({self.tag})",
+            "line": f"Current line ({self.tag})",
             "formula": [tag for tag, own in tags.items() if own["formula"] == self.own_tag["formula"]],
             "says": self.own_tag["says"],
             "code": code,
@@ -277,12 +278,12 @@ class Moment:
             "live": f"{self.words}: {self.own_tag['says']} {title(self.name)}: {self.verdict().lstrip('✓✗ ')}",
             "ways": self.ways(),
             "means": self.data["means"].get(self.world.bug, ""),
-            "unpin": "Follow the line again" if self.pinned else "",
+            "unpin": "Follow the current line again" if self.pinned else "",
         }
 
 
 def look(page: Page, made: Made, places: Sequence[int | None], world: World = EVERY, pinned: str = "") -> None:
-    """All that is seen at these places (None: where the page is) is what the records hold."""
+    """Checks that everything seen at these places (None: where the page is) is what the data hold."""
     for found in page.evaluate(READ, list(places)):
         place, strengths = int(found["slider"]), found.pop("strengths")
         moment = Moment(made, place, world, pinned)
@@ -297,7 +298,7 @@ def look(page: Page, made: Made, places: Sequence[int | None], world: World = EV
                 assert colours == pytest.approx(wanted, abs=0.02), (place, world, name)
 
 
-def test_every_moment_shows_what_the_records_hold(made: Made, browser: Browser) -> None:
+def test_every_moment_shows_what_the_data_hold(made: Made, browser: Browser) -> None:
     end = len(made.data["moments"]) - 1
     with opened(browser, made.file) as page:
         look(page, made, range(end + 1) if made.data["cell"] == "RNN" else [*range(0, end, 7), end])
@@ -335,7 +336,7 @@ def test_a_planted_mistake_marks_what_differs(made: Made, browser: Browser) -> N
 
 
 def test_a_name_pins_its_quantity(made: Made, browser: Browser) -> None:
-    """Names are clicked at one moment; one is kept while the line moves, and let go in either way."""
+    """Names are clicked at one moment; one stays pinned while the line moves, and is released in both ways."""
     middle, names = len(made.data["moments"]) * 3 // 4, ["x", *made.data["runs"]["every/1.0/"]["values"]]
     with opened(browser, made.file) as page:
         look(page, made, [middle])

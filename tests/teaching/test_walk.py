@@ -15,7 +15,7 @@ from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
 from common.tracing import trace as tracing
 from common.tracing.trace import Example, Trace
-from reports.teaching import sources, walk
+from reports.teaching import sources, walk, words
 
 ROOT = Path(__file__).parents[2]
 H, I, T = 4, 3, 3
@@ -215,14 +215,14 @@ def test_the_moments_are_the_lines_in_order(cell: str) -> None:
         assert row.endswith(f"  # ({own['tag']})")
     assert list(data["tags"]) == [line.split()[0] for line in forward + backward]
     for tag, own in data["tags"].items():
-        assert own == json.loads(json.dumps(sources.equation(tag)._asdict() | {"says": walk.SAYS[tag]}))
+        assert own == json.loads(json.dumps(sources.equation(tag)._asdict() | {"says": words.SAYS[tag]}))
 
 
 @both_cells
 def test_what_is_shown_is_labelled_and_explained_and_nothing_else(cell: str) -> None:
     data = data_of(cell)
-    assert walk.SAYS.keys() == {line.split()[0] for own in MOMENTS.values() for line in "; ".join(own).split("; ")}
-    assert walk.MEANINGS.keys() == {"x"} | SHOWN
+    assert words.SAYS.keys() == {line.split()[0] for own in MOMENTS.values() for line in "; ".join(own).split("; ")}
+    assert words.MEANINGS.keys() == {"x"} | SHOWN
     assert (data["cell"], data["shown"]) == (cell, {"units": [3, 1], "inputs": [2]})
     assert data["sizes"] == {"steps": 3, "inputs": 3, "units": 4}
     assert (list(data["losses"]), data["factors"]) == (["every", "last"], [0.5, 1.0, 2.0])
@@ -230,7 +230,7 @@ def test_what_is_shown_is_labelled_and_explained_and_nothing_else(cell: str) -> 
     rows = ["i 3", "i 1", "f 3", "f 1", "g 3", "g 1", "o 3", "o 1"] if cell == "LSTM" else ["3", "1"]
     wide = {"dweight_ih": ["x 2"], "dweight_hh": ["h 3", "h 1"]}
     for name, own in data["quantities"].items():
-        assert (own["meaning"], own["columns"]) == (walk.MEANINGS[name], wide.get(name.removesuffix("_step")))
+        assert (own["meaning"], own["columns"]) == (words.MEANINGS[name], wide.get(name.removesuffix("_step")))
         vector = ["2"] if name in ("x", "dx") else ["3", "1"]
         assert own["rows"] == (rows if name.startswith(("dweight", "dbias")) else vector)
 
