@@ -23,7 +23,7 @@ import torch
 
 from common.backend import registry
 from common.model.initial import initial_parameters
-from common.model.layout import GATES, Weights, layer_weights
+from common.model.layout import Weights, layer_weights
 from common.model.spec import ModelSpec
 from numpy_impl import lstm_cell, unroll
 from reports.teaching import show
@@ -44,7 +44,7 @@ def sigmoid(a):
 def run(w, x, state):
     """Both states after each step, and i, f, g, o at each step, all as arrays (T, B, H)."""
     h, _, tapes = unroll.forward(lstm_cell.forward, w, x, state)
-    gates = [np.stack([getattr(tape, gate) for tape in tapes]) for gate in GATES]
+    gates = [np.stack([getattr(tape, gate) for tape in tapes]) for gate in cell.kind.letters]
     c = np.stack([tape.f * tape.c_prev + tape.i * tape.g for tape in tapes])
     return h, c, *gates
 

@@ -6,4 +6,6 @@ turns them into HTML, ``sources`` reads equations and lines from the project's f
 ``pages`` and ``notebooks`` put together what it showed, and ``walk`` computes what the stepper needs.
 """
 
-__all__ = ["build", "show", "stepper"]
+from reports.teaching import show
+
+__all__ = ["show"]

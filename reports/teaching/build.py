@@ -39,14 +39,18 @@ def build(
         done()
     there = {number for number, lesson in known.items() if _is_there(pages.file_name(lesson), texts, folder)}
     titles = [(name, title) for name, title, _ in stepper.PAGES]
-    reference = REFERENCE if (folder / REFERENCE).is_file() else ""
-    texts["index.html"] = pages.index(tuple(known.values()), titles, there, reference)
+    texts["index.html"] = pages.index(tuple(known.values()), titles, there, reference(folder))
     return write_all(folder, texts)
 
 
 def _is_there(name: str, texts: dict[str, str], folder: Path) -> bool:
     """Whether a page exists, so that the index can link to it: it was made now or earlier."""
     return name in texts or (folder / name).exists()
+
+
+def reference(folder: Path) -> str:
+    """The address of the API pages as seen from the lessons in this folder; empty where there are none."""
+    return REFERENCE if (folder / REFERENCE).is_file() else ""
 
 
 def _stepper(name: str, cell: str) -> dict[str, str]:

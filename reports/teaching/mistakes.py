@@ -14,7 +14,7 @@ class Mistake(NamedTuple):
     new: str
 
 
-# In the loop over time, around any cell.
+# In the loop over time, with any cell.
 OF_LOOP = (
     Mistake(
         key="dh_next",
@@ -36,7 +36,7 @@ OF_LOOP = (
         new="total = dw",
     ),
 )
-OF_CELL = {
+OF_EQUATIONS = {
     "RNN": (
         Mistake(
             key="slope",
@@ -71,6 +71,6 @@ OF_CELL = {
 }
 
 
-def mistakes(cell: str) -> tuple[Mistake, ...]:
-    """Those that can be planted for a cell, "RNN" or "LSTM"."""
-    return OF_LOOP + OF_CELL[cell]
+def mistakes(layer: str) -> tuple[Mistake, ...]:
+    """Those that can be planted in the equations of this layer, such as "RNN"."""
+    return OF_LOOP + OF_EQUATIONS[layer]

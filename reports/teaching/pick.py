@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from common.model.layout import GATES
 from common.tracing.trace import Example, Trace
 from reports.teaching.words import ACCUMULATED, MEANINGS
 
@@ -15,7 +14,7 @@ class Pick:
 
     def __init__(self, example: Example, units: Sequence[int], inputs: Sequence[int]):
         self.example, self.units, self.inputs = example, list(units), list(inputs)
-        self.gates = GATES if example.spec.is_lstm else ("",)
+        self.gates = example.spec.kind.letters or ("",)
         self.rows = [place * example.spec.hidden_size + unit for place in range(len(self.gates)) for unit in units]
 
     def __call__(self, name: str, array: np.ndarray) -> list[Any]:
@@ -34,7 +33,7 @@ class Pick:
     def arrays(self, trace: Trace) -> dict[str, np.ndarray]:
         """The quantities of a trace; the pre-activations of several gates are separated."""
         arrays = dict(trace.arrays)
-        if self.example.spec.is_lstm:
+        if self.example.spec.kind.gates:
             for name in ("a", "da"):
                 if name in arrays:
                     parts = np.split(arrays.pop(name), len(self.gates), axis=1)
@@ -67,10 +66,10 @@ class Pick:
         """The quantities that a line sets when it assigns to this name."""
         biases = ["bias_ih", "bias_hh"] if self.example.spec.bias else []
         match assigned:
-            case "a" if self.example.spec.is_lstm:
+            case "a" if self.example.spec.kind.gates:
                 return [f"a_{gate}" for gate in self.gates]
             case "dstate":
-                return ["dh", "dc_next"] if self.example.spec.is_lstm else ["dh"]
+                return ["dh", *(f"d{name}_next" for name in self.example.spec.state_names[1:])]
             case "total":
                 return [f"d{name}" for name in ("weight_ih", "weight_hh", *biases)]
             case _:

@@ -30,7 +30,7 @@ CLOSE = {"jax": 1e-11, "torch": 1e-11, FINITE_DIFFERENCES: 1e-6}
 def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[str, Any]:
     """Everything that the page shows of these hidden units and inputs (counted from 0)."""
     pick = Pick(example, units, inputs)
-    cell = "LSTM" if example.spec.is_lstm else "RNN"
+    cell = example.spec.kind.layer
     worlds, runs = {}, {}
     steps: tuple[Step, ...] = ()
     for (loss, factor), key in ((world, "/".join(map(str, world))) for world in product(LOSSES, FACTORS)):

@@ -1,9 +1,9 @@
 """The words of the stepper: what each quantity means, what each line does, and which quantities a cell has."""
 
-from common.model.layout import GATES
+from common.model.cells import TABLE
 
 ACCUMULATED = ("dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")
-GATE_NAMES = dict(zip(GATES, ("input gate", "forget gate", "candidate", "output gate"), strict=True))
+GATE_NAMES = {gate.letter: gate.name for cell in TABLE.values() for gate in cell.gates}
 MEANINGS = {
     "x": "input",
     "a": "pre-activation",
@@ -54,7 +54,7 @@ SAYS = {
     "U1": "A state is used up to twice, by the loss and by the next step; the gradients of both uses are added.",
     "U2": "All steps share the same weights, so this step's part is added to the sum.",
 }
-# The quantities of a cell in the order in which the page shows them; those of the page's own are described below.
+# Layer -> the quantities of its equations, in the order in which the page shows them.
 FORWARD = {
     "RNN": ("h_prev", "a", "h"),
     "LSTM": ("h_prev", "c_prev", "a_i", "i", "a_f", "f", "a_g", "g", "a_o", "o", "c", "h"),

@@ -1,4 +1,4 @@
-"""Lessons as scripts: how they are read and run, and the pages and notebooks made of what they show."""
+"""Lessons as scripts: how they are read and run, and the pages and notebooks made from what they show."""
 
 import re
 import traceback
@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import InvalidInput
 from reports.page.model import Block, Table
-from reports.teaching import html, notebooks, pages, script, show
+from reports.teaching import build, html, notebooks, pages, script, show
 from reports.teaching.items import Beside, Sentence
 from reports.teaching.script import Cell, Lesson
 
@@ -85,7 +85,7 @@ def test_the_cells_of_a_script(write: Write) -> None:
 
 
 def failing(lesson: Lesson) -> list[str]:
-    """The lines of the lesson's file in the traceback of its run, as they stand in the file."""
+    """The lines of the lesson's file that are in the traceback of its run, as they are in the file."""
     with pytest.raises(ArithmeticError, match="here") as error:
         script.run(lesson)
     rows, path = lesson.path.read_text("utf-8").splitlines(), str(lesson.path)
@@ -169,7 +169,7 @@ def test_a_cell_that_only_shows(code: str, only: bool) -> None:
 
 
 def folded(text: str, name: str) -> str:
-    """What stands in the one <details> of this class."""
+    """The content of the only <details> of this class."""
     (found,) = re.findall(rf'<details class="{name}">(.*?)</details>', text, flags=re.DOTALL)
     return found
 
@@ -225,6 +225,18 @@ def test_an_index_leads_to_all(write: Write) -> None:
     assert links == ["#content", "01-number-1.html", "02-number-2.html", "walk.html"]
     assert escape("A walk <on>") in text
     assert text.count("<math") == 2
+
+
+def test_the_index_leads_to_the_reference_only_where_it_exists(write: Write, tmp_path: Path) -> None:
+    lessons, folder = [write()], tmp_path / "lessons"
+    assert "Reference" not in pages.index(lessons, [], reference=build.reference(folder))
+    folder.mkdir()
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "index.html").touch()
+    text = pages.index(lessons, [], reference=build.reference(folder))
+    links = re.findall(r'<a [^>]*href="(.*?)"', text)
+    assert links == ["#content", "07-small-one.html", "../api/index.html"]
+    assert (folder / links[-1]).resolve() == (tmp_path / "api" / "index.html").resolve()
 
 
 def test_a_notebook(write: Write) -> None:

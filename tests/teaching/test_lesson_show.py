@@ -68,20 +68,20 @@ def test_a_plot_holds_its_numbers() -> None:
 
 
 def drawn(plot: Plot, place: int) -> list[tuple[float, float]]:
-    """The points of a curve, in pixels of the picture; y counts from above."""
+    """The points of a curve, in pixels of the picture; y is measured from the top."""
     stroke = rf'stroke="var\({plot.legend[place].colour}\)"'
     (path,) = re.findall(rf'<path d="([^"]*)"[^>]*{stroke} stroke-width="1.6"', plot.panels[0].svg)
     return [(float(x), float(y)) for x, y in re.findall(r"[ML]([-\d.]+) ([-\d.]+)", path)]
 
 
 def heights(svg: str) -> dict[float, float]:
-    """Label on the axis of y -> its pixel."""
+    """Label on the y axis -> its pixel."""
     found = re.findall(r'text-anchor="end"[^>]* y="([\d.]+)">([\d.−]+)</text>', svg)
     return {float(label.replace("−", "-")): float(y) for y, label in found}
 
 
 def test_a_plot_draws_its_numbers() -> None:
-    """Each curve in its own colour, at its places on the axes."""
+    """Each curve has its own colour and its right positions on the axes."""
     x, curves = [1, 2, 4], {"bent": [3.0, -1.0, 2.0], "rising": [0.0, 1.0, 4.0]}
     with show.collecting() as items:
         show.plot("Two", x, curves, alt="Both end above.", x_label="t")
@@ -131,6 +131,6 @@ def test_a_notebook_displays_what_the_page_shows(
     with show.collecting() as items:
         show.text("collected")
     assert (len(items), len(displayed), capsys.readouterr().out) == (1, 1, "")
-    shell[0] = None  # imported, but nobody runs in it
+    shell[0] = None  # imported, but not running
     show.text("Printed.")
     assert (len(displayed), capsys.readouterr().out) == (1, "Printed.\n")

@@ -1,4 +1,4 @@
-"""What the stepper's page shows is what was computed, by whom, and it tells right from wrong."""
+"""The data of the stepper are what each implementation computed, and they distinguish right from wrong."""
 
 import importlib
 import json
@@ -41,7 +41,7 @@ BUGS: dict[str, dict[str, tuple[tuple[str, str, str], dict[tuple[int, ...], str]
         "slope": (SLOPE, {(0, 1, 2): LSTM, (0, 1): "dh da_o dc_next"}),
     },
 }
-# Of one step forward and one backward: the tag, and what its line sets.
+# One forward and one backward step: each tag, and what its line sets.
 MOMENTS = {
     "RNN": (
         "C1 a; C2 a; C3 h",
@@ -71,7 +71,7 @@ REAL, KNOWN = tracing.everything, {}
 
 
 def everything(example: Example, *rest: Any, units: Any = UNITS) -> Traces:
-    """The real one, once."""
+    """The real function, called once for each example."""
     numbers = [*example.params.values(), example.x, example.target, *example.state0, example.counted]
     key = (example.spec, *(array.tobytes() for array in numbers), rest, tuple(units))
     if key not in KNOWN:
@@ -80,14 +80,14 @@ def everything(example: Example, *rest: Any, units: Any = UNITS) -> Traces:
 
 
 def distinct(traces: Traces) -> Traces:
-    """The others' numbers, each a little off in a way of its own."""
+    """The numbers of the others, each shifted by a different factor."""
     for place, who in enumerate(OTHERS, start=1):
         traces[who] = Trace({name: array * (1 + 1e-3 * place) for name, array in traces[who].arrays.items()})
     return traces
 
 
 def walked(example: Example, change: Callable[[Traces], Traces], units: Any = UNITS, inputs: Any = INPUTS) -> Any:
-    """What the page gets, if the traces are changed so."""
+    """The data of the page if the traces are changed in this way."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "everything", lambda *given, **options: change(everything(*given, **options)))
         return json.loads(json.dumps(walk.walk(example, units, inputs), allow_nan=False))
@@ -172,7 +172,7 @@ def test_the_runs_are_numpy_s_and_the_gaps_to_the_others(cell: str) -> None:
 
 
 def wrong(run: Any) -> dict[str, list[int]]:
-    """Quantity -> the steps at which somebody does not agree."""
+    """Quantity -> the steps at which somebody disagrees."""
     found = {name: [t for t in range(T) if not agrees[t]] for name, agrees in run["agree"].items()}
     return {name: steps for name, steps in found.items() if steps}
 
@@ -185,7 +185,7 @@ def test_agreement_ends_exactly_where_a_planted_mistake_shows(cell: str) -> None
 
 
 def test_one_number_of_anyone_that_is_a_little_off_ends_agreement() -> None:
-    """Of those that are shown; finite differences may be off a little more."""
+    """Only numbers that are shown count, and finite differences may be off a little more."""
     jax, torch, differences = OTHERS
     seen = (jax, "h 1 2", 1e-9), (torch, "dweight_hh 2 0 2", -1e-9), (differences, "dh 0 0", 1e-4)
     small = (jax, "dx 0 1", 1e-13), (differences, "da 1 2", 1e-8)
