@@ -27,11 +27,11 @@ DERIVED_FROM = {
 }
 # NumPy's LSTM halves a and takes one tanh for all gates; the result is what the cell's equations say.
 SAME_AS = {"L1": "K1", "L2": "K2", "L3": "K1", "L7": "K7", "L8": "K8"}
-# Only NumPy has a line for these; autodiff does them by itself.
+# Only NumPy has a line for these; autodiff takes care of them.
 AUTOMATIC = {
-    "E7": "adds the gradients of all uses of a value by itself",
-    "U1": "adds the gradients of all uses of a value by itself",
-    "U2": "adds the gradients of all uses of a weight by itself",
+    "E7": "adds up the gradients of all uses of a value automatically",
+    "U1": "adds up the gradients of all uses of a value automatically",
+    "U2": "adds up the gradients of all uses of a weight automatically",
 }
 
 

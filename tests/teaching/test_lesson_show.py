@@ -33,7 +33,7 @@ def test_a_plain_run_prints_everything(capsys: pytest.CaptureFixture[str]) -> No
     assert beside[0] == r"(C3) h = \phi(a)"
     assert beside[1:3] == ["  NumPy   h = phi(a)", "  JAX     h = NONLINEARITIES[nonlinearity](a)"]
     assert beside[6] == "  JAX     derived by autodiff from h = NONLINEARITIES[nonlinearity](a)"
-    assert beside[-1] == "  PyTorch adds the gradients of all uses of a value by itself"
+    assert beside[-1] == "  PyTorch adds up the gradients of all uses of a value automatically"
 
 
 @pytest.mark.parametrize("rows", [[], [("a",)], [("a", "b"), ("a", "b", "c")]])

@@ -91,7 +91,7 @@ def exercise_problems(lesson: Lesson) -> list[str]:
     for place, end in zip(places, ends, strict=False):
         solution = [cell for cell in cells[place + 1 : end] if cell.tag == "solution"]
         if cells[place + 1 : place + 2] != tuple(solution[:1]) or not solution:
-            found.append(f"line {cells[place].line}: an exercise without a solution behind it")
+            found.append(f"line {cells[place].line}: an exercise without a solution after it")
         elif not any(map(asserts, solution)):
             found.append(f"line {solution[0].line}: a solution without an assert")
     within = [cell for place, end in zip(places, ends, strict=False) for cell in cells[place:end]]
@@ -221,7 +221,7 @@ BAD = [
     ("# ### Exercise 2", "# ### Exercise 1", "exercises: ### Exercise 1, ### Exercise 1"),
     ("assert 4", "np.testing.assert_array_equal(4, 4)", None),
     ('assert "first"', "pass", "line 28: a solution without an assert"),
-    ('# %% tags=["solution"]\nassert "second"', "# %%\nassert 5", "line 31: an exercise without a solution behind it"),
+    ('# %% tags=["solution"]\nassert "second"', "# %%\nassert 5", "line 31: an exercise without a solution after it"),
     ("show.table(", '# %% tags=["solution"]\nshow.table(', "line 19: a solution of nothing"),
     ("assert 4", "assert 4  # " + "." * 110, "line 15: 122 characters"),
 ]  # fmt: skip

@@ -52,9 +52,9 @@ K11 K4 K7, K12 K5 K7, K13 K6 K8, K14 K1, K15 K1, K16 K2, K17 K1, K18 K1, K19 K7
 """
 DERIVED_FROM = {tag: origins for tag, *origins in map(str.split, DERIVED.split(","))}
 AUTOMATIC = {
-    "E7": "adds the gradients of all uses of a value by itself",
-    "U1": "adds the gradients of all uses of a value by itself",
-    "U2": "adds the gradients of all uses of a weight by itself",
+    "E7": "adds up the gradients of all uses of a value automatically",
+    "U1": "adds up the gradients of all uses of a value automatically",
+    "U2": "adds up the gradients of all uses of a weight automatically",
 }
 
 
