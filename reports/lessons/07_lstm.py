@@ -157,8 +157,8 @@ show.table(f"Sums up to {np.abs(wanted).max():.1f} in 50 steps", ("epsilon", "la
 show.lines("K9")
 
 # %% [markdown]
-# From $dc$ each of $i$, $f$ and $g$, and from $dh$ the output gate $o$, receives its gradient: it is multiplied by the
-# factor beside the gate in (K7) or (K8), and then by the slope of the gate's sigmoid or tanh. Side by side, the four
+# The gradients of $i$, $f$ and $g$ come from $dc$, and that of $o$ comes from $dh$. Each of them is multiplied by the
+# factor that stands beside it in (K7) or (K8), and then by the slope of its sigmoid or tanh. Side by side, the four
 # results are $da$, which goes through the weights to $h_{\text{prev}}$ and $x$ as in any other network.
 
 # %%

@@ -170,9 +170,9 @@ assert all(np.array_equal(a, b) for a, b in zip((h_copied, *last_copied), (h, *l
 #
 # In the forward pass a step has the products $x_t W_{ih}^\top$ and $h_{t-1} W_{hh}^\top$. In the backward pass each
 # of them leads to two: one for the gradient of its input and one for the gradient of its weight. So a backward pass
-# costs as much as two forward passes, and together they cost $3 \cdot 2TB \cdot GH(I + H)$ FLOPs. Moving products out
-# of the loop changes their number, but not the FLOPs. In the equations a hat marks the array of all steps, one below
-# the other in $TB$ rows.
+# costs as much as two forward passes, and a forward and a backward pass together cost $3 \cdot 2TB \cdot GH(I + H)$
+# FLOPs. Moving products out of the loop changes their number, but not the FLOPs. In the equations a hat marks the
+# array of all steps, one below the other in $TB$ rows.
 
 # %%
 show.lines("E1", "E3", "E9", "E11", "E12", "E14")
