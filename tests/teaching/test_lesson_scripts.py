@@ -248,7 +248,7 @@ def test_a_notebook(write: Write) -> None:
     assert [cell["source"] for cell in found.cells] == [cell.text for cell in lesson.cells]
     for cell, own in zip(found.cells, ran, strict=True):
         assert cell["cell_type"] == ("markdown" if own.cell.prose else "code")
-        assert cell["metadata"].get("tags", []) == [own.cell.tag] * bool(own.cell.tag)
+        assert cell["metadata"].get("tags", []) == ([own.cell.tag] if own.cell.tag else [])
         displayed = [output["data"]["text/html"] for output in cell.get("outputs", [])]
         assert displayed == [html.fragment(item) for item in own.shown]
     assert escape("<script>alert(3)</script>") in found.cells[5]["outputs"][0]["data"]["text/html"]

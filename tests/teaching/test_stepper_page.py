@@ -1,27 +1,19 @@
 """The stepper in a real browser: controls, keys, links, planted mistakes, and that it makes no request."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import groupby, product
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.teaching import stepper
 from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, chromium, opened
+from tests.teaching.stepper_data import Made, World, built, distinct, steps, title
 
 CONTROLS = ("first", "step-back", "line-back", "play", "line-on", "step-on", "last", "slider", "loss", "factor", "bug")
 PARTS = ("where", "strip", "line", "formula", "says", "code", "values", "four-title", "verdict", "four-ways", "way")
-EMBEDDED = '<script type="application/json" id="data">'
-FINITE = "finite differences"
-SUMS = ("dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")
-# The data have six digits. The difference that a planted mistake makes is far above this bound, any other far below.
-APART = 1e-5
-
 
 SET_AND_CLICK = """([place, id]) => {
   const slider = document.getElementById("slider");
@@ -37,77 +29,6 @@ CLICK_PARTED = """() => [...document.querySelectorAll("#parted button")].map((bu
   return ["slider", "four-title code", "verdict"].map((id) => document.querySelector(`#${id}`))
     .map((e) => e.value ?? e.innerText);
 })"""
-
-
-class World(NamedTuple):
-    """The choices at the top of the page."""
-
-    loss: str = "every"
-    factor: str = "1.0"
-    bug: str = ""
-
-
-EVERY = World()
-
-
-class Made(NamedTuple):
-    """A page as a file, the data embedded in it, and run -> quantity -> whether the numbers of all agree."""
-
-    file: Path
-    data: dict[str, Any]
-    agree: dict[str, dict[str, list[bool]]]
-
-
-@cache
-def built(cell: str) -> tuple[str, dict[str, Any]]:
-    """A page, and the data embedded in it."""
-    text = stepper.lesson_page(cell)
-    return text, json.loads(text.partition(EMBEDDED)[2].partition("</script>")[0])
-
-
-def distinct(cell: str, folder: Path) -> Made:
-    """The page with the numbers of PyTorch and finite differences shifted, so that no column can pass for another."""
-    text, data = built(cell)
-    agree = {key: agreement(run, data["worlds"][key.rpartition("/")[0]]) for key, run in data["runs"].items()}
-    data = json.loads(json.dumps(data))
-    for world in data["worlds"].values():
-        for ways in world["values"].values():
-            ways |= {who: moved(ways[who], by) for who, by in (("torch", 1.01), (FINITE, 0.98)) if who in ways}
-    before, _, rest = text.partition(EMBEDDED)
-    embedded = json.dumps(data).replace("<", "\\u003c")
-    file = folder / "stepper.html"
-    file.write_text(f"{before}{EMBEDDED}{embedded}</script>{rest.partition('</script>')[2]}", encoding="utf-8")
-    return Made(file, data, agree)
-
-
-def moved(numbers: Any, factor: float) -> Any:
-    return [moved(part, factor) for part in numbers] if isinstance(numbers, list) else f"{float(numbers) * factor:.6g}"
-
-
-def flat(numbers: Any) -> list[str]:
-    return [text for part in numbers for text in flat(part)] if isinstance(numbers, list) else [numbers]
-
-
-def agreement(run: dict[str, Any], world: dict[str, Any]) -> dict[str, list[bool]]:
-    """Quantity -> step -> whether everyone who computed it has NumPy's numbers."""
-
-    def close(mine: Any, theirs: Any) -> bool:
-        pairs = [(float(a), float(b)) for a, b in zip(flat(mine), flat(theirs), strict=True)]
-        return max(abs(a - b) for a, b in pairs) <= APART * (max(abs(b) for _, b in pairs) or 1)
-
-    return {
-        name: [all(close(own, who[t]) for who in world["values"][name].values()) for t, own in enumerate(values)]
-        for name, values in run["values"].items()
-        if name in world["values"]
-    }
-
-
-def steps(first: int, last: int) -> str:
-    return f"step {first}" if first == last else f"steps {first} to {last}"
-
-
-def title(name: str) -> str:
-    return name.replace("_step", ", this step's part") + ", the sum" * (name in SUMS)
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +194,8 @@ def test_it_is_legible_and_labelled(made: Made, browser: Browser, options: dict[
             page.select_option("#bug", bug)
             go(page, moment)
             assert page.evaluate(AUDIT) == []
-            assert page.evaluate(OUT_OF_SIGHT, parts + ["#mistake", "#parted"] * bool(bug)) == []
+            seen = [*parts, "#mistake", "#parted"] if bug else parts
+            assert page.evaluate(OUT_OF_SIGHT, seen) == []
         assert page.locator("[aria-live]").count() >= 1
 
 
