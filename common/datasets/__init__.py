@@ -1,4 +1,10 @@
-"""The tasks: one file each, seeded, time-major, nothing downloaded. ``load`` finds them by name."""
+"""The tasks: one file each, seeded, time-major, nothing downloaded. ``load`` finds them by name.
+
+>>> from common import datasets
+>>> data = datasets.load("adding", steps=20, train=8)
+>>> data.train.x.shape, data.train.target.shape
+((20, 8, 2), (8, 1))
+"""
 
 from typing import Any
 
