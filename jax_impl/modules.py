@@ -1,8 +1,15 @@
 """The four cells as ``flax.nnx.Module``, with torch.nn's constructor arguments, call and names of parameters.
 
-    rnn = RNN(3, 7, rngs=nnx.Rngs(0))
-    y, h_n = rnn(x)              # x (T, B, 3) -> y (T, B, 7), h_n (1, B, 7)
-    rnn.weight_hh_l0             # nnx.Param (7, 7)
+>>> import jax.numpy as jnp
+>>> from flax import nnx
+>>> from jax_impl import RNN
+>>> rnn, x = RNN(3, 5, rngs=nnx.Rngs(0)), jnp.ones((7, 2, 3))  # x (T, B, I)
+>>> y, h_n = rnn(x)
+>>> y.shape, h_n.shape
+((7, 2, 5), (1, 2, 5))
+>>> grads = nnx.grad(lambda rnn: rnn(x)[0].sum())(rnn)
+>>> grads["weight_hh_l0"].shape
+(5, 5)
 
 The initial values are those of ``common.model.layout.initial_parameters``, whose seed is the key ``rngs.params()``
 read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of
