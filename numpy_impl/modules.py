@@ -1,9 +1,14 @@
 """The four cells with torch.nn's constructor arguments and call, in NumPy, with ``backward`` by hand.
 
-    rnn = RNN(3, 5)
-    y, h_n = rnn(x)              # x (T, B, 3) -> y (T, B, 5), h_n (1, B, 5)
-    dx, dh_0 = rnn.backward(dy, dh_n)
-    rnn.grads["weight_hh_l0"]    # (5, 5)
+>>> import numpy as np
+>>> from numpy_impl import RNN
+>>> rnn, x = RNN(3, 5), np.ones((7, 2, 3), "float32")  # x (T, B, I)
+>>> y, h_n = rnn(x)
+>>> y.shape, h_n.shape
+((7, 2, 5), (1, 2, 5))
+>>> dx, dh_0 = rnn.backward(np.ones_like(y), np.zeros_like(h_n))
+>>> dx.shape, rnn.grads["weight_hh_l0"].shape
+((7, 2, 3), (5, 5))
 
 ``backward`` belongs to the latest call, once, and sets ``grads`` anew: it does not add to them. Dropout acts between
 layers until ``eval()`` is called. A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a
