@@ -1,8 +1,12 @@
 """The four cells as ``torch.nn.Module``, with torch.nn's constructor arguments, call and names of parameters.
 
-    rnn = RNN(3, 7)
-    rnn.load_state_dict(torch.nn.RNN(3, 7).state_dict())
-    y, h_n = rnn(x)              # x (T, B, 3) -> y (T, B, 7), h_n (1, B, 7)
+>>> import torch
+>>> from torch_impl import RNN
+>>> rnn, reference, x = RNN(3, 5), torch.nn.RNN(3, 5), torch.ones(7, 2, 3)  # x (T, B, I)
+>>> rnn.load_state_dict(reference.state_dict())
+<All keys matched successfully>
+>>> torch.allclose(rnn(x)[0], reference(x)[0], atol=1e-6)
+True
 
 The algorithm is this package's own; the precision of its matrix products (TF32) is what the process has set.
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError).
