@@ -1,7 +1,8 @@
 """Documents from records: ``report.html``, one self-contained page, and ``report.md``, its twin without pictures.
 
-A pure function of the records: no clock and no environment, so that the same records give the same bytes. Nothing here
-trains. ``write`` needs the extra ``report`` (Jinja2 and Matplotlib); ``verdict`` needs neither.
+A pure function of the records: no clock and no environment, so that the same records give the same bytes, with one line
+more where the reference pages lie in the same folder. Nothing here trains. ``write`` needs the extra ``report`` (Jinja2
+and Matplotlib); ``verdict`` needs neither.
 """
 
 from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from common.errors import InvalidInput
-from reports import reference
+from reports import reference, write
 from tests.browser import PHONE, chromium, opened
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,6 +69,15 @@ def test_the_search_finds(browser: Browser, folder: Path) -> None:
     page.goto((folder / "numpy_impl" / "lstm.html").as_uri())
     page.fill("input[type=search]", "state_shapes")
     page.wait_for_selector("text=common.model.spec.ModelSpec.state_shapes", timeout=10_000)
+
+
+def test_the_report_links_to_the_reference_that_is_there(folder: Path, tmp_path: Path) -> None:
+    for made in (False, True):
+        if made:
+            (tmp_path / "api").symlink_to(folder)
+        write([], tmp_path, partial=True)
+        for name in ("report.html", "report.md"):
+            assert ("api/index.html" in (tmp_path / name).read_text(encoding="utf-8")) is made
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
