@@ -1,5 +1,6 @@
 """What the documents tell a reader to type works."""
 
+import pkgutil
 import re
 import shlex
 from pathlib import Path
@@ -25,6 +26,23 @@ LINKS = [
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
     if "://" not in link
 ]
+CURRENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
+NAMED = sorted(
+    {
+        name
+        for path in CURRENT
+        for name in re.findall(
+            r"`((?:common|numpy_impl|jax_impl|torch_impl|reports|tests)[/.][\w/.]+)`", path.read_text()
+        )
+        if not name.startswith("reports/latest")
+    }
+)
+# "[file](file): `name`, `name`", as in CONTRIBUTING's table of what is where.
+PLACES = [
+    (file, name)
+    for file, names in re.findall(r"\]\((\S+\.py)\): ((?:`\w+`(?:, )?)+)", (ROOT / "CONTRIBUTING.md").read_text())
+    for name in re.findall(r"\w+", names)
+]
 ANCHORS = [(path, link) for path in DOCUMENTS for link in re.findall(r"\]\(#([^)]+)\)", path.read_text())]
 
 
@@ -34,6 +52,8 @@ def test_there_is_something_to_test() -> None:
     assert set(TARGETS) == {"study", "lessons", "docs", "test"}
     assert len(LINKS) >= 8
     assert len(ANCHORS) >= 2
+    assert len(NAMED) >= 20
+    assert len(PLACES) >= 10
 
 
 @pytest.mark.parametrize(
@@ -77,3 +97,13 @@ def test_link_leads_somewhere(path: Path, link: str) -> None:
 def test_anchor_is_a_heading(path: Path, anchor: str) -> None:
     headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
     assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_is_named_exists(name: str) -> None:
+    assert (ROOT / name).exists() or pkgutil.resolve_name(name)
+
+
+@pytest.mark.parametrize(("file", "name"), PLACES)
+def test_a_name_stands_where_the_table_says(file: str, name: str) -> None:
+    assert re.search(rf"^(def |class )?{name}\b *[:=(]", (ROOT / file).read_text(), re.M)
