@@ -24,6 +24,8 @@ from reports.teaching.sources import folder as folder_of
 
 PACKAGES = ("common", "numpy_impl", "jax_impl", "torch_impl")
 TEMPLATES = Path(__file__).parent / "templates" / "api"
+# Code, which stays as it is, or a character of plain text that Markdown would take for its own: D*H, <name>.
+LITERAL = re.compile(r"(``.+?``|`.+?`)|((?<=\w)\*(?=\w)|<(?=[A-Za-z/]))", re.DOTALL)
 DISPLAYED = re.compile(r"\$\$\s(.+?)\s*\\tag\{(\w+)\}\s*\$\$", re.DOTALL)
 
 
@@ -51,6 +53,7 @@ def write(folder: Path, names: Sequence[str] = ()) -> Path:
         raise InvalidInput(mismatch("folder", "an empty one, or one with reference pages", folder))
     render.configure(docformat="markdown", template_directory=TEMPLATES)
     render.env.tests["plain_field"] = _is_plain_field
+    render.env.filters["as_markdown"] = markdown
     documented = {name: doc.Module.from_name(name) for name in names or modules()}
     text = (folder_of("numpy_impl") / "DERIVATION.md").read_text(encoding="utf-8")
     tags = [tag for _, tag in DISPLAYED.findall(text)]
@@ -73,6 +76,17 @@ def _is_plain_field(member: doc.Doc) -> bool:
         owner = getattr(owner, name, None)
     fields = getattr(owner, "__dataclass_fields__", getattr(owner, "_fields", ()))
     return member.name in fields and (not member.docstring or member.docstring.startswith("Alias for field number"))
+
+
+def markdown(docstring: str) -> str:
+    """A docstring as Markdown: its text means what it says, and its code and examples are left alone."""
+    parts = re.split(r"(\n\s*\n)", docstring)
+    return "".join(part if part.startswith((">>>", "    ")) else LITERAL.sub(_literal, part) for part in parts)
+
+
+def _literal(match: re.Match[str]) -> str:
+    code, character = match.groups()
+    return code or {"*": r"\*", "<": "&lt;"}[character]
 
 
 def derivation(text: str) -> Markup:

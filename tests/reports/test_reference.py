@@ -51,6 +51,12 @@ def test_numbers_of_equations_lead_to_them(folder: Path) -> None:
     assert all(f'id="{tag}"' in equations for tag in tags)
 
 
+def test_shapes_are_no_emphasis() -> None:
+    text = "y (T, B, D*H), states (L*D, B, H), a <name>, ``a*b``.\n\n>>> 2*3\n6\n\n    x*y"
+    escaped = "y (T, B, D\\*H), states (L\\*D, B, H), a &lt;name>, ``a*b``.\n\n>>> 2*3\n6\n\n    x*y"
+    assert reference.markdown(text) == escaped
+
+
 def test_a_room_lists_its_modules_and_a_class_no_field_twice(folder: Path) -> None:
     assert 'href="model/spec.html"' in (folder / "common" / "model.html").read_text(encoding="utf-8")
     spec = (folder / "common" / "model" / "spec.html").read_text(encoding="utf-8")
