@@ -24,10 +24,8 @@ pair.
 >>> from common.model.spec import ModelSpec
 >>> variant = Variant(spec=ModelSpec(cell="LSTM", input_size=3, hidden_size=5), steps=4, batch=2)
 >>> rows = list(check_model(registry.load_all(["numpy", "torch"]), variant))
->>> {row.check for row in rows} == {"complex step", "forward", "gradient"}
-True
->>> {row.verdict for row in rows}, max(row.ratio for row in rows) < 1  # the error over its tolerance
-({'passed'}, True)
+>>> sorted({row.check for row in rows}), {row.verdict for row in rows}
+(['complex step', 'forward', 'gradient'], {'passed'})
 """
 
 import traceback
