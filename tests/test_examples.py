@@ -16,11 +16,11 @@ MODULES = (
     "common.model.initial",
     "common.model.layout",
     "common.model.spec",
-    "common.tracing.examples",
     "common.training.loop",
     "common.training.settings",
     "jax_impl.modules",
     "numpy_impl.modules",
+    "numpy_impl.trace",
     "torch_impl.modules",
 )
 

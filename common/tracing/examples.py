@@ -1,12 +1,4 @@
-"""Examples to trace: random data for a cell with random weights, or with those of a file.
-
->>> from common.model.spec import ModelSpec
->>> from common.tracing.examples import example
->>> from numpy_impl.trace import trace
->>> arrays = trace(example(ModelSpec(cell="RNN", input_size=2, hidden_size=3), steps=4, seed=0)).arrays
->>> arrays["h"].shape, arrays["dh"].shape, arrays["dweight_hh_step"].shape
-((4, 3), (4, 3), (4, 3, 3))
-"""
+"""Examples to trace: random data for a cell with random weights, or with those of a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
