@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def call() -> int:
         options = parse(words)
-        options.command = command
+        options.command = ["rosetta", *words]
         from common.cli import commands  # after parsing: --help works where only NumPy is installed
 
         return getattr(commands, options.verb)(options)

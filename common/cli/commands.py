@@ -19,7 +19,7 @@ from common.cli.teach import lessons, stepper, trace
 from common.equivalence import ladder, processes, variants
 from common.errors import BackendBroken, BackendMissing, InvalidInput, RecordsCut, mismatch
 from common.model.validate import require_seed
-from common.records import Record
+from common.record_types import Bench, Record
 from common.study import bench as benchmark
 from common.study import study as studies
 from common.study import tasks
@@ -57,7 +57,7 @@ def _collect(options: Namespace, stream: Iterable[Record]) -> list[Record]:
     if not options.json:
         return list(stream)
     found = []
-    with records.writing(sys.stdout, options.command) as writer:
+    with records.writing(sys.stdout, options.command, options.seed) as writer:
         for record in stream:
             writer.write(record)
             found.append(record)
@@ -81,7 +81,7 @@ def check(options: Namespace) -> int:
         stream = run(names, chosen, options.jobs, stages.stage)
         found = _collect(options, chain(environment(names), stream))
     if not options.json:
-        tables.print_checks(found, options.seed)
+        tables.print_checks(found)
         if options.configs is not None:
             tables.print_coverage(found, len(chosen))
     return 0 if ladder.all_passed(found) and _all_compared(names, found, options.backend) else 1
@@ -150,7 +150,7 @@ def bench(options: Namespace) -> int:
         advance = stages.stage("timings", len(chosen))
         found = _collect(options, benchmark.bench(names, chosen, options.rounds, lambda _: advance()))
     if not options.json:
-        tables.print_bench(found)
+        tables.print_bench(records.of_kind(found, Bench))
     return 0
 
 
@@ -168,7 +168,7 @@ def study(options: Namespace) -> int:
         raise InvalidInput(mismatch("output folder", "a writable folder", f"{folder} ({error})")) from error
     found: list[Record] = []
     try:
-        with stream, console.Stages() as stages, records.writing(stream, options.command) as writer:
+        with stream, console.Stages() as stages, records.writing(stream, options.command, options.seed) as writer:
             wanted = (names, _cells(options), _dtypes(options), options.seed, options.jobs, options.rounds)
             for record in studies.study(*wanted, stages.stage, options.full):
                 writer.write(record)
@@ -183,8 +183,8 @@ def study(options: Namespace) -> int:
     if options.json:
         sys.stdout.write(final.read_text(encoding="utf-8"))
     else:
-        tables.print_checks(found, options.seed)
-        if timings := [record for record in found if record["kind"] == "bench" and record["backward"]]:
+        tables.print_checks(found)
+        if timings := [record for record in records.of_kind(found, Bench) if record["backward"]]:
             tables.print_bench(timings)
         console.line(verdict.sentence)
         console.line(f"Report: {page}")

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from common import records
+from common import record_types, records
 from common.backend import registry
 from common.cli import console
 from common.cli.arguments import given
+from common.equivalence.gaps import relative_distance
 from common.errors import BackendMissing, InvalidInput, mismatch
 from common.model.layout import GATES, Weights, named_weights
 from common.model.spec import ModelSpec
@@ -120,7 +121,7 @@ def trace(options: Namespace) -> int:
             )
         traces = tracing.everything(example, names)
     if options.json:
-        with records.writing(sys.stdout, options.command) as writer:
+        with records.writing(sys.stdout, options.command, options.seed) as writer:
             for record in _records(example, traces):
                 writer.write(record)
         return 0
@@ -128,18 +129,19 @@ def trace(options: Namespace) -> int:
     return 0
 
 
-def _records(example: Example, traces: dict[str, Trace]) -> list[records.Record]:
+def _records(example: Example, traces: dict[str, Trace]) -> list[record_types.Trace]:
     """One of the example, one a backend; arrays as nested lists with the step first."""
     arrays = {name: array.tolist() for name, array in _given(example).items()}
-    found = [{"kind": "trace", "backend": "", "cell": example.spec.cell, "arrays": arrays, "lines": []}]
+    cell = example.spec.cell
+    found = [record_types.Trace(kind="trace", backend="", cell=cell, arrays=arrays, lines=[])]
     for name, own in traces.items():
         lines = [
-            {"t": step.t + 1, "phase": step.phase, "tag": event.tag, "line": event.number, "code": event.code}
+            record_types.Line(t=step.t + 1, phase=step.phase, tag=event.tag, line=event.number, code=event.code)
             for step in own.events
             for event in step.events
         ]
         arrays = {quantity: array.tolist() for quantity, array in own.arrays.items()}
-        found.append({"kind": "trace", "backend": name, "cell": example.spec.cell, "arrays": arrays, "lines": lines})
+        found.append(record_types.Trace(kind="trace", backend=name, cell=cell, arrays=arrays, lines=lines))
     return found
 
 
@@ -199,5 +201,4 @@ def _print_value(name: str, value: np.ndarray) -> None:
 def _gap(own: np.ndarray, other: np.ndarray | None) -> str:
     if other is None:
         return ""
-    size = np.abs(own).max() or 1.0
-    return f"{np.abs(own - other).max() / size:.1e}"
+    return f"{relative_distance(other, own):.1e}"
