@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help study lessons test format clean
+.PHONY: help study lessons docs test format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/:/'
@@ -12,6 +12,9 @@ study: .venv/study  ## compare everything, train, time; writes reports/latest/re
 
 lessons: .venv/study  ## run the lessons; writes reports/latest/lessons/index.html
 	$(BIN)/rosetta lessons
+
+docs: .venv/docs  ## write the reference of all modules into reports/latest/api/index.html
+	$(BIN)/python -m reports.reference
 
 test: .venv/test  ## tests, lint, formatting, types and import rules
 	$(BIN)/ruff check
@@ -35,7 +38,12 @@ clean:  ## remove the environment and what was written last
 	$(PIP) --editable '.[all]'
 	@touch $@
 
+.venv/docs: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing NumPy, JAX, PyTorch, the report's libraries and pdoc into .venv (about 1.8 GB)"
+	$(PIP) --editable '.[docs]'
+	@touch $@ .venv/study
+
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
 	@echo "Installing everything, with the tools of the tests, into .venv (about 2 GB)"
 	$(PIP) --editable '.[dev]'
-	@touch $@ .venv/study
+	@touch $@ .venv/study .venv/docs

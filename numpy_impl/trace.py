@@ -1,6 +1,13 @@
 """The trace of one example (``common.tracing.trace``): what the tagged lines of a cell and of ``unroll`` assign.
 
 Nothing is computed for it but the gradient of the loss with respect to h; an LSTM's da is its gates' side by side.
+
+>>> from common.model.spec import ModelSpec
+>>> from common.tracing.examples import example
+>>> from numpy_impl.trace import trace
+>>> arrays = trace(example(ModelSpec(cell="RNN", input_size=2, hidden_size=3), steps=4, seed=0)).arrays
+>>> arrays["h"].shape, arrays["dh"].shape, arrays["dweight_hh_step"].shape
+((4, 3), (4, 3), (4, 3, 3))
 """
 
 from functools import partial

@@ -1,9 +1,10 @@
 """Documents from records: ``report.html``, one self-contained page, and ``report.md``, its twin without pictures.
 
-A pure function of the records: no clock and no environment, so that the same records give the same bytes. Nothing here
-trains. ``page`` is what a page is made of and how it is drawn, ``results`` what the records say, ``sections`` the
-report part by part; ``teaching`` makes the pages of the lessons. ``write`` needs the extra ``report`` (Jinja2 and
-Matplotlib); ``verdict`` needs neither.
+A pure function of the records: no clock and no environment, so that the same records give the same bytes, and a link to
+the reference pages if they lie in the same folder. Nothing here trains. ``page`` is what a page is made of and how it
+is drawn, ``results`` what the records say, ``sections`` the report part by part; ``teaching`` makes the pages of the
+lessons, and ``reference`` those of the modules. ``write`` needs the extra ``report`` (Jinja2 and Matplotlib);
+``verdict`` needs neither.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from reports.page.model import Verdict
 from reports.results.verdict import verdict
 
 __all__ = ["Verdict", "verdict", "write"]
+
+# The reference pages, which `make docs` writes beside the report.
+REFERENCE = "api/index.html"
 
 
 def write(records: Sequence[Record], folder: Path, *, partial: bool = False) -> Path:
@@ -26,5 +30,6 @@ def write(records: Sequence[Record], folder: Path, *, partial: bool = False) -> 
     from reports.sections import build
 
     report = build(records, partial)
-    write_all(folder, {"report.md": markdown(report), "report.html": page(report)})
+    reference = REFERENCE if (folder / REFERENCE).is_file() else ""
+    write_all(folder, {"report.md": markdown(report, reference), "report.html": page(report, reference)})
     return folder / "report.html"

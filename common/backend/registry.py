@@ -2,6 +2,15 @@
 
 Beside the names here, an installed package can offer backends through the entry point group
 ``rnn_rosetta.backends``, and any importable one can be named as ``package.module`` or ``package.module:attribute``.
+
+>>> import numpy as np
+>>> from common.backend import registry
+>>> from common.model.initial import initial_parameters
+>>> from common.model.spec import ModelSpec
+>>> spec = ModelSpec(cell="LSTM", input_size=3, hidden_size=5)
+>>> y, (h_n, c_n) = registry.load("numpy").forward(spec, initial_parameters(spec, seed=0), np.ones((7, 2, 3)), None)
+>>> y.shape, h_n.shape
+((7, 2, 5), (1, 2, 5))
 """
 
 import importlib

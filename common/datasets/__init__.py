@@ -4,7 +4,8 @@ Every task is seeded and time-major, downloads nothing, and has a metric and a b
 ``TASKS`` holds them by name, and ``load`` gives the data of one. A new task is one file with ``Options``, ``make`` and
 ``TASK``, listed in ``MODULES``.
 
->>> data = load("sine", "windows")
+>>> from common import datasets
+>>> data = datasets.load("sine", "windows")
 >>> data.train.x.shape, data.train.target.shape
 ((25, 176, 1), (176, 1))
 >>> data.scoring.metric.name, data.scoring.baseline.text

@@ -17,6 +17,15 @@ that is not finite, has failed, and so has a run without rows, or one that could
 
 The first three rungs are climbed by variants drawn from the product of all options too, with one row for each rung and
 pair.
+
+>>> from common.backend import registry
+>>> from common.equivalence.ladder import check_model
+>>> from common.equivalence.variants import Variant
+>>> from common.model.spec import ModelSpec
+>>> variant = Variant(spec=ModelSpec(cell="LSTM", input_size=3, hidden_size=5), steps=4, batch=2)
+>>> rows = list(check_model(registry.load_all(["numpy", "torch"]), variant))
+>>> sorted({row.check for row in rows}), {row.verdict for row in rows}
+(['complex step', 'forward', 'gradient'], {'passed'})
 """
 
 import traceback

@@ -2,6 +2,10 @@
 
 A new cell is an entry here, its equations in each implementation (a file for the layer and one for the step), and a
 line where each oracle and conversion names it; CONTRIBUTING.md lists the files.
+
+>>> from common.model.cells import TABLE
+>>> TABLE["LSTM"].letters, TABLE["LSTM"].states
+(('i', 'f', 'g', 'o'), ('h', 'c'))
 """
 
 from typing import NamedTuple

@@ -14,6 +14,19 @@ The ``from_flax_*`` take what Flax's modules hold of one direction of one layer,
 converted one at a time. The carry of Flax's LSTMs is (c, h), where torch's state and ours is (h, c). Parameters do not
 record activations, gate functions or ``residual``: Flax's defaults are ours, and nothing else has a counterpart.
 ``nnx.SimpleCell`` computes in float32 unless it is given a ``dtype``, also with parameters of float64.
+
+>>> from common.model.conversions import from_flax_lstm, to_flax_lstm
+>>> from common.model.initial import initial_parameters
+>>> from common.model.layout import layer_weights
+>>> from common.model.spec import ModelSpec
+>>> params = initial_parameters(ModelSpec(cell="LSTM", input_size=3, hidden_size=5), seed=0)
+>>> flax, note = to_flax_lstm(layer_weights(params, "_l0"))
+>>> sorted(flax), flax["hf"]["kernel"].shape
+(['hf', 'hg', 'hi', 'ho', 'if', 'ig', 'ii', 'io'], (5, 5))
+>>> note
+'two biases were merged into one: ...'
+>>> bool((from_flax_lstm(flax).weight_hh == params["weight_hh_l0"]).all())
+True
 """
 
 from collections.abc import Iterator, Mapping, Sequence

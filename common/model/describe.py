@@ -1,4 +1,11 @@
-"""A model of ``torch.nn`` in words: its parameters, its equations, its shapes, and what output and h_n share."""
+"""A model of ``torch.nn`` in words: its parameters, its equations, its shapes, and what output and h_n share.
+
+>>> from common.model.describe import describe
+>>> from common.model.spec import ModelSpec
+>>> description = describe(ModelSpec(cell="RNNCell", input_size=3, hidden_size=5))
+>>> description.total, description.equations
+(50, ['h_1 = tanh(W_ih x + b_ih + W_hh h_0 + b_hh)'])
+"""
 
 from dataclasses import dataclass
 from math import prod

@@ -1,4 +1,11 @@
-"""Initial parameters and dropout masks, drawn from a seed. Weights are born only here."""
+"""Initial parameters and dropout masks, drawn from a seed. Weights are born only here.
+
+>>> from common.model.initial import initial_parameters
+>>> from common.model.spec import ModelSpec
+>>> params = initial_parameters(ModelSpec(cell="RNN", input_size=3, hidden_size=16), seed=0)
+>>> params["weight_hh_l0"].shape, all(abs(value).max() <= 16**-0.5 for value in params.values())
+((16, 16), True)
+"""
 
 from collections.abc import Mapping
 

@@ -6,6 +6,11 @@ Names and shapes are those of ``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTM
 second layer on, I is the size of the output below. G counts the gates, which are stacked in the order of the table of
 cells (``common.model.cells``); it is 1 for an Elman network. A projection is ``weight_hr`` (P, H), and h then has P
 columns. Every backend keeps both biases: one bias computes the same function and trains differently.
+
+>>> from common.model.layout import parameter_shapes
+>>> from common.model.spec import ModelSpec
+>>> parameter_shapes(ModelSpec(cell="LSTM", input_size=3, hidden_size=5))
+{'weight_ih_l0': (20, 3), 'weight_hh_l0': (20, 5), 'bias_ih_l0': (20,), 'bias_hh_l0': (20,)}
 """
 
 import re

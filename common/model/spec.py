@@ -1,4 +1,13 @@
-"""What a recurrent model is: frozen, hashable, and checked when it is built."""
+"""What a recurrent model is: frozen, hashable, and checked when it is built.
+
+>>> from common.model.spec import ModelSpec
+>>> spec = ModelSpec(cell="LSTM", input_size=3, hidden_size=5, num_layers=2, bidirectional=True)
+>>> spec.output_size, spec.state_shapes(batch=7)
+(10, ((4, 7, 5), (4, 7, 5)))
+>>> ModelSpec(cell="LSTM", input_size=3, hidden_size=0)
+Traceback (most recent call last):
+common.errors.InvalidInput: hidden_size: expected ...
+"""
 
 from dataclasses import MISSING, dataclass, fields, replace
 from math import isfinite

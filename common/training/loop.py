@@ -1,4 +1,14 @@
-"""The only training loop. Each backend's trainer decides what an update is; batches follow from data and seed."""
+"""The only training loop. Each backend's trainer decides what an update is; batches follow from data and seed.
+
+>>> from common import datasets
+>>> from common.backend import registry
+>>> from common.training.loop import train
+>>> from common.training.settings import run_spec
+>>> data = datasets.load("sine")
+>>> result = train(registry.load("numpy"), run_spec({"epochs": 3}, data, "RNN"), data)
+>>> len(result.losses), result.losses[-1] < result.losses[0], result.ended
+(3, True, 'finished')
+"""
 
 from collections.abc import Callable, Iterator
 from math import isfinite

@@ -9,6 +9,12 @@ configuration file against it. Such a file is TOML, with the names of the comman
     epochs = 20
     [options]
     steps = 50
+
+>>> from common import datasets
+>>> from common.training.settings import run_spec
+>>> run = run_spec({"optimizer": "rmsprop", "hidden_size": 16}, datasets.load("sine"), "LSTM")
+>>> run.network.model.hidden_size, run.optimizer.name, run.epochs
+(16, 'rmsprop', 100)
 """
 
 import tomllib

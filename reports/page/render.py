@@ -63,19 +63,20 @@ def style(*files: str) -> Markup:
     return Markup("".join([*sheets, *colours]))
 
 
-def page(report: Report) -> str:
-    """The whole page as HTML."""
-    return environment(autoescape=True).get_template("report.html.j2").render(report=report, style=style())
+def page(report: Report, reference: str = "") -> str:
+    """The whole page as HTML; ``reference`` is the address of the reference pages, empty where there are none."""
+    template = environment(autoescape=True).get_template("report.html.j2")
+    return template.render(report=report, reference=reference, style=style())
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Report, reference: str = "") -> str:
     """The twin; if it would be too long to paste, without the numbers of the plots, then with shorter tables."""
     templates = environment(autoescape=False)
     templates.filters |= {"plain": _plain, "code": _code, "html": _html, "fenced": _fenced}
     template = templates.get_template("report.md.j2")
     text = ""
     for data, limit in ((True, None), (False, None), (False, 50), (False, 20), (False, 10), (False, 5)):
-        text = template.render(report=report, data=data, limit=limit)
+        text = template.render(report=report, reference=reference, data=data, limit=limit)
         if len(text.encode()) < MARKDOWN_LIMIT:
             break
     return text

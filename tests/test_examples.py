@@ -1,0 +1,42 @@
+"""The examples in docstrings do what they show, each without the names of its module, as a reader would paste it."""
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+MODULES = (
+    "common.backend.registry",
+    "common.datasets",
+    "common.equivalence.ladder",
+    "common.model.cells",
+    "common.model.conversions",
+    "common.model.describe",
+    "common.model.initial",
+    "common.model.layout",
+    "common.model.spec",
+    "common.training.loop",
+    "common.training.settings",
+    "jax_impl.modules",
+    "numpy_impl.modules",
+    "numpy_impl.trace",
+    "torch_impl.modules",
+)
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("common", "numpy_impl", "jax_impl", "torch_impl", "reports")
+
+
+def test_no_example_is_left_out() -> None:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if ">>> " in path.read_text()]
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files}
+    assert names == set(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_show_what_happens(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = doctest.testmod(import_module(name), globs={}, optionflags=doctest.ELLIPSIS)
+    assert results.attempted, f"{name} has no example"
+    assert not results.failed, "the difference is in the captured output"
