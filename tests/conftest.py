@@ -4,8 +4,12 @@ import hashlib
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from common.parallel import ONE_THREAD
 
@@ -42,3 +46,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the first process of a run;
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+@pytest.fixture(scope="module", name="browser")
+def browser_fixture() -> Iterator[Any]:
+    """One Chromium for the tests of a module; no longer, as its event loop would run during other modules' tests."""
+    from tests.browser import chromium
+
+    with chromium() as browser:
+        yield browser

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby, product
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.teaching import stepper
-from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, chromium, opened
+from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, opened
 
 CONTROLS = ("first", "step-back", "line-back", "play", "line-on", "step-on", "last", "slider", "loss", "factor", "bug")
 PARTS = ("where", "strip", "line", "formula", "says", "code", "values", "four-title", "verdict", "four-ways", "way")
@@ -108,12 +108,6 @@ def steps(first: int, last: int) -> str:
 
 def title(name: str) -> str:
     return name.replace("_step", ", this step's part") + ", the sum" * (name in SUMS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module", params=[cell for _, _, cell in stepper.PAGES])

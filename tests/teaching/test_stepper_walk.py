@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.teaching import stepper
-from tests.browser import chromium, opened
+from tests.browser import opened
 from tests.teaching.test_stepper_page import EVERY, FINITE, SUMS, Made, World, distinct, flat, steps, title
 
 # At every place (null: at the present one) what is seen; `heard` is what a screen reader says instead of a sign.
@@ -72,12 +72,6 @@ READ = r"""
   });
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module", params=[cell for _, _, cell in stepper.PAGES])
