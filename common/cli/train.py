@@ -47,6 +47,7 @@ def chosen_settings(options: Namespace) -> dict[str, Any]:
 def run(options: Namespace) -> int:
     """Train in every chosen backend, save what was trained, compare the backends if there are several."""
     chosen = chosen_settings(options)
+    options.seed = chosen.get("seed", 0)  # which the configuration file may hold
     names = load_backends(chosen.get("backend", ["numpy"]))
     runs = list(settings.resolve(chosen))
     folder = Path(options.out)
