@@ -32,7 +32,7 @@ class WorkerDied(RuntimeError):
 class RecordsCut(InvalidInput):
     """A records file that ends before its closing record; ``intact`` holds what can still be read."""
 
-    def __init__(self, message: str, intact: list[dict[str, Any]]):
+    def __init__(self, message: str, intact: list[Any]):
         super().__init__(message)
         self.intact = intact
 

@@ -1,31 +1,29 @@
 """Results as JSON lines: a header, one line a result, and a closing line that counts them.
 
-Every line is an object with a ``kind``, written whole and flushed, so that an interrupted run keeps what it had. A file
-without its closing line was cut, or its run did not end.
+Every line is an object of one of the kinds in ``record_types``, written whole and flushed, so that an interrupted run
+keeps what it had. A file without its closing line was cut, or its run did not end.
 """
 
 import json
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from types import NoneType
+from typing import Any, Literal, NamedTuple, TextIO, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from common.errors import InvalidInput, RecordsCut, choice, mismatch
+from common.record_types import KINDS as TYPES
+from common.record_types import End, Header, R, Record
 
 SCHEMA = 2
-KINDS = ("header", "environment", "check", "training", "one-bias", "bench", "task", "outcome", "sample")
-KINDS += ("gradient-norms", "trace", "end")
-Record = dict[str, Any]
-NUMBER = int | float | None
-# What every check record has, and of which type; what is not finite is None.
-CHECK_FIELDS: dict[str, Any] = dict.fromkeys(
-    ("check", "cell", "variant", "dtype", "quantity", "a", "b", "verdict", "reason", "arguments"), str
-)
-CHECK_FIELDS |= dict.fromkeys(("error", "scale", "tolerance", "ratio", "resolution"), NUMBER)
-CHECK_FIELDS |= {"count": int, "drawn": bool, "resolutions": dict, "verdicts": dict, "options": list}
+KINDS = tuple(TYPES)
+# A type, as a reader of JSON calls it.
+WORDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", NoneType: "null"}
+WORDS |= {list: "a list", dict: "an object"}
 
 
 def package_version() -> str:
@@ -50,7 +48,7 @@ class Writer:
         self.count += 1
 
 
-def dumps(record: Record) -> str:
+def dumps(record: Any) -> str:
     """One line of JSON."""
     return json.dumps(_finite(record), allow_nan=False)
 
@@ -71,18 +69,33 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def of_kind(records: Iterable[Record], kind: type[R]) -> list[R]:
+    """The records of one type."""
+    return [cast(R, record) for record in records if TYPES[record["kind"]] is kind]
+
+
 @contextmanager
-def writing(stream: TextIO, command: str) -> Iterator[Writer]:
-    """A writer between the header and, if nothing was raised, the closing record."""
+def writing(stream: TextIO, command: Sequence[str], seed: int | None = None) -> Iterator[Writer]:
+    """A writer between the header and, if nothing was raised, the closing record.
+
+    ``command`` is what makes the records, word by word, and ``seed`` that of its random numbers, if it has one.
+    """
     writer = Writer(stream)
-    header = {"kind": "header", "schema": SCHEMA, "command": command, "version": package_version()}
-    writer.write(header | {"python": platform.python_version()})
+    header = Header(
+        kind="header",
+        schema=SCHEMA,
+        command=list(command),
+        seed=seed,
+        version=package_version(),
+        python=platform.python_version(),
+    )
+    writer.write(header)
     yield writer
-    writer.write({"kind": "end", "records": writer.count - 1})
+    writer.write(End(kind="end", records=writer.count - 1))
 
 
 def read(path: Path) -> list[Record]:
-    """The records of a complete file, its header and its closing record among them.
+    """The records of a complete file, its header and its closing record among them, each with the fields of its kind.
 
     Raises ``InvalidInput`` for what is no records file, ``RecordsCut`` for one that ends too early.
     """
@@ -106,20 +119,19 @@ def read(path: Path) -> list[Record]:
             raise InvalidInput(choice(f"kind of {where}", KINDS, kind))
         if not records and record.get("schema") != SCHEMA:
             raise _no_header(path, lines)
-        _require_fields(where, record)
+        require_fields(where, record)
         if record["kind"] in ("header", "end") and bool(records) != (record["kind"] == "end"):
             raise InvalidInput(mismatch(where, "the header first, once", f"a {record['kind']} record"))
         if records and records[-1]["kind"] == "end":
             raise InvalidInput(mismatch(where, "nothing after the closing record", f"a {record['kind']} record"))
-        records.append(record)
+        records.append(cast(Record, record))
     if not records:
         raise _no_header(path, lines)
-    if records[-1]["kind"] != "end":
+    last = records[-1]
+    if last["kind"] != "end":
         raise _cut(path, records, mismatch(str(path), "a closing record", f"none after {len(records)} lines"))
-    if records[-1].get("records") != len(records) - 2:
-        raise InvalidInput(
-            mismatch(str(path), f"{records[-1].get('records')} records", len(records) - 2, "lines lost?")
-        )
+    if last["records"] != len(records) - 2:
+        raise InvalidInput(mismatch(str(path), f"{last['records']} records", len(records) - 2, "lines lost?"))
     return records
 
 
@@ -128,24 +140,98 @@ def _no_header(path: Path, lines: list[str]) -> InvalidInput:
     return InvalidInput(mismatch(f"{path} line 1", f"a header of schema {SCHEMA}", got))
 
 
-def _require_fields(where: str, record: Record) -> None:
-    """Raise unless a check record has what the verdict is made from."""
-    if record["kind"] != "check":
-        return
-    for name, kind in CHECK_FIELDS.items():
-        value = record.get(name, "nothing")
-        if name not in record or not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise InvalidInput(mismatch(f"{name} in {where}", getattr(kind, "__name__", "a number"), repr(value)))
-    for name, kind in (("resolutions", NUMBER), ("verdicts", str)):
-        for key, value in record[name].items():
-            if not isinstance(value, kind) or isinstance(value, bool):
-                expected = "a string" if kind is str else "a number"
-                raise InvalidInput(mismatch(f"{name} of {key} in {where}", expected, repr(value)))
-    if not all(isinstance(option, str) for option in record["options"]):
-        raise InvalidInput(mismatch(f"options in {where}", "a list of strings", record["options"]))
-
-
 def _cut(path: Path, intact: list[Record], message: str) -> RecordsCut:
     return RecordsCut(
         f"{message}; the file was cut or its run did not end. Use --partial for the {len(intact)} intact lines", intact
     )
+
+
+class Fault(NamedTuple):
+    """A value of another type than its field's: the names that lead to it, innermost first."""
+
+    names: tuple[str, ...]
+    expected: str
+    got: str
+
+
+def require_fields(where: str, record: dict[str, Any]) -> None:
+    """Raise unless a record has every field of its kind, in its type; further fields are ignored."""
+    if fault := _checker(TYPES[record["kind"]])(record):
+        raise InvalidInput(mismatch(" of ".join((*fault.names, where)), fault.expected, fault.got))
+
+
+@cache
+def _checker(kind: Any) -> Callable[[Any], Fault | None]:
+    """What finds the first fault of a value that should be of a type."""
+    if kind is Any:
+        return lambda value: None
+    if is_typeddict(kind):
+        return _of_object(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return _of_type(lambda value: value in arguments, f"one of {', '.join(map(repr, arguments))}")
+    if origin is list:
+        return _of_items(list, enumerate, arguments[0], lambda place: f"item {place}")
+    if origin is dict:
+        return _of_items(dict, dict.items, arguments[1], str)
+    if arguments:
+        return _of_union(arguments)
+    types = (int, float) if kind is float else (kind,)
+    return _of_type(lambda value: isinstance(value, types) and isinstance(value, bool) == (kind is bool), WORDS[kind])
+
+
+def _of_type(is_right: Callable[[Any], bool], expected: str) -> Callable[[Any], Fault | None]:
+    return lambda value: None if is_right(value) else Fault(names=(), expected=expected, got=_shown(value))
+
+
+def _of_union(kinds: Sequence[Any]) -> Callable[[Any], Fault | None]:
+    """For one of several types: the fault is that of the first, which is the one with content."""
+    checkers = [_checker(kind) for kind in kinds]
+    words = " or ".join(dict.fromkeys(WORDS.get(get_origin(kind) or kind, WORDS[dict]) for kind in kinds))
+
+    def check(value: Any) -> Fault | None:
+        faults = [checker(value) for checker in checkers]
+        if not all(faults):
+            return None
+        return next((fault for fault in faults if fault and fault.names), Fault((), words, _shown(value)))
+
+    return check
+
+
+def _of_items(
+    container: type, items: Callable[[Any], Iterable[tuple[Any, Any]]], kind: Any, name: Callable[[Any], str]
+) -> Callable[[Any], Fault | None]:
+    checker = _checker(kind)
+
+    def check(value: Any) -> Fault | None:
+        if not isinstance(value, container):
+            return Fault(names=(), expected=WORDS[container], got=_shown(value))
+        for place, item in items(value):
+            if fault := checker(item):
+                return fault._replace(names=(*fault.names, name(place)))
+        return None
+
+    return check
+
+
+def _of_object(kind: Any) -> Callable[[Any], Fault | None]:
+    fields = {name: _checker(field) for name, field in get_type_hints(kind).items()}
+
+    def check(value: Any) -> Fault | None:
+        if not isinstance(value, dict):
+            return Fault(names=(), expected=WORDS[dict], got=_shown(value))
+        for name, checker in fields.items():
+            if name in value:
+                fault = checker(value[name])
+            else:
+                fault = Fault(names=(), expected="a value", got="nothing") if name in kind.__required_keys__ else None
+            if fault:
+                return fault._replace(names=(*fault.names, name))
+        return None
+
+    return check
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]} ..."

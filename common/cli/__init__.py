@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def call() -> int:
         options = parse(words)
-        options.command = command
+        options.command = ["rosetta", *words]
         return options.run(options)
 
     return ending.run(call, command)

@@ -30,7 +30,7 @@ from common.equivalence.variants import PROBLEMS, REGIMES, B, H, I, T, Variant
 from common.errors import InvalidInput, mismatch
 from common.model.spec import CELLS, DTYPES, ModelSpec
 from common.model.validate import require_positive_int
-from common.records import Record
+from common.record_types import Record
 from common.study.environment import environment
 
 # The options of one problem, which are there only if they were given.
@@ -75,9 +75,9 @@ def run(options: Namespace) -> int:
         )
     with console.Stages() as stages:
         stream = check(names, chosen, options.jobs, stages.stage)
-        rows = console.collect(chain(environment(names), stream), options)
+        rows = console.collect(chain(environment(names), stream), options, options.seed)
     if not options.json:
-        tables.print_checks(rows, options.seed)
+        tables.print_checks(rows)
         if options.configs is not None:
             tables.print_coverage(rows, len(chosen))
     return 0 if ladder.all_passed(rows) and _all_compared(names, rows, options.backend) else 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import records
 from common.printable import printable
-from common.records import Record
+from common.record_types import Record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,12 +57,12 @@ def _text(value: Any, style: str = "") -> "Text":
     return Text(printable(str(value)), style)
 
 
-def collect(stream: Iterable[Record], options: Namespace) -> list[Record]:
-    """All records of a stream; with --json, each is printed as soon as it comes."""
+def collect(stream: Iterable[Record], options: Namespace, seed: int) -> list[Record]:
+    """All records of a stream; with --json, each is printed as soon as it comes, under a header with the seed."""
     if not options.json:
         return list(stream)
     rows = []
-    with records.writing(sys.stdout, options.command) as writer:
+    with records.writing(sys.stdout, options.command, seed) as writer:
         for record in stream:
             writer.write(record)
             rows.append(record)

@@ -13,7 +13,7 @@ from common.equivalence import ladder
 from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
 from common.model import describe as descriptions
 from common.model.spec import CELLS, ModelSpec
-from common.records import Record
+from common.record_types import Environment
 from common.study.environment import environment
 
 LISTS = ("backends", "cells", "tasks", "checks")
@@ -71,7 +71,8 @@ def ls(options: Namespace) -> int:
 def _task(task: datasets.Task) -> dict[str, Any]:
     """What a task is, without making its data."""
     options = {option.name: option.default for option in fields(task.options)}
-    facts = {"readings": dict(task.readings), "source": task.source, "options": options, "seconds": task.seconds}
+    readings = {name: reading.summary for name, reading in task.readings.items()}
+    facts = {"readings": readings, "source": task.source, "options": options, "seconds": task.seconds}
     return {"name": task.name, "summary": task.summary, **facts}
 
 
@@ -89,7 +90,7 @@ def _installed(entry: registry.Entry) -> bool:
 
 def doctor(options: Namespace) -> int:
     """Print what each backend runs on. One that does not load is an error with --backend, and reported without."""
-    rows: list[Record] = list(environment([]))
+    rows = list(environment([]))
     problems: list[tuple[str, str]] = []
     for name in dict.fromkeys(options.backend or options.default_backends):
         try:
@@ -102,11 +103,11 @@ def doctor(options: Namespace) -> int:
         for record in rows:
             print(records.dumps(record))
         for name, problem in problems:
-            print(records.dumps({"kind": "environment", "of": name, "problem": problem}))
+            print(records.dumps(Environment(kind="environment", of=name, facts={"problem": problem})))
         return 0
     for record in rows:
-        facts = {key: value for key, value in record.items() if key not in ("kind", "of")}
-        console.table(record["of"], ("what", "value"), [(key, records.plain(value)) for key, value in facts.items()])
+        facts = [(key, records.plain(value)) for key, value in record["facts"].items()]
+        console.table(record["of"], ("what", "value"), facts)
     for name, problem in problems:
         console.message(f"{name}: {problem}")
     return 0

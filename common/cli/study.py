@@ -24,7 +24,7 @@ from common.cli.options import (
 )
 from common.errors import BackendMissing, InvalidInput, RecordsCut, mismatch
 from common.model.spec import CELLS, DTYPES
-from common.records import Record
+from common.record_types import Bench, Record
 from common.study import study as studies
 from common.study import tasks
 from common.study.study import ROUNDS
@@ -67,7 +67,7 @@ def study(options: Namespace) -> int:
         raise InvalidInput(mismatch("output folder", "a writable folder", f"{folder} ({error})")) from error
     rows: list[Record] = []
     try:
-        with stream, console.Stages() as stages, records.writing(stream, options.command) as writer:
+        with stream, console.Stages() as stages, records.writing(stream, options.command, options.seed) as writer:
             wanted = (names, chosen_cells, chosen_dtypes, options.seed, options.jobs, options.rounds)
             for record in studies.study(*wanted, stages.stage, options.full):
                 writer.write(record)
@@ -82,8 +82,8 @@ def study(options: Namespace) -> int:
     if options.json:
         sys.stdout.write(final.read_text(encoding="utf-8"))
     else:
-        tables.print_checks(rows, options.seed)
-        if timings := [record for record in rows if record["kind"] == "bench" and record["backward"]]:
+        tables.print_checks(rows)
+        if timings := [record for record in records.of_kind(rows, Bench) if record["backward"]]:
             tables.print_bench(timings)
         console.line(verdict.sentence)
         console.line(f"Report: {page}")

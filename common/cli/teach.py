@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common import records
+from common import record_types, records
 from common.backend import registry
 from common.cli import console
 from common.cli.options import (
@@ -25,6 +25,7 @@ from common.cli.options import (
     integers,
     named,
 )
+from common.equivalence.gaps import relative_distance
 from common.errors import BackendMissing, InvalidInput, mismatch
 from common.model.cells import CELLS
 from common.model.layout import Weights, named_weights
@@ -176,24 +177,25 @@ def trace(options: Namespace) -> int:
     if not options.json:
         _print_trace(example, traces)
         return 0
-    with records.writing(sys.stdout, options.command) as writer:
+    with records.writing(sys.stdout, options.command, options.seed) as writer:
         for record in _records(example, traces):
             writer.write(record)
     return 0
 
 
-def _records(example: Example, traces: dict[str, Trace]) -> list[records.Record]:
+def _records(example: Example, traces: dict[str, Trace]) -> list[record_types.Trace]:
     """One record of the example and one for each backend; arrays are nested lists with the step first."""
     arrays = {name: array.tolist() for name, array in _arrays(example).items()}
-    rows = [{"kind": "trace", "backend": "", "cell": example.spec.cell, "arrays": arrays, "lines": []}]
+    cell = example.spec.cell
+    rows = [record_types.Trace(kind="trace", backend="", cell=cell, arrays=arrays, lines=[])]
     for name, trace in traces.items():
         lines = [
-            {"t": step.t + 1, "phase": step.phase, "tag": event.tag, "line": event.number, "code": event.code}
+            record_types.Line(t=step.t + 1, phase=step.phase, tag=event.tag, line=event.number, code=event.code)
             for step in trace.events
             for event in step.events
         ]
         arrays = {quantity: array.tolist() for quantity, array in trace.arrays.items()}
-        rows.append({"kind": "trace", "backend": name, "cell": example.spec.cell, "arrays": arrays, "lines": lines})
+        rows.append(record_types.Trace(kind="trace", backend=name, cell=cell, arrays=arrays, lines=lines))
     return rows
 
 
@@ -253,7 +255,4 @@ def _print_value(name: str, value: np.ndarray) -> None:
 
 def _gap(first: np.ndarray, other: np.ndarray | None) -> str:
     """The largest difference over the largest value."""
-    if other is None:
-        return ""
-    size = np.abs(first).max() or 1.0
-    return f"{np.abs(first - other).max() / size:.1e}"
+    return "" if other is None else f"{relative_distance(other, first):.1e}"

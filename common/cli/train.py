@@ -11,7 +11,7 @@ from common import signals
 from common.backend import registry
 from common.cli import console, tables
 from common.cli.options import Verbs, add_rows, add_verb, given, load_backends
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.equivalence import ladder
 from common.errors import Diverged
 from common.model.run import RunSpec
@@ -52,7 +52,7 @@ def run(options: Namespace) -> int:
     folder = Path(options.out)
     files.require_folder(folder)
     ended: list[str] = []
-    made_by = {"command": options.command}
+    of_task = settings.task_options(chosen)
 
     def stream() -> Any:
         yield from environment(names)
@@ -71,18 +71,20 @@ def run(options: Namespace) -> int:
                 if path.exists():
                     console.message(f"replacing {path}")
                 files.write(path, run.network, result.params, _about(name, data, run, result, chosen))
-                yield study_runs.training_record(name, data, run, result) | {"saved": str(path)}
+                record = study_runs.training_record(name, data, run, result, of_task)
+                record["saved"] = str(path)
+                yield record
                 if ended:
                     return
             if len(names) > 1:
-                yield from (row.record() | made_by for row in study_runs.compare_runs(data, run, results))
+                yield from (row.record() for row in study_runs.compare_runs(data, run, results, of_task))
 
     with console.Stages() as stages, signals.interruptible() as arrived:
-        rows = console.collect(stream(), options)
+        rows = console.collect(stream(), options, chosen.get("seed", 0))
     if not options.json:
         tables.print_training(rows)
         if any(record["kind"] == "check" for record in rows):
-            tables.print_checks(rows, chosen.get("seed", 0))
+            tables.print_checks(rows)
     if ended:
         trained = any(record["kind"] == "training" for record in rows)
         outcome = "what was trained so far is saved" if trained else "nothing was trained yet"
@@ -130,7 +132,7 @@ def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: di
         "reading": data.reading,
         "options": _anywhere(settings.task_options(chosen)),
         "symbols": data.symbols,
-        "output_symbols": data.output_symbols,
+        "output_symbols": data.outputs.symbols,
         "data": fingerprint(data),
         "trained_by": backend,
         "optimizer": asdict(run.optimizer),
@@ -139,9 +141,9 @@ def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: di
         "updates": len(result.losses),
         "ended": result.ended,
         "final_loss": result.final_loss,
-        "metric": data.metric.name,
+        "metric": data.scoring.metric.name,
         "score": result.score,
-        "baseline": data.baseline.value,
+        "baseline": data.scoring.baseline.value,
     }
 
 

@@ -31,16 +31,17 @@ import numpy as np
 
 from common.backend.contract import Backend, Grads, Problem
 from common.backend.guards import require_supported, unsupported
-from common.equivalence.comparison import COMPLEX_STEP, EXACT, ORACLES, Row, badness, compare_all, tally
+from common.equivalence.comparison import COMPLEX_STEP, EXACT, ORACLES, Decision, Row, compare_all
 from common.equivalence.complex_step import complex_step, directions, inner
 from common.equivalence.rounding import Answer, answers
+from common.equivalence.tally import badness, tally
 from common.equivalence.tolerances import bounds
 from common.equivalence.training_rungs import check_training
 from common.equivalence.variants import Variant, problem
 from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
 from common.model.dtypes import numpy_dtype
 from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES, ModelSpec
-from common.records import Record
+from common.record_types import Record
 
 CHECKS = {
     "complex step": "gradients by hand against the complex-step derivative of the same forward pass",
@@ -50,7 +51,6 @@ CHECKS = {
     "training": "SGD, Adam and RMSprop for 20 to 100 steps: every loss, and the parameters at the end",
     "task": "a task, under its name: the losses of the first 10 updates (sine: 100), and the prediction after them",
 }
-
 
 # Of a problem with more numbers than this the complex step takes directions, as its cost grows with their square.
 ELEMENTWISE = 2000
@@ -222,13 +222,18 @@ def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
 
 def _worst(rows: list[Row]) -> Row:
     """The worst of several rows, on behalf of all of them."""
-    worst = max(rows, key=lambda row: badness(vars(row)))
-    resolutions, verdicts = ({row.quantity: getattr(row, name) for row in rows} for name in ("resolution", "verdict"))
-    return replace(worst, count=sum(row.count for row in rows), resolutions=resolutions, verdicts=verdicts, drawn=True)
+    worst = max(rows, key=lambda row: badness(row.record()))
+    decision = Decision(
+        resolutions={row.quantity: row.resolution for row in rows},
+        verdicts={row.quantity: row.verdict for row in rows},
+        reason=worst.decision.reason,
+    )
+    measured = replace(worst.measured, count=sum(row.measured.count for row in rows))
+    return replace(worst, measured=measured, decision=decision, drawn=True)
 
 
 def all_passed(records: Iterable[Record]) -> bool:
     """True if the records hold a comparison, every comparison that decides something passed, and every quantity of
-    every check was seen (``comparison.tally``).
+    every check was seen (``tally``).
     """
     return tally(records).equivalent

@@ -7,10 +7,11 @@ from itertools import groupby
 from common import parallel
 from common.backend.registry import load_all
 from common.equivalence import comparison, ladder
+from common.equivalence.reproduce import arguments, check_command
 from common.equivalence.variants import PROBLEMS, Variant, shrink
 from common.errors import BackendBroken, InvalidInput
 from common.parallel import Piece, Progress
-from common.records import Record
+from common.record_types import Record
 
 # Variants drawn at random in one piece of work.
 DRAWN_PIECE = 2 * PROBLEMS
@@ -45,16 +46,19 @@ def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Recor
 
     The variant is shrunk once, for the first of its rows that failed.
     """
-    records = []
+    records: list[Record] = []
     for variant in chosen:
         try:
             rows = ladder.check_drawn(load_all(names), variant)
         except BackendBroken as error:
-            between = " ".join(f"--backend {name}" for name in names)
-            raise BackendBroken(f"{error}; rosetta check {variant.arguments} {between}") from error
-        failed = next((row for row in rows if row.verdict == comparison.FAILED), None)
-        smallest = {} if failed is None else {"smallest": shrink(variant, partial(fails, failed)).arguments}
-        records += [row.record() | (smallest if row.verdict == comparison.FAILED else {}) for row in rows]
+            raise BackendBroken(f"{error}; {check_command(variant.data, names)}") from error
+        failures = [row for row in rows if row.verdict == comparison.FAILED]
+        smallest = shrink(variant, partial(fails, failures[0])).data if failures else None
+        for row in rows:
+            record = row.record()
+            if smallest is not None and row.verdict == comparison.FAILED:
+                record["smallest"] = smallest
+            records.append(record)
     return records
 
 
@@ -85,5 +89,5 @@ def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, prog
 
 
 def _drawn_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
-    more = f" and {len(group) - 1} more" * (len(group) > 1)
-    return Piece(f"{group[0].arguments}{more}", drawn_records, (names, group))
+    more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+    return Piece(f"{arguments(group[0].data)}{more}", drawn_records, (names, group))

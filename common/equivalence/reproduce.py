@@ -1,39 +1,115 @@
-"""The command that makes one comparison again."""
+"""The command that makes one comparison, or one training run, again: made from the data of its record."""
 
-import re
+import json
 import shlex
+from collections.abc import Sequence
+from typing import Any
 
-from common.datasets import TASKS
 from common.equivalence.comparison import ORACLES
+from common.equivalence.variants import DEFAULTS
 from common.errors import InvalidInput, mismatch
-from common.records import Record
+from common.record_types import Check, Problem, Run, Spec
+
+# The tasks whose own settings leave out everything that is optional, so that nothing need be taken back with "none".
+BARE = ("sine",)
 
 
-def shell_words(command: str) -> list[str]:
-    """The words of a command line that a record tells; raises where a shell could not take them apart."""
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise InvalidInput(mismatch("command line in a record", "closed quotation marks", repr(command))) from error
+def row_command(row: Check) -> str:
+    """The shortest run that shows the comparison of a check record: on the smallest problem that fails, if known."""
+    backends = [name for name in (row["a"], row["b"]) if name not in ORACLES]
+    if row["run"] is not None:
+        return train_command(row["run"], [row["cell"]], [row["dtype"]], backends)
+    problem = row["smallest"] if "smallest" in row else row["problem"]
+    if problem is None:
+        raise InvalidInput(mismatch("a check record", "a problem or a run", "neither"))
+    return check_command(problem, backends)
 
 
-def _model(arguments: str) -> list[str]:
-    """The options of the model, without the size of x, which a task decides."""
-    of_model = re.split(r" --(?:steps|seed)\b", arguments)[0]
-    return shell_words(re.sub(r" --input-size \d+", "", of_model))
+def check_command(problem: Problem, backends: Sequence[str]) -> str:
+    """``rosetta check`` on this problem alone, in some backends."""
+    return shlex.join(["rosetta", "check", *problem_words(problem), *_each("backend", backends)])
 
 
-def row_command(row: Record, seed: int) -> str:
-    """The shortest run that shows the comparison of a check record; that of the record itself, where it tells it."""
-    if "command" in row:
-        # Whatever it holds, as words of one command: pasted into a shell, none of them starts another.
-        return shlex.join(shell_words(row["command"]))
-    if row["check"] in TASKS:
-        reading, optimizer, *_ = [*row["quantity"].split(), "", ""]
-        words = ["rosetta", "train", row["check"], "--reading", reading, "--optimizer", optimizer]
-        words += [*_model(row["arguments"]), "--seed", str(seed)]
-    else:
-        words = ["rosetta", "check", *shell_words(row.get("smallest", row["arguments"]))]
-    return shlex.join(
-        words + [word for name in (row["a"], row["b"]) if name not in ORACLES for word in ("--backend", name)]
-    )
+def arguments(problem: Problem) -> str:
+    """The options with which ``rosetta check`` compares on this problem alone, quoted for a shell."""
+    return shlex.join(problem_words(problem))
+
+
+def problem_words(problem: Problem) -> list[str]:
+    """The same, word by word."""
+    spec = problem["spec"]
+    words = ["--cell", spec["cell"], "--dtype", spec["dtype"]]
+    words += _option("input-size", spec["input_size"]) + _option("hidden-size", spec["hidden_size"])
+    words += _model_words(spec) + _option("steps", problem["steps"]) + _option("batch", problem["batch"])
+    if problem["lengths"]:
+        words += _option("lengths", ",".join(map(str, problem["lengths"])))
+    if not problem["given_state"]:
+        words.append("--no-state")
+    if not problem["training"]:
+        words.append("--eval")
+    if problem["regime"] != "plain":
+        words += _option("regime", problem["regime"])
+    return words + _option("seed", problem["seed"])
+
+
+def train_command(run: Run, cells: Sequence[str], dtypes: Sequence[str], backends: Sequence[str]) -> str:
+    """``rosetta train`` for a run, in some cells, dtypes and backends at once.
+
+    What the command line has no option for (``alpha`` and ``eps`` of an optimiser) keeps its default.
+    """
+    words = ["rosetta", "train", run["task"], "--reading", run["reading"]]
+    for name, value in run["options"].items():
+        words += ["--set", f"{name}={json.dumps(value)}"]
+    if run["inputs"] != "features":
+        words += _option("inputs", run["inputs"])
+    if run["inputs"] == "embedding":
+        words += _option("embedding-size", run["spec"]["input_size"])
+    words += _optimizer_words(run)
+    words += _option("epochs", run["epochs"])
+    for name in ("batch_size", "patience"):
+        words += _optional(run, name, run[name])
+    words += _option("hidden-size", run["spec"]["hidden_size"]) + _model_words(run["spec"])
+    if run["spec"]["forget_bias"] is None:
+        words += _optional(run, "forget_bias", None)
+    words += _each("cell", cells) + _each("dtype", dtypes) + _each("backend", backends)
+    return shlex.join(words + _option("seed", run["seed"]))
+
+
+def _optimizer_words(run: Run) -> list[str]:
+    rule = run["optimizer"]
+    words = _option("optimizer", rule["name"]) + _option("lr", rule["lr"])
+    if rule["momentum"]:
+        words += _option("momentum", rule["momentum"])
+    words += _optional(run, "clip_norm", rule["clip_norm"])
+    if rule["schedule"] != "constant":
+        for name in ("schedule", "schedule_steps", "schedule_factor"):
+            words += _option(name, rule[name])
+    return words
+
+
+def _model_words(spec: Spec) -> list[str]:
+    """The options of a model, where they are not torch's defaults; without its sizes."""
+    words = []
+    for name in ("num_layers", "nonlinearity", "proj_size", "dropout", "forget_bias"):
+        if spec[name] != DEFAULTS[name]:
+            words += _option(name, spec[name])
+    if spec["bidirectional"]:
+        words.append("--bidirectional")
+    if not spec["bias"]:
+        words.append("--no-bias")
+    return words
+
+
+def _optional(run: Run, name: str, value: Any) -> list[str]:
+    """A setting that may be none, which must be said unless the task has none of its own."""
+    if value is not None:
+        return _option(name, value)
+    return [] if run["task"] in BARE else _option(name, "none")
+
+
+def _option(name: str, value: Any) -> list[str]:
+    return ["--" + name.replace("_", "-"), str(value)]
+
+
+def _each(name: str, values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in _option(name, value)]

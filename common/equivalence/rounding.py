@@ -93,7 +93,7 @@ def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> Answer:
     dstate = tuple(r.given(part, 1) for part in problem.dstate)
     lengths = np.full(B, T) if problem.lengths is None else problem.lengths
     valid = np.arange(T)[:, None, None, None] < lengths[:, None]
-    step = _lstm if spec.is_lstm else partial(_elman, spec.nonlinearity)
+    step = partial(STEPS[spec.layer.name], spec)
     levels = [range(row, row + D) for row in range(0, len(suffixes), D)]
     masks = [None] * len(levels) if problem.masks is None else [*(r.given(mask, 1) for mask in problem.masks), None]
 
@@ -149,20 +149,20 @@ def _sweep(
     return np.stack(h), state, back
 
 
-def _elman(nonlinearity: str, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+def _elman(spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
     """One step, and its way back: dh -> the gradients of the weights, of x and of the state before."""
     (h_prev,) = state
-    a = _preactivation(w, r, x, h_prev)
-    h = r(np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0))
+    a, is_tanh = _preactivation(w, r, x, h_prev), spec.nonlinearity == "tanh"
+    h = r(np.tanh(a) if is_tanh else np.maximum(a, 0))
 
     def back(dh: np.ndarray) -> tuple[Weights, np.ndarray, State]:
-        da = r(dh * (1 - h * h if nonlinearity == "tanh" else h > 0))
+        da = r(dh * (1 - h * h if is_tanh else h > 0))
         return _weights(w, r, da, x, h_prev), r(da @ w.weight_ih), (r(da @ w.weight_hh),)
 
     return (h,), back
 
 
-def _lstm(w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+def _lstm(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
     """One step, and its way back: dh and dc -> the gradients of the weights, of x and of the state before."""
     h_prev, c_prev = state
     a_i, a_f, a_g, a_o = np.split(_preactivation(w, r, x, h_prev), 4, axis=-1)
@@ -183,6 +183,10 @@ def _lstm(w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, 
         return dw, r(da @ w.weight_ih), (r(da @ w.weight_hh), r(dc * f))
 
     return (h, c), back
+
+
+# The step of each layer of the table of cells.
+STEPS = {"RNN": _elman, "LSTM": _lstm}
 
 
 def _preactivation(w: Weights, r: Rounding, x: np.ndarray, h_prev: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from common.backend.contract import Backend, Batch
 from common.equivalence.comparison import Row, compare_all
 from common.equivalence.variants import B, H, I, T, Variant, problem
+from common.model.cells import LAYERS
 from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
@@ -42,8 +43,8 @@ SETUPS = (
 
 
 def setups(variant: Variant) -> tuple[Setup, ...]:
-    """All around a plain RNN and LSTM; the first two around the others, as their surroundings are the same code."""
-    return SETUPS if variant.spec.cell in ("RNN", "LSTM") and variant.spec.nonlinearity == "tanh" else SETUPS[:2]
+    """All around each layer with tanh; the first two around the others, as their surroundings are the same code."""
+    return SETUPS if variant.spec.cell in LAYERS and variant.spec.nonlinearity == "tanh" else SETUPS[:2]
 
 
 def network(setup: Setup, variant: Variant) -> NetworkSpec:

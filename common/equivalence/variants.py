@@ -3,9 +3,8 @@
 Some variants are fixed. Others are drawn from the whole product of options, and shrunk when they fail.
 """
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -13,9 +12,12 @@ import numpy as np
 
 from common.backend.contract import Problem
 from common.errors import InvalidInput, choice, mismatch
+from common.model.cells import TABLE
 from common.model.dtypes import numpy_dtype
 from common.model.initial import dropout_masks, initial_parameters
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
+from common.record_types import Problem as Data
+from common.record_types import Spec
 
 # Distinct and larger than 1, so that no two axes can be confused; 4H differs from all of them too.
 T, B, I, H = 9, 5, 3, 7
@@ -60,9 +62,15 @@ class Variant:
 
     @property
     def label(self) -> str:
-        words = [self.spec.label] + [f"dropout {self.spec.dropout:g}"] * (self.spec.dropout > 0)
-        words += ["evaluation"] * (self.spec.dropout > 0 and not self.training)
-        words += ["lengths"] * (self.lengths is not None) + [self.regime] * (self.regime != "plain")
+        words = [self.spec.label]
+        if self.spec.dropout > 0:
+            words.append(f"dropout {self.spec.dropout:g}")
+            if not self.training:
+                words.append("evaluation")
+        if self.lengths is not None:
+            words.append("lengths")
+        if self.regime != "plain":
+            words.append(self.regime)
         return " ".join(words) + ("" if self.given_state else ", zero state")
 
     @property
@@ -70,39 +78,33 @@ class Variant:
         """What the variant exercises, as the table of coverage names it."""
         spec = self.spec
         found = {*spec.options, self.regime, "given state" if self.given_state else "no state"}
-        found |= set() if spec.is_lstm else {spec.nonlinearity}
+        if "nonlinearity" in spec.kind.options:
+            found.add(spec.nonlinearity)
         on = {"no bias": not spec.bias, "lengths": self.lengths is not None}
         on |= {"T=1": self.steps == 1, "B=1": self.batch == 1, "H=1": spec.hidden_size == 1}
         found |= {name for name, is_on in on.items() if is_on}
         return tuple(name for name in OPTIONS if name in found)
 
     @property
-    def arguments(self) -> str:
-        """The arguments with which ``rosetta check`` compares on this variant alone."""
-        spec = self.spec
-        words = ["--cell", spec.cell, "--dtype", spec.dtype]
-        words += ["--input-size", str(spec.input_size), "--hidden-size", str(spec.hidden_size), *option_words(spec)]
-        words += ["--steps", str(self.steps), "--batch", str(self.batch)]
-        words += ["--lengths", ",".join(map(str, self.lengths))] if self.lengths else []
-        words += ["--no-state"] * (not self.given_state) + ["--eval"] * (not self.training)
-        words += ["--regime", self.regime] if self.regime != "plain" else []
-        return shlex.join([*words, "--seed", str(self.seed)])
-
-
-def option_words(spec: ModelSpec) -> list[str]:
-    """The command line's options of a model, where they are not torch's defaults; without its sizes."""
-    words = []
-    for name in ("num_layers", "nonlinearity", "proj_size", "dropout", "forget_bias"):
-        if getattr(spec, name) != DEFAULTS[name]:
-            words += ["--" + name.replace("_", "-"), f"{getattr(spec, name)}"]
-    return words + ["--bidirectional"] * spec.bidirectional + ["--no-bias"] * (not spec.bias)
+    def data(self) -> Data:
+        """The variant as a record has it, from which the command that reproduces it is made."""
+        return Data(
+            spec=Spec(**asdict(self.spec)),
+            steps=self.steps,
+            batch=self.batch,
+            lengths=None if self.lengths is None else list(self.lengths),
+            given_state=self.given_state,
+            training=self.training,
+            regime=self.regime,
+            seed=self.seed,
+        )
 
 
 def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed: int = 0) -> list[Variant]:
     """Every cell and nonlinearity, with and without bias, the initial state given and left out, in every dtype."""
     found = []
     for dtype, cell in product(dtypes, cells):
-        nonlinearities = ("tanh",) if cell.startswith("LSTM") else ("tanh", "relu")
+        nonlinearities = ("tanh", "relu") if "nonlinearity" in TABLE[cell].options else ("tanh",)
         for nonlinearity, bias, given_state in product(nonlinearities, (True, False), (True, False)):
             options: dict[str, Any] = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
             spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
@@ -124,14 +126,15 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
 
     options: dict[str, Any] = {"hidden_size": pick(of_model, 1, 2, 3, 4, 6), "input_size": pick(of_model, 1, 2, 3, 5)}
     options["bias"] = pick(of_model, True, True, False)
-    if not cell.startswith("LSTM"):
+    able = TABLE[cell].options
+    if "nonlinearity" in able:
         options["nonlinearity"] = pick(of_model, "tanh", "relu")
-    if not cell.endswith("Cell"):
+    if "num_layers" in able:
         options["num_layers"] = pick(of_model, 1, 1, 2, 2, 3)
         options["bidirectional"] = pick(of_model, True, False)
         if options["num_layers"] > 1:
             options["dropout"] = pick(of_model, 0.0, 0.3, 0.6)
-    if cell == "LSTM" and options["hidden_size"] > 1:
+    if "proj_size" in able and options["hidden_size"] > 1:
         options["proj_size"] = pick(of_model, 0, int(of_model.integers(1, options["hidden_size"])))
     steps, batch = pick(of_model, 1, 2, 3, 5, 8), pick(of_model, 1, 2, 3, 4)
     ragged, training = pick(of_model, True, False), pick(of_model, True, True, False)

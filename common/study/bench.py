@@ -1,4 +1,4 @@
-"""Speed, as ratios that a busy machine does not bend.
+"""Benchmarks, reported as ratios that stay meaningful on a busy machine.
 
 Two frameworks in one process fight over the cores, so each arm has a process of its own, and only one of them computes
 at a time. A round times every arm once, in a random order, since the threads of one arm spin on for a while and slow
@@ -15,7 +15,8 @@ import numpy as np
 
 from common.backend.registry import load
 from common.errors import InvalidInput, mismatch
-from common.records import Record
+from common.model.cells import TABLE
+from common.record_types import Bench
 from common.study import bench_worker
 from common.workers import Workers
 
@@ -41,8 +42,8 @@ class Case:
 
     def flops(self) -> int:
         """Multiplications and additions in the matrix products; a backward pass costs two forward passes."""
-        gates = 4 if self.cell.startswith("LSTM") else 1
-        forward = 2 * gates * self.steps * self.batch * self.hidden_size * (self.input_size + self.hidden_size)
+        blocks = TABLE[self.cell].num_blocks
+        forward = 2 * blocks * self.steps * self.batch * self.hidden_size * (self.input_size + self.hidden_size)
         return forward * (3 if self.backward else 1)
 
 
@@ -131,7 +132,7 @@ def arms_for(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def bench(
     names: Sequence[str], chosen: Sequence[Case], rounds: int, on_case: Callable[[Case], None] | None = None
-) -> Iterator[Record]:
+) -> Iterator[Bench]:
     """One record a case and arm: the seconds a call in each round, and those of the first call."""
     if rounds < 1:
         raise InvalidInput(mismatch("rounds", "at least 1", rounds))
@@ -150,7 +151,7 @@ def bench(
                 on_case(case)
 
 
-def _bench_case(arms: Sequence[Arm], environments: Sequence[Any], case: Case, rounds: int) -> Iterator[Record]:
+def _bench_case(arms: Sequence[Arm], environments: Sequence[Any], case: Case, rounds: int) -> Iterator[Bench]:
     warm = [arm.ask(bench_worker.prepare, arm.backend, asdict(case)) for arm in arms]
     calls = [max(1, round(ROUND_SECONDS / arm["later"])) for arm in warm]
     timings: list[list[float]] = [[] for _ in arms]
@@ -159,15 +160,15 @@ def _bench_case(arms: Sequence[Arm], environments: Sequence[Any], case: Case, ro
         for index in order.permutation(len(arms)):
             timings[index].append(arms[index].ask(bench_worker.run, calls[index]) / calls[index])
     for arm, seconds, first, environment in zip(arms, timings, warm, environments, strict=True):
-        yield {
-            "kind": "bench",
+        yield Bench(
+            kind="bench",
             **asdict(case),
-            "flops": case.flops(),
-            "backend": arm.backend,
-            "arm": arm.label,
-            "reference": arms[0].label,
-            "seconds": seconds,
-            "calls": calls[arms.index(arm)],
-            "first_call": first["first"],
-            "environment": environment,
-        }
+            flops=case.flops(),
+            backend=arm.backend,
+            arm=arm.label,
+            reference=arms[0].label,
+            seconds=seconds,
+            calls=calls[arms.index(arm)],
+            first_call=first["first"],
+            environment=dict(environment),
+        )

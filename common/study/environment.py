@@ -2,22 +2,28 @@
 
 import platform
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from common import parallel
 from common.backend import registry
-from common.records import Record
+from common.record_types import Environment
 
 
-def environment(names: Sequence[str]) -> Iterator[Record]:
+def environment(names: Sequence[str]) -> Iterator[Environment]:
     """One record for the machine and one for each backend."""
-    machine = {"system": platform.platform(), "python": platform.python_version(), "processor": processor()}
-    yield {"kind": "environment", "of": "machine", **machine, "processors": parallel.cpu_count()}
+    machine: dict[str, Any] = {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "processor": processor(),
+    }
+    machine["processors"] = parallel.cpu_count()
+    yield Environment(kind="environment", of="machine", facts=machine)
     for name in names:
-        yield {"kind": "environment", "of": name, **registry.load(name).environment()}
+        yield Environment(kind="environment", of=name, facts=dict(registry.load(name).environment()))
 
 
 def processor() -> str:
-    """The name of the processor, as the system tells it."""
+    """The name of the processor, as the system reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:

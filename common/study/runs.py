@@ -1,16 +1,17 @@
 """Training runs as records: one run in several backends, and the comparison of their losses."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from common import datasets
 from common.backend import registry
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.equivalence import comparison
-from common.equivalence.variants import Variant, option_words
+from common.equivalence.variants import Variant
 from common.model.run import RunSpec
 from common.parallel import Piece
-from common.records import Record
+from common.record_types import Optimizer, Record, Run, Spec, Training
 from common.training.loop import Result, train
 
 # The largest prediction that a record holds.
@@ -21,8 +22,9 @@ def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec
     """The sine wave's runs: one training record a backend, and the check records that compare them."""
     data = datasets.load(task, reading, run.network.model.dtype)
     results = {name: train(registry.load(name), run, data) for name in names}
-    records = [training_record(name, data, run, result) for name, result in results.items()]
-    return records + [row.record() for row in compare_runs(data, run, results)]
+    records: list[Record] = [training_record(name, data, run, result) for name, result in results.items()]
+    records += [row.record() for row in compare_runs(data, run, results)]
+    return records
 
 
 def _sine_piece(names: Sequence[str], task: str, reading: str, run: RunSpec) -> Piece:
@@ -31,46 +33,62 @@ def _sine_piece(names: Sequence[str], task: str, reading: str, run: RunSpec) -> 
     return Piece(name, train_everywhere, (names, task, reading, run))
 
 
-def compare_runs(data: Dataset, run: RunSpec, results: Mapping[str, Result]) -> Iterator[comparison.Row]:
+def compare_runs(
+    data: Dataset, run: RunSpec, results: Mapping[str, Result], options: Mapping[str, Any] | None = None
+) -> Iterator[comparison.Row]:
     """The losses of every pair of backends over the updates that the task holds them to; if the runs are no longer, the
-    last loss and the prediction too.
+    last loss and the prediction too. ``options`` are the task's own that were set.
     """
     variant = Variant(spec=run.network.model, given_state=False, seed=run.seed)
-    what, updates = f"{data.reading} {run.optimizer.name}", {name: len(r.losses) for name, r in results.items()}
+    of = run_data(data.task, data.reading, run, options or {})
+    updates = {name: len(result.losses) for name, result in results.items()}
     if len({*updates.values()}) > 1:  # an early stop parted them: that is a difference too
-        counts = {name: {f"{what} updates": float(count)} for name, count in updates.items()}
-        yield from comparison.compare_all(data.task, variant, counts)
+        counts = {name: {"updates": float(count)} for name, count in updates.items()}
+        yield from comparison.compare_all("task", variant, counts, run=of)
     held = datasets.TASKS[data.task].held
     first, short = min(held, *updates.values()), max(updates.values()) <= held
     ends = {name: [result.final_loss] if short else [] for name, result in results.items()}
-    curves = {name: {f"{what} curve": [*result.losses[:first], *ends[name]]} for name, result in results.items()}
-    yield from comparison.compare_all(data.task, variant, curves, curve=True)
+    curves = {name: {"curve": [*result.losses[:first], *ends[name]]} for name, result in results.items()}
+    yield from comparison.compare_all("task", variant, curves, curve=True, run=of)
     if short:
-        predictions = {name: {f"{what} prediction": result.prediction} for name, result in results.items()}
-        yield from comparison.compare_all(data.task, variant, predictions)
+        predictions = {name: {"prediction": result.prediction} for name, result in results.items()}
+        yield from comparison.compare_all("task", variant, predictions, run=of)
 
 
-def training_record(backend: str, data: Dataset, run: RunSpec, result: Result) -> Record:
+def run_data(task: str, reading: str, run: RunSpec, options: Mapping[str, Any]) -> Run:
+    """All that decides a training run on a task, as records have it; ``options`` are the task's own that were set."""
+    rule: dict[str, Any] = asdict(run.optimizer) | {"betas": list(run.optimizer.betas)}
+    return Run(
+        task=task,
+        reading=reading,
+        options=dict(options),
+        spec=Spec(**asdict(run.network.model)),
+        inputs=run.network.inputs,
+        optimizer=Optimizer(**rule),
+        epochs=run.epochs,
+        batch_size=run.batch_size,
+        patience=run.patience,
+        seed=run.seed,
+    )
+
+
+def training_record(
+    backend: str, data: Dataset, run: RunSpec, result: Result, options: Mapping[str, Any] | None = None
+) -> Training:
+    """The record of a run; ``options`` are those of the task that were set."""
     model = run.network.model
-    return {
-        "kind": "training",
-        "task": data.task,
-        "reading": data.reading,
-        "cell": model.cell,
-        "backend": backend,
-        "dtype": model.dtype,
-        "optimizer": run.optimizer.name,
-        "lr": run.optimizer.lr,
-        "hidden_size": model.hidden_size,
-        "model": shlex.join(option_words(model)),
-        "seed": run.seed,
-        "epochs": run.epochs,
-        "losses": result.losses,
-        "evaluations": [list(evaluation) for evaluation in result.evaluations],
-        "final_loss": result.final_loss,
-        "metric": data.metric.name,
-        "score": result.score,
-        "baseline": data.baseline.value,
-        "ended": result.ended,
-        "prediction": result.prediction.ravel().tolist() if result.prediction.size <= SHOWN_VALUES else [],
-    }
+    return Training(
+        kind="training",
+        **run_data(data.task, data.reading, run, options or {}),
+        cell=model.cell,
+        dtype=model.dtype,
+        backend=backend,
+        losses=[*result.losses],
+        evaluations=[list(evaluation) for evaluation in result.evaluations],
+        final_loss=result.final_loss,
+        metric=data.scoring.metric.name,
+        score=result.score,
+        baseline=data.scoring.baseline.value,
+        ended=result.ended,
+        prediction=result.prediction.ravel().tolist() if result.prediction.size <= SHOWN_VALUES else [],
+    )

@@ -8,15 +8,12 @@ from common.equivalence import ladder
 from common.equivalence.variants import H, I, Variant
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
-from common.records import Record
+from common.record_types import OneBias, Record, Task
+from common.study.runs import run_data
 from common.training.loop import train
 
 OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
-
-
 EPOCHS, HIDDEN_SIZE = 100, 32
-
-
 # (reading, optimiser, dtype) -> the cells trained so.
 SINE_RUNS = {
     ("windows", "sgd", "float64"): ("RNN", "RNNCell", "LSTM"),
@@ -43,30 +40,36 @@ def one_bias(seed: int) -> list[Record]:
     pair = load_all(["numpy", "one-bias"])
     spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
     rows = ladder.check_model(pair, Variant(spec=spec, seed=seed))
-    records = [row.record() for row in rows if {row.a, row.b} == {*pair}]
+    records: list[Record] = [row.record() for row in rows if {row.a, row.b} == {*pair}]
     data = datasets.load("sine")
     for rule in OPTIMIZERS.values():
         network = data.network("RNN", HIDDEN_SIZE)
         run = RunSpec(network=network, optimizer=rule, epochs=EPOCHS, seed=seed)
         two, one = (train(backend, run, data) for backend in pair.values())
-        curves = {"two_biases": [*two.losses, two.final_loss], "one_bias": [*one.losses, one.final_loss]}
-        records.append({"kind": "one-bias", "optimizer": rule.name, "lr": rule.lr, "seed": seed, **curves})
+        records.append(
+            OneBias(
+                kind="one-bias",
+                **run_data("sine", data.reading, run, {}),
+                two_biases=[*two.losses, two.final_loss],
+                one_bias=[*one.losses, one.final_loss],
+            )
+        )
     return records
 
 
-def series() -> Iterator[Record]:
+def series() -> Iterator[Task]:
     """What the predictions are drawn over: the wave and the place of each target, one record a reading."""
     for reading in datasets.TASKS["sine"].readings:
         data = datasets.load("sine", reading)
         steps, batch, _ = data.train.x.shape
-        seen = data.picture(data.test.target, data.test)
-        yield {
-            "kind": "task",
-            "task": "sine",
-            "reading": reading,
-            "summary": datasets.TASKS["sine"].readings[reading],
-            "steps": steps,
-            "batch": batch,
-            "series": seen["series"],
-            "position": seen["position"],
-        }
+        seen = data.display.picture(data.test.target, data.test)
+        yield Task(
+            kind="task",
+            task="sine",
+            reading=reading,
+            summary=datasets.TASKS["sine"].readings[reading].summary,
+            steps=steps,
+            batch=batch,
+            series=seen["series"],
+            position=seen["position"],
+        )

@@ -12,7 +12,7 @@ from common.equivalence import ladder
 from common.equivalence.processes import _check_piece, _drawn_piece, check_groups, pieces
 from common.equivalence.variants import drawn, variants
 from common.parallel import Piece, Progress
-from common.records import Record
+from common.record_types import Record
 from common.study import bench, tasks
 from common.study.environment import environment
 from common.study.runs import _sine_piece

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from common import datasets
 from common.backend import registry
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.errors import InvalidInput, InvalidType, choice, mismatch, unknown
 from common.model.cells import CELLS, TABLE
 from common.model.network import INPUTS
@@ -225,7 +225,7 @@ def run_spec(settings: Mapping[str, Any], data: Dataset, cell: str) -> RunSpec:
     model: dict[str, Any] = _of_group(settings, MODEL)
     if "forget_bias" in takes and usual.forget_bias is not None and model.get("bias", True):
         model.setdefault("forget_bias", usual.forget_bias)
-    if "bidirectional" not in takes and data.bidirectional:
+    if "bidirectional" not in takes and usual.bidirectional:
         model.setdefault("bidirectional", False)
     for name, key in (("inputs", "inputs"), ("input_size", "embedding_size")):
         if key in settings:
@@ -253,10 +253,10 @@ def _require_possible(settings: Mapping[str, Any], data: Dataset) -> None:
         raise InvalidInput(choice(f"inputs of {data.task}", possible, inputs))
     if "embedding_size" in settings and inputs != "embedding":
         raise InvalidInput(mismatch("embedding_size", "inputs=embedding beside it", inputs))
-    if settings.get("bidirectional") and data.readout == "every_step" and data.symbols == data.output_symbols:
+    if settings.get("bidirectional") and data.outputs.readout == "every_step" and data.symbols == data.outputs.symbols:
         wanted = f"one direction for {data.task}: the other would read the symbol that is to be predicted"
         raise InvalidInput(mismatch("bidirectional", wanted, True))
-    if data.chunk and settings.get("batch_size") is not None:
+    if data.training.chunk and settings.get("batch_size") is not None:
         wanted = f"none for {data.task}, whose sequences are all trained side by side"
         raise InvalidInput(mismatch("batch_size", wanted, settings["batch_size"]))
     for name in ("hidden_size", "embedding_size"):

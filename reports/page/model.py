@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reports.results.verdict import Verdict
-
 
 class Table(NamedTuple):
     """Cells as text; ``numbers`` and ``code`` hold the indices of the columns of numbers and of commands.
@@ -64,6 +62,13 @@ class Section(NamedTuple):
     commands: tuple[str, ...]
     findings: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
+
+
+class Verdict(NamedTuple):
+    """Whether everything was compared and agreed, and one sentence that says so."""
+
+    passed: bool
+    sentence: str
 
 
 class Report(NamedTuple):

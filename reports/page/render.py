@@ -1,9 +1,9 @@
-"""The report as files."""
+"""A report as HTML and as Markdown, and files that are written whole or not at all."""
 
 import html
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -13,23 +13,14 @@ from common.errors import InvalidInput, mismatch
 from reports.page.model import Report
 from reports.page.policy import policy
 from reports.page.svg import STAND_INS
-from reports.results.verdict import Record
-from reports.sections import build
 
 # An issue takes 65,536 characters.
 MARKDOWN_LIMIT = 60_000
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def write(records: Sequence[Record], folder: Path, partial: bool) -> Path:
-    """Both files, rendered before either is touched; an old report stays whole until a new one takes its place."""
-    report = build(records, partial)
-    write_all(folder, {"report.md": markdown(report), "report.html": page(report)})
-    return folder / "report.html"
-
-
 def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """File name -> text, into a folder that is made where there is none; returns the paths."""
+    """Write file name -> text into a folder, which is made if there is none; returns the paths."""
     files = {folder / name: text for name, text in texts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +69,7 @@ def page(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    """The twin; if it would be too long to paste, without the numbers behind the plots, then with shorter tables."""
+    """The twin; if it would be too long to paste, without the numbers of the plots, then with shorter tables."""
     templates = environment(autoescape=False)
     templates.filters |= {"plain": _plain, "code": _code, "html": _html, "fenced": _fenced}
     template = templates.get_template("report.md.j2")

@@ -1,21 +1,25 @@
-"""Training records, put together by run: what was trained, in which backends, and how far these part."""
+"""Training records, put together by run: what was trained, in which backends, and how far these diverge."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from reports.results.verdict import Record, names, of_kind
+from common.equivalence.gaps import relative_gaps
+from common.record_types import Record, Training
+from common.record_types import Run as Data
+from common.records import of_kind
+from reports.results.verdict import names
 
-KEY = ("task", "reading", "optimizer", "cell", "dtype", "lr", "hidden_size", "seed")
 REFERENCE = "numpy"
 
 
 class Run(NamedTuple):
     """One training run in every backend: the loss before each update and after the last, and the predictions."""
 
-    first: Record
+    first: Training
     curves: dict[str, np.ndarray]
     predictions: dict[str, np.ndarray]
 
@@ -24,8 +28,12 @@ class Run(NamedTuple):
         return REFERENCE if REFERENCE in self.curves else next(iter(self.curves))
 
     @property
+    def optimizer(self) -> str:
+        return self.first["optimizer"]["name"]
+
+    @property
     def label(self) -> str:
-        return f"{self.first['cell']}, {self.first['optimizer']}"
+        return f"{self.first['cell']}, {self.optimizer}"
 
 
 class Gap(NamedTuple):
@@ -37,15 +45,23 @@ class Gap(NamedTuple):
 
 
 def runs(records: Sequence[Record]) -> list[Run]:
-    """The runs by dtype, reading, optimiser and cell."""
-    found: dict[tuple, Run] = {}
-    for record in of_kind(records, "training"):
-        run = found.setdefault(tuple(record.get(key) for key in KEY), Run(record, {}, {}))
+    """The runs by dtype, variant of the task, optimiser and cell."""
+    found: dict[str, Run] = {}
+    for record in of_kind(records, Training):
+        key = json.dumps({name: record[name] for name in Data.__annotations__}, sort_keys=True)
+        run = found.setdefault(key, Run(record, {}, {}))
         run.curves[record["backend"]] = numbers_of([*record["losses"], record["final_loss"]])
         run.predictions[record["backend"]] = numbers_of(record["prediction"])
-    firsts = [run.first for run in found.values()]
-    places = {key: names(firsts, key) for key in ("dtype", "reading", "optimizer", "cell")}
-    return sorted(found.values(), key=lambda run: [place.index(run.first[key]) for key, place in places.items()])
+    titles = {key: _title(run) for key, run in found.items()}
+    places = {part: names([*titles.values()], part) for part in ("dtype", "reading", "optimizer", "cell")}
+    ranked = sorted(found, key=lambda key: [place.index(titles[key][part]) for part, place in places.items()])
+    return [found[key] for key in ranked]
+
+
+def _title(run: Run) -> dict[str, str]:
+    """What the runs are sorted by."""
+    first = run.first
+    return {"dtype": first["dtype"], "reading": first["reading"], "optimizer": run.optimizer, "cell": first["cell"]}
 
 
 def numbers_of(values: Sequence[float | None]) -> np.ndarray:
@@ -54,14 +70,9 @@ def numbers_of(values: Sequence[float | None]) -> np.ndarray:
 
 
 def relative_gap(curve: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """|a - b| / |b| at every update that both have; 0 where they are equal, not a number where one is not."""
+    """|a - b| / |b| at every update that both have."""
     size = min(curve.size, reference.size)
-    a, b = curve[:size], reference[:size]
-    gap = np.full(size, np.nan)
-    gap[a == b] = 0.0
-    other = (a != b) & np.isfinite(a) & np.isfinite(b)
-    gap[other] = abs(a[other] - b[other]) / np.maximum(abs(b[other]), np.finfo(float).tiny)
-    return gap
+    return relative_gaps(curve[:size], reference[:size])
 
 
 def gaps(run: Run) -> dict[str, np.ndarray]:

@@ -1,24 +1,32 @@
-"""The report put together: its sections in order, and what the records do not hold."""
+"""The report part by part: a module for each group of sections, put together here in order.
+
+``build`` makes the report from records, and names what the records do not hold.
+"""
 
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from common.printable import printable
+from common.record_types import Header, Record
+from common.records import of_kind
 from reports.page.model import Report, Section
 from reports.results.commands import seed_of
-from reports.results.verdict import Record, of_kind, verdict
-from reports.sections.checks import gradient_section, heat_section, reading_section, verdict_section
+from reports.results.verdict import verdict
+from reports.sections.checks import heat_section, reading_section, verdict_section
 from reports.sections.choice import choice_section
-from reports.sections.coverage import coverage_section
+from reports.sections.coverage import coverage_section, resolution_section
 from reports.sections.curves import sine_section, training_section
 from reports.sections.drift import drift_section
+from reports.sections.environment import environment_section
 from reports.sections.flow import flow_section
+from reports.sections.gradients import gradient_section
 from reports.sections.literature import literature_section
 from reports.sections.one_bias import one_bias_section
-from reports.sections.resolution import resolution_section
-from reports.sections.speed import environment_section, speed_section
+from reports.sections.speed import speed_section
 from reports.sections.tasks import task_sections
+
+__all__ = ["build"]
 
 Make = Callable[[Sequence[Record]], Section | list[Section] | None]
 # Sections, what they are called where they are missing, and what would supply them.
@@ -51,7 +59,13 @@ def build(records: Sequence[Record], partial: bool = False) -> Report:
             sections += [found] if isinstance(found, Section) else found
         elif name:
             missing.append((name, shlex.join([*command.split(), "--seed", str(seed_of(records))])))
-    return Report("RNN Rosetta report", verdict(records, partial), _origin(records), tuple(missing), tuple(sections))
+    return Report(
+        title="RNN Rosetta report",
+        verdict=verdict(records, partial),
+        origin=_origin(records),
+        missing=tuple(missing),
+        sections=tuple(sections),
+    )
 
 
 def _printable(value: Any) -> Any:
@@ -65,8 +79,7 @@ def _printable(value: Any) -> Any:
 
 def _origin(records: Sequence[Record]) -> tuple[str, str]:
     """The command that made the records, and the versions it ran with."""
-    header = next(iter(of_kind(records, "header")), None)
+    header = next(iter(of_kind(records, Header)), None)
     if header is None:
         return "", "The records do not say where they come from."
-    versions = f"rnn-rosetta {header.get('version', 'unknown')}, Python {header.get('python', 'unknown')}"
-    return header.get("command", ""), versions
+    return shlex.join(header["command"]), f"rnn-rosetta {header['version']}, Python {header['python']}"

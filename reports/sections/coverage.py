@@ -1,18 +1,22 @@
-"""Which options were compared in which implementation, how well they agreed, and what the tolerance is."""
+"""Which options were compared in which implementation, what the tolerance is, and what would have been caught."""
 
 from collections.abc import Sequence
+from itertools import product
 
-from common.equivalence.comparison import failed, used
-from common.equivalence.coverage import coverage
+from common.equivalence.comparison import UNDECIDED, ZERO
+from common.equivalence.coverage import configuration, coverage
 from common.equivalence.ladder import CHECKS
-from common.equivalence.tolerances import MARGIN, TOLERANCES, Tolerance
+from common.equivalence.tally import failed, passed_resolutions, used, verdicts
+from common.equivalence.tolerances import COARSEST, MARGIN, TOLERANCES, Tolerance
 from common.equivalence.variants import OPTIONS, REGIMES
 from common.model.spec import HALF_DTYPES
+from common.record_types import Check, Record
+from common.records import of_kind
 from reports.page import plots
 from reports.page.model import Panel, Plot, Section, Table
-from reports.page.numbers import count, fraction
+from reports.page.numbers import count, error, fraction
 from reports.results.commands import check_commands
-from reports.results.verdict import ONE_BIAS, Record, implementations, names, of_kind, options_of, worst
+from reports.results.verdict import ONE_BIAS, implementations, names, options_of, worst
 from reports.sections.checks import cell_text, heat_legend, pair
 
 ALL = "all"
@@ -33,9 +37,9 @@ RELU = (
 
 
 def coverage_section(records: Sequence[Record]) -> Section | None:
-    """Options by implementations, a heat map for every dtype; None where the records do not tell options."""
-    told = [row for row in of_kind(records, "check") if "options" in row]
-    rows = [row for row in told if ONE_BIAS not in (row["a"], row["b"])] or told
+    """Options by implementations, a heat map for every dtype; None without comparisons."""
+    checks = of_kind(records, Check)
+    rows = [row for row in checks if ONE_BIAS not in (row["a"], row["b"])] or checks
     if not rows:
         return None
     options, backends = options_of(rows), implementations(rows)
@@ -50,23 +54,30 @@ def coverage_section(records: Sequence[Record]) -> Section | None:
     ]
     tables = (*_tolerances(rows), _regimes(options))
     commands = check_commands(rows, records)
-    return Section("coverage", "Coverage", tuple(paragraphs), (_plot(rows, options, backends),), tables, commands)
+    return Section(
+        anchor="coverage",
+        title="Coverage",
+        paragraphs=tuple(paragraphs),
+        plots=(_plot(rows, options, backends),),
+        tables=tables,
+        commands=commands,
+    )
 
 
-def squares(rows: Sequence[Record]) -> dict[tuple[str, str], plots.Cell]:
+def squares(rows: Sequence[Check]) -> dict[tuple[str, str], plots.Cell]:
     """(option, implementation) -> the worst, with the number of variants as its note."""
     bad = coverage(row for row in rows if failed(row))
     return {key: plots.Cell(found.worst, key in bad, f"({found.variants})") for key, found in coverage(rows).items()}
 
 
-def _plot(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str]) -> Plot:
-    shown = [ALL, *options]
+def _plot(rows: Sequence[Check], options: Sequence[str], backends: Sequence[str]) -> Plot:
+    every = [ALL, *options]
     panels, lines = [], []
     for dtype in names(rows, "dtype"):
         members = [row for row in rows if row["dtype"] == dtype]
         cells, alt = squares(members), _alt(members, dtype)
-        panels.append(Panel(plots.heat(f"cover{len(panels)}", dtype, alt, shown, backends, cells), alt))
-        for option in shown:
+        panels.append(Panel(plots.heat(f"cover{len(panels)}", dtype, alt, every, backends, cells), alt))
+        for option in every:
             lines.append((dtype, option, *(cell_text(cells.get((option, name))) for name in backends)))
     columns = ("Dtype", "Option", *backends)
     title = "Worst error / tolerance, and in brackets the number of variants"
@@ -74,9 +85,9 @@ def _plot(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str
     return Plot(f"{title}: options by implementations", tuple(panels), heat_legend(), table)
 
 
-def _alt(rows: Sequence[Record], dtype: str) -> str:
+def _alt(rows: Sequence[Check], dtype: str) -> str:
     top, bad = worst(rows), sum(failed(row) for row in rows)
-    variants = len({row["arguments"] for row in rows})
+    variants = len({configuration(row) for row in rows})
     return (
         f"Coverage in {dtype}: {count(variants)} variants, {len(options_of(rows))} options by "
         f"{len(implementations(rows))} implementations. The worst error is {fraction(used(top))} of its tolerance: "
@@ -84,7 +95,7 @@ def _alt(rows: Sequence[Record], dtype: str) -> str:
     )
 
 
-def _gaps(rows: Sequence[Record], options: Sequence[str], backends: Sequence[str]) -> str:
+def _gaps(rows: Sequence[Check], options: Sequence[str], backends: Sequence[str]) -> str:
     """Why there are dashes, and which options no variant had."""
     found, dtypes = coverage(rows), names(rows, "dtype")
     computed = {(name, row["dtype"]) for row in rows for name in (row["a"], row["b"])}
@@ -106,7 +117,7 @@ def _reasoned(name: str, lacking: Sequence[str]) -> str:
     return ", ".join(f"{what} ({REASONS[name, what]})" if (name, what) in REASONS else what for what in lacking)
 
 
-def _tolerances(rows: Sequence[Record]) -> tuple[Table, ...]:
+def _tolerances(rows: Sequence[Check]) -> tuple[Table, ...]:
     """rtol and atol of losses and training by dtype, one line for the checks that share them."""
     checks, groups = set(names(rows, "check")), {}
     for dtype in names(rows, "dtype"):
@@ -116,17 +127,58 @@ def _tolerances(rows: Sequence[Record]) -> tuple[Table, ...]:
     lines = [
         (dtype, ", ".join(members), *_written(tolerance, curves)) for (dtype, tolerance), members in groups.items()
     ]
-    columns = ("Dtype", "Checks", "rtol", "atol", *["Growth of rtol, a step"] * curves)
+    columns = ("Dtype", "Checks", "rtol", "atol")
+    if curves:
+        columns += ("Growth of rtol, a step",)
     note = "A loss curve is held to its own value at every step, and its rtol grows." if curves else ""
     table = Table("The tolerance of losses and training", columns, tuple(lines), note, numbers=range(2, len(columns)))
     return (table,) if lines else ()
 
 
 def _written(tolerance: Tolerance, curves: bool) -> tuple[str, ...]:
-    growth = [f"{tolerance.growth:g} × rtol" if tolerance.growth else "–"] * curves
-    return (*(f"{value:g}".replace("e-0", "e-") for value in (tolerance.rtol, tolerance.atol)), *growth)
+    numbers = tuple(f"{value:g}".replace("e-0", "e-") for value in (tolerance.rtol, tolerance.atol))
+    if not curves:
+        return numbers
+    return (*numbers, f"{tolerance.growth:g} × rtol" if tolerance.growth else "–")
 
 
 def _regimes(options: Sequence[str]) -> Table:
     lines = tuple((name, text) for name, text in REGIMES.items() if name in options)
     return Table("The regimes", ("Regime", "The numbers of the problem"), lines)
+
+
+def resolution_section(records: Sequence[Record]) -> Section | None:
+    """How small an error the comparisons would have caught."""
+    rows = of_kind(records, Check)
+    if not rows:
+        return None
+    lines = []
+    for dtype, regime in product(names(rows, "dtype"), REGIMES):
+        members = [row for row in rows if row["dtype"] == dtype and regime in options_of([row])]
+        judged = [verdict for row in members for verdict in verdicts(row).values()]
+        passed = sorted(passed_resolutions(members))
+        if judged:
+            places = (0, len(passed) // 2, len(passed) * 99 // 100, -1)
+            quantiles = [error(passed[place]) if passed else "–" for place in places]
+            others = [count(judged.count(kind)) for kind in (UNDECIDED, ZERO)]
+            lines.append((dtype, regime, count(len(judged)), *quantiles, *others))
+    columns = ("Dtype", "Regime", "Comparisons", "Finest", "Median", "99%", "Coarsest", "Undecided", "Exact zero")
+    limits = ", ".join(f"{limit:g} in {dtype}" for dtype, limit in COARSEST.items() if dtype in names(rows, "dtype"))
+    paragraphs = (
+        "The resolution of a comparison is its tolerance over the largest value of the exact result. A larger error "
+        "fails, unless an honest difference offsets it; one of twice that size always does. Here is how the resolution "
+        "is spread over the comparisons that passed.",
+        f"A comparison coarser than {limits} does not pass: it fails if it finds an error beyond its tolerance, and is "
+        "undecided if it does not. That is so where the dtype itself cannot tell: where every gate is shut, a gradient "
+        "is less than the rounding of what it is made of. A quantity that no comparison of an implementation decided "
+        "makes the verdict fail.",
+    )
+    table = Table("Resolution, by dtype and regime", columns, tuple(lines), numbers=range(2, len(columns)))
+    return Section(
+        anchor="resolution",
+        title="What would have been caught",
+        paragraphs=paragraphs,
+        plots=(),
+        tables=(table,),
+        commands=check_commands(rows, records),
+    )

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.datasets import TASKS
+from common.record_types import Record, Task, Training
+from common.records import of_kind
 from reports.page import plots
 from reports.page.model import Key, Panel, Plot, Section, Table
 from reports.page.numbers import digits, error, percent
@@ -12,19 +15,11 @@ from reports.page.plots import Curve, Gaps
 from reports.page.svg import variable
 from reports.results.commands import train_commands
 from reports.results.runs import Gap, Run, gaps, largest_gap, runs, span, spread
-from reports.results.verdict import Record, names, of_kind
+from reports.results.verdict import names
 
 # What the README promises of loss curves in float64.
 PROMISE = 1e-9
 SHOWN_POINTS, SHOWN_UPDATES = 22, 10
-READINGS = {
-    "windows": "Every window is a sequence of its own and starts from a zero state. This is what “predict from a "
-    "window” says.",
-    "article": "The same array without the transpose: a layer takes its first axis as time, so each step is a whole "
-    "window and the places in a window are the batch. Only the sequence at the last place is read out; the others "
-    "are computed and never looked at. It is the series itself, so a prediction rests on one value at a time and on "
-    "the state carried along. It learns too, which is why the mistake is easy to miss.",
-}
 
 
 def backend_names(found: Sequence[Run]) -> list[str]:
@@ -40,33 +35,41 @@ def _legend(every: Sequence[str]) -> list[Key]:
 
 
 def sine_section(records: Sequence[Record]) -> Section | None:
-    """The wave and the predictions, reading by reading."""
-    tasks = {task["reading"]: task for task in of_kind(records, "task")}
+    """The wave and the predictions, for each axis order of the data."""
+    tasks = {task["reading"]: task for task in of_kind(records, Task)}
     found = [run for run in runs(records) if run.first["reading"] in tasks]
     if not found:
         return None
     every, first = backend_names(found), next(iter(tasks.values()))
     paragraphs = [
         f"The series is a sine wave of {len(first['series'])} points. {len(first['position'])} windows of "
-        f"{first['position'][0]} points are cut from it, and a model learns to tell the point after each window. The "
-        "data can be read in two ways, which feed the same numbers to the same layer."
+        f"{first['position'][0]} points are cut from it, and a model learns to predict the point after each window. "
+        "The data come in two variants, which feed the same numbers to the same layer."
     ]
+    readings = TASKS["sine"].readings
     for reading, task in tasks.items():
-        paragraphs.append(f"Reading “{reading}”: {task['summary']}. {READINGS.get(reading, '')}".strip())
+        why = readings[reading].readout if reading in readings else ""
+        paragraphs.append(f"Variant “{reading}”: {task['summary']}. {why}".strip())
     if len(every) > 1:
         apart = float(np.max([spread(run).max() for run in found if run.first["dtype"] == found_dtype(found)]))
         paragraphs.append(
             "Each implementation has its marks in places of its own: where predictions coincide, all marks lie on one "
             f"line. In {found_dtype(found)} no two implementations are further apart than {error(apart)} at any point."
         )
-    shown = [run for run in found if run.first["dtype"] == found_dtype(found)]
+    main = [run for run in found if run.first["dtype"] == found_dtype(found)]
     pictures = [
-        _wave_plot([run for run in shown if run.first["reading"] == reading], task, every, number)
+        _wave_plot([run for run in main if run.first["reading"] == reading], task, every, number)
         for number, (reading, task) in enumerate(tasks.items())
-        if any(run.first["reading"] == reading for run in shown)
+        if any(run.first["reading"] == reading for run in main)
     ]
-    commands = train_commands(of_kind(records, "training"))
-    return Section("sine", "The sine wave", tuple(paragraphs), tuple(pictures), (_predictions(found, tasks),), commands)
+    return Section(
+        anchor="sine",
+        title="The sine wave",
+        paragraphs=tuple(paragraphs),
+        plots=tuple(pictures),
+        tables=(_predictions(found, tasks),),
+        commands=train_commands(of_kind(records, Training)),
+    )
 
 
 def found_dtype(found: Sequence[Run]) -> str:
@@ -74,12 +77,12 @@ def found_dtype(found: Sequence[Run]) -> str:
     return "float64" if "float64" in dtypes else dtypes[0]
 
 
-def _wave_plot(found: Sequence[Run], task: Record, every: Sequence[str], number: int) -> Plot:
+def _wave_plot(found: Sequence[Run], task: Task, every: Sequence[str], number: int) -> Plot:
     panels = []
     for run in found:
         away = _away(run, task)
         alt = (
-            f"{run.label}, reading {task['reading']}: a wave between -1 and 1 and the predictions of "
+            f"{run.label}, variant {task['reading']}: a wave between -1 and 1 and the predictions of "
             f"{', '.join(run.predictions)}, which lie at most {error(float(spread(run).max()))} apart and at most "
             f"{digits(away, 2)} from the wave."
         )
@@ -94,32 +97,32 @@ def _wave_plot(found: Sequence[Run], task: Record, every: Sequence[str], number:
         rows.append((str(point), f"{task['series'][point]:.6f}", *(text for value in values for text in value)))
     columns = ["Point", "Wave", *(text for run in found for text in (f"{run.label}: {run.reference}", "spread"))]
     note = "Spread: how far the predictions of all implementations lie apart. The records hold every point."
-    caption = f"Reading “{task['reading']}”, {found[0].first['dtype']}"
+    caption = f"Variant “{task['reading']}”, {found[0].first['dtype']}"
     table = Table(f"{caption}: one point in {step}", tuple(columns), tuple(rows), note, numbers=range(len(columns)))
     legend = (Key("--ink", "the wave", "╌╌"), *_legend(every))
     return Plot(f"{caption}: the wave and the predictions after training", tuple(panels), legend, table)
 
 
-def _away(run: Run, task: Record) -> float:
+def _away(run: Run, task: Task) -> float:
     wave = np.array(task["series"])[task["position"]]
     return float(abs(run.predictions[run.reference] - wave).max())
 
 
-def _predictions(found: Sequence[Run], tasks: dict[str, Record]) -> Table:
+def _predictions(found: Sequence[Run], tasks: dict[str, Task]) -> Table:
     rows = []
     for run in found:
         first = run.first
         apart = error(float(spread(run).max())) if len(run.predictions) > 1 else "–"
         away = digits(_away(run, tasks[first["reading"]]), 2)
         loss = error(float(run.curves[run.reference][-1]))
-        rows.append((first["dtype"], first["reading"], first["optimizer"], first["cell"], loss, away, apart))
-    columns = ("Dtype", "Reading", "Optimiser", "Cell", "Final loss", "Farthest from the wave", "Farthest apart")
+        rows.append((first["dtype"], first["reading"], run.optimizer, first["cell"], loss, away, apart))
+    columns = ("Dtype", "Variant", "Optimiser", "Cell", "Final loss", "Farthest from the wave", "Farthest apart")
     note = "Farthest apart: the largest difference between two implementations' predictions at one point."
     return Table("Predictions after training", columns, tuple(rows), note, numbers=range(4, len(columns)))
 
 
 def training_section(records: Sequence[Record]) -> Section | None:
-    """Loss curves, and how far the implementations part from one another."""
+    """Loss curves, and how far the implementations diverge from one another."""
     found = runs(records)
     if not found:
         return None
@@ -142,8 +145,14 @@ def training_section(records: Sequence[Record]) -> Section | None:
         _training_plot([run for run in found if run.first["cell"] == cell], f"loss{number}", every, limits)
         for number, cell in enumerate(cells)
     )
-    commands = train_commands(of_kind(records, "training"))
-    return Section("training", "Training", tuple(paragraphs), pictures, (_gap_table(found),), commands)
+    return Section(
+        anchor="training",
+        title="Training",
+        paragraphs=tuple(paragraphs),
+        plots=pictures,
+        tables=(_gap_table(found),),
+        commands=train_commands(of_kind(records, Training)),
+    )
 
 
 def worst_gap(found: Sequence[Run], dtype: str) -> Gap | None:
@@ -160,8 +169,8 @@ def _promise(found: Sequence[Run]) -> str:
     size = max(len(curve) for run in found for curve in run.curves.values()) - 1
     where = f"({top.backend}, after {top.update} updates)"
     return (
-        f"The promise for float64: over {size} updates no loss parts from {found[0].reference}'s by more than 1e-9 "
-        f"of it. Measured: {error(top.value)} {where}. The promise is {kept}."
+        f"The promise for float64: over {size} updates no loss differs from {found[0].reference}'s by more than "
+        f"1e-9 of it. Measured: {error(top.value)} {where}. The promise is {kept}."
     )
 
 
@@ -192,7 +201,7 @@ def _training_plot(found: Sequence[Run], name: str, every: Sequence[str], limits
         svg = plots.training(f"{name}-{len(panels)}", title, alt, losses, kinds, limits, bound)
         panels.append(Panel(svg, alt))
         rows += [row for run in members for row in _update_rows(run)]
-    columns = ("Reading", "Optimiser", "Dtype", "Updates", "Loss", "Largest gap", "Whose")
+    columns = ("Variant", "Optimiser", "Dtype", "Updates", "Loss", "Largest gap", "Whose")
     table = Table(f"{cell}: losses and gaps on the way", columns, tuple(rows), numbers=range(3, 6))
     legend = (*_legend(every), *([Key("--fail", "the promise", "╌╌")] if bounded else []))
     caption = f"{cell}: losses, and gaps relative to the loss" if len(every) > 1 else f"{cell}: losses"
@@ -200,7 +209,8 @@ def _training_plot(found: Sequence[Run], name: str, every: Sequence[str], limits
 
 
 def _setting(run: Run) -> tuple:
-    return tuple(run.first[key] for key in ("reading", "optimizer", "lr", "hidden_size", "seed"))
+    first = run.first
+    return first["reading"], run.optimizer, first["optimizer"]["lr"], first["spec"]["hidden_size"], first["seed"]
 
 
 def _gap_curves(run: Run, every: Sequence[str]) -> list[Curve]:
@@ -222,9 +232,9 @@ def _update_rows(run: Run) -> list[tuple[str, ...]]:
     rows = []
     for update in range(0, len(curve), step):
         top = largest_gap({name: values[update : update + 1] for name, values in found.items()})
-        shown = (error(top.value), top.backend if top.value else "–") if top else ("–", "–")
+        gap = (error(top.value), top.backend if top.value else "–") if top else ("–", "–")
         first = run.first
-        rows.append((first["reading"], first["optimizer"], first["dtype"], str(update), f"{curve[update]:.6g}", *shown))
+        rows.append((first["reading"], run.optimizer, first["dtype"], str(update), f"{curve[update]:.6g}", *gap))
     return rows
 
 
@@ -235,9 +245,9 @@ def _gap_table(found: Sequence[Run]) -> Table:
         every = [value for values in gaps(run).values() for value in values]
         gap = (error(top.value), str(top.update), percent(every.count(0) / len(every))) if top else ("–",) * 3
         whose = top.backend if top and top.value else "–"
-        place = (first["dtype"], first["reading"], first["optimizer"], first["cell"], whose)
+        place = (first["dtype"], first["reading"], run.optimizer, first["cell"], whose)
         rows.append((*place, f"{curve[0]:.3g}", f"{curve[-1]:.3g}", *gap))
-    columns = ("Dtype", "Reading", "Optimiser", "Cell", "Farthest", "First loss", "Final loss")
+    columns = ("Dtype", "Variant", "Optimiser", "Cell", "Farthest", "First loss", "Final loss")
     columns += ("Largest gap", "At update", "Equal")
     note = f"Gaps are to {found[0].reference}, relative to its loss. Equal: losses that agree to the last bit."
     return Table("The largest gap of every run", columns, tuple(rows), note, numbers=range(5, len(columns)))

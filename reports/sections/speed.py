@@ -1,4 +1,4 @@
-"""From benchmark records to ratios with their intervals, and from environment records to a table."""
+"""From benchmark records to ratios with their intervals."""
 
 import shlex
 from collections import defaultdict
@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from common.backend.registry import DEFAULT
-from common.records import plain
+from common.record_types import Bench, Record
+from common.records import of_kind
 from common.study.bench import SIZES as NAMED_SIZES
 from common.study.bench import Ratio, median, ratio
 from reports.page import plots
 from reports.page.model import Key, Panel, Plot, Section, Table
 from reports.page.numbers import digits, interval, milliseconds, times
-from reports.results.verdict import Record, names, of_kind
+from reports.results.verdict import names
 
 CASE = ("cell", "steps", "batch", "input_size", "hidden_size", "dtype", "backward", "seed")
 SIZE = ("steps", "batch", "input_size", "hidden_size")
@@ -23,8 +24,8 @@ OURS, THEIRS = "jax", "flax"
 class Case(NamedTuple):
     """One case: its reference arm, and all of its arms by label."""
 
-    reference: Record
-    arms: dict[str, Record]
+    reference: Bench
+    arms: dict[str, Bench]
 
     def ratio(self, label: str) -> Ratio:
         return ratio(self.arms[label]["seconds"], self.reference["seconds"])
@@ -50,15 +51,15 @@ class Case(NamedTuple):
         return f"{self.reference['cell']}, {self.size}, {self.work}"
 
 
-def is_again(record: Record) -> bool:
+def is_again(record: Bench) -> bool:
     """Whether this is the A/A arm."""
     return record["arm"] != record["backend"] and record["backend"] == record["reference"]
 
 
 def cases(records: Sequence[Record]) -> list[Case]:
     """The cases whose reference arm is there; a cut file can lack it."""
-    groups: dict[tuple, dict[str, Record]] = defaultdict(dict)
-    for record in of_kind(records, "bench"):
+    groups: dict[tuple, dict[str, Bench]] = defaultdict(dict)
+    for record in of_kind(records, Bench):
         groups[tuple(record[key] for key in CASE)][record["arm"]] = record
     found = []
     for arms in groups.values():
@@ -88,7 +89,14 @@ def speed_section(records: Sequence[Record]) -> Section | None:
         tables.append(against)
     tables.append(_arm_table(found))
     pictures = (_plot(found),) if any(len(case.arms) > 1 for case in found) else ()
-    return Section("speed", "Speed", tuple(paragraphs), pictures, tuple(tables), _commands(found))
+    return Section(
+        anchor="speed",
+        title="Speed",
+        paragraphs=tuple(paragraphs),
+        plots=pictures,
+        tables=tuple(tables),
+        commands=_commands(found),
+    )
 
 
 def _noise(found: Sequence[Case]) -> list[str]:
@@ -123,8 +131,8 @@ def _plot(found: Sequence[Case]) -> Plot:
             (label, -1 if is_again(case.arms[label]) else labels.index(label), case.ratio(label))
             for label in _others(case)
         ]
-        told = "; ".join(f"{label} {interval(value)}" for label, _, value in arms)
-        alt = f"{case.label}: time relative to {case.reference['arm']}, median and 95% interval. {told}."
+        ratios = "; ".join(f"{label} {interval(value)}" for label, _, value in arms)
+        alt = f"{case.label}: time relative to {case.reference['arm']}, median and 95% interval. {ratios}."
         panels.append(Panel(plots.ratios(f"speed{number}", case.label, alt, arms, case.noise, limits), alt))
         rows += [(case.label, label, *(f"{part:.3g}" for part in value)) for label, _, value in arms]
     columns = ("Case", "Arm", "Median ratio", "Low", "High")
@@ -185,7 +193,7 @@ def _kernels(environment: Mapping[str, Any]) -> str:
     facts = [environment.get("device", ""), environment.get("cpu_capability", "")]
     blas = environment.get("blas") or {}
     facts += [" ".join(str(blas[key]) for key in ("internal_api", "version", "architecture") if key in blas)]
-    return ", ".join(str(fact) for fact in facts if fact) or "not told"
+    return ", ".join(str(fact) for fact in facts if fact) or "not recorded"
 
 
 def _threads(environment: Mapping[str, Any]) -> str:
@@ -208,29 +216,3 @@ def _commands(found: Sequence[Case]) -> tuple[str, ...]:
     return (
         shlex.join(["rosetta", "bench", *(word for flag in chosen for name in chosen[flag] for word in (flag, name))]),
     )
-
-
-def environment_section(records: Sequence[Record]) -> Section | None:
-    """What everything ran on, fact by fact."""
-    found = {record["of"]: _flat(record) for record in of_kind(records, "environment")}
-    if not found:
-        return None
-    tables = []
-    if machine := found.pop("machine", None):
-        tables.append(Table("The machine", ("Fact", "Value"), tuple(machine.items())))
-    if found:
-        facts = dict.fromkeys(key for facts in found.values() for key in facts)
-        rows = tuple((key, *(environment.get(key, "–") for environment in found.values())) for key in facts)
-        tables.append(Table("The implementations", ("Fact", *found), rows))
-    return Section("environment", "Environment", (), (), tuple(tables), ("rosetta doctor",))
-
-
-def _flat(record: Mapping[str, Any]) -> dict[str, str]:
-    """Facts as text; those of the BLAS library one by one."""
-    flat = {}
-    for key, value in record.items():
-        if key == "blas" and isinstance(value, dict):
-            flat |= {f"blas {name}": plain(item) for name, item in value.items()}
-        elif key not in ("kind", "of"):
-            flat[key] = plain(value)
-    return flat

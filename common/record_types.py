@@ -1,0 +1,299 @@
+"""The records, one type a kind: what each line of a records file holds.
+
+A record is plain JSON. A number that may be infinite or no number at all is written as null there (``Number``). What a
+command is made from stays data: a model is its specification, a training run all that decides it.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar
+
+Number = float | None
+# [update, value]: the updates that were made before the value was taken.
+Point = list[Number]
+
+
+class Spec(TypedDict):
+    """The fields of ``common.model.spec.ModelSpec``."""
+
+    cell: str
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    nonlinearity: str
+    bias: bool
+    dropout: float
+    bidirectional: bool
+    proj_size: int
+    forget_bias: Number
+    dtype: str
+
+
+class Problem(TypedDict):
+    """A model and the problem it was compared on: the fields of ``common.equivalence.variants.Variant``."""
+
+    spec: Spec
+    steps: int
+    batch: int
+    lengths: list[int] | None
+    given_state: bool
+    training: bool
+    regime: str
+    seed: int
+
+
+class Optimizer(TypedDict):
+    """The fields of ``common.model.run.OptimizerSpec``."""
+
+    name: str
+    lr: float
+    momentum: float
+    betas: list[float]
+    alpha: float
+    eps: float
+    clip_norm: Number
+    schedule: str
+    schedule_steps: int | None
+    schedule_factor: float
+
+
+class Run(TypedDict):
+    """All that decides a training run on a task; ``options`` are those of the task that were set."""
+
+    task: str
+    reading: str
+    options: dict[str, Any]
+    spec: Spec
+    inputs: str
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int | None
+    patience: int | None
+    seed: int
+
+
+class Header(TypedDict):
+    """The first line: the command that made the records, word by word, and its seed, if it takes one."""
+
+    kind: Literal["header"]
+    schema: int
+    command: list[str]
+    seed: int | None
+    version: str
+    python: str
+
+
+class Environment(TypedDict):
+    """What the machine, or the backend ``of``, runs on."""
+
+    kind: Literal["environment"]
+    of: str
+    facts: dict[str, Any]
+
+
+class Check(TypedDict):
+    """One comparison of ``a`` and ``b``, or, if ``drawn``, the worst of those that a variant drawn at random gives.
+
+    It was made on a ``problem`` or, if ``check`` is "task", on the training ``run`` of a task; the other one is null.
+    ``variant`` and ``options`` describe the model in words, and ``cell`` and ``dtype`` repeat its specification.
+    ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element. ``resolutions`` and
+    ``verdicts`` hold every quantity that the record speaks for. ``smallest`` is the smallest problem found on which a
+    failed comparison of a drawn variant still fails.
+    """
+
+    kind: Literal["check"]
+    check: str
+    cell: str
+    dtype: str
+    variant: str
+    options: list[str]
+    problem: Problem | None
+    run: Run | None
+    quantity: str
+    a: str
+    b: str
+    count: int
+    error: Number
+    scale: Number
+    tolerance: Number
+    ratio: Number
+    resolution: Number
+    resolutions: dict[str, Number]
+    verdict: str
+    verdicts: dict[str, str]
+    reason: str
+    drawn: bool
+    smallest: NotRequired[Problem]
+
+
+class Training(Run):
+    """A training run in one backend. ``losses`` are those before each update; what follows is of the test data.
+
+    ``saved`` is the file of the trained network.
+    """
+
+    kind: Literal["training"]
+    cell: str
+    dtype: str
+    backend: str
+    losses: list[Number]
+    evaluations: list[Point]
+    final_loss: Number
+    metric: str
+    score: Number
+    baseline: Number
+    ended: str
+    prediction: list[Number]
+    saved: NotRequired[str]
+
+
+class OneBias(Run):
+    """One run of a cell with two biases and of one with their sum: the losses before each update and at the end."""
+
+    kind: Literal["one-bias"]
+    two_biases: list[Number]
+    one_bias: list[Number]
+
+
+class Bench(TypedDict):
+    """The timings of one case in one arm: the seconds a call in each round, and those of the first call."""
+
+    kind: Literal["bench"]
+    cell: str
+    steps: int
+    batch: int
+    input_size: int
+    hidden_size: int
+    backward: bool
+    dtype: str
+    seed: int
+    flops: int
+    backend: str
+    arm: str
+    reference: str
+    seconds: list[float]
+    calls: int
+    first_call: float
+    environment: dict[str, Any]
+
+
+class Task(TypedDict):
+    """A series under one reading, for pictures of predictions; ``position`` is the place of each target in it."""
+
+    kind: Literal["task"]
+    task: str
+    reading: str
+    summary: str
+    steps: int
+    batch: int
+    series: list[float]
+    position: list[int]
+
+
+class Outcome(Run):
+    """A training run of the full study in one backend.
+
+    ``problem`` is there if the run diverged, the rest from ``updates`` on if it did not. The first backend that trained
+    has the losses as ``curve`` and, for the first seed, the ``picture`` that ``Display.picture`` gives; the others have
+    their ``drift`` from that backend, the ``reference``.
+    """
+
+    kind: Literal["outcome"]
+    cell: str
+    dtype: str
+    backend: str
+    parameters: int
+    readout: str
+    loss: str
+    metric: str
+    metric_text: str
+    higher: bool
+    share: bool
+    tested: int
+    baseline: float
+    baseline_text: str
+    ended: str
+    problem: NotRequired[str]
+    updates: NotRequired[int]
+    seconds: NotRequired[float]
+    final_loss: NotRequired[Number]
+    score: NotRequired[Number]
+    curve: NotRequired[list[Point]]
+    evaluations: NotRequired[list[Point]]
+    picture: NotRequired[dict[str, Any]]
+    drift: NotRequired[list[Point]]
+    reference: NotRequired[str]
+
+
+class Sample(TypedDict):
+    """Text that a trained network continued; at temperature 0 each symbol is the likeliest."""
+
+    kind: Literal["sample"]
+    task: str
+    cell: str
+    backend: str
+    seed: int
+    prompt: str
+    temperature: float
+    text: str
+
+
+class GradientNorms(TypedDict):
+    """Medians over ``sequences`` of the norm of the loss's gradient, for each state at each of the times 0 to T.
+
+    ``stage`` is "before" or "after" the training.
+    """
+
+    kind: Literal["gradient-norms"]
+    task: str
+    cell: str
+    backend: str
+    seed: int
+    stage: str
+    sequences: int
+    norms: dict[str, list[Number]]
+
+
+class Line(TypedDict):
+    """A line of code that was executed: at which step, and the tag of its equation."""
+
+    t: int
+    phase: str
+    tag: str
+    line: int
+    code: str
+
+
+class Trace(TypedDict):
+    """Every intermediate of one example in one backend, "" for what the example itself holds; the step comes first."""
+
+    kind: Literal["trace"]
+    backend: str
+    cell: str
+    arrays: dict[str, list[Any]]
+    lines: list[Line]
+
+
+class End(TypedDict):
+    """The last line: how many records lie between it and the header."""
+
+    kind: Literal["end"]
+    records: int
+
+
+Record = (
+    Header | Environment | Check | Training | OneBias | Bench | Task | Outcome | Sample | GradientNorms | Trace | End
+)
+R = TypeVar("R", bound=Record)
+KINDS: dict[str, type] = {
+    "header": Header,
+    "environment": Environment,
+    "check": Check,
+    "training": Training,
+    "one-bias": OneBias,
+    "bench": Bench,
+    "task": Task,
+    "outcome": Outcome,
+    "sample": Sample,
+    "gradient-norms": GradientNorms,
+    "trace": Trace,
+    "end": End,
+}
