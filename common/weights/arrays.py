@@ -13,7 +13,7 @@ from common.model.spec import ModelSpec
 
 
 def loaded_parameters(spec: ModelSpec, params: Any) -> Parameters:
-    """Copies of parameters of any framework as NumPy arrays in the dtype of ``spec``: what ``load_state_dict`` takes over.
+    """Copies of parameters of any framework as NumPy arrays in the dtype of ``spec``, which ``load_state_dict`` takes.
 
     A dtype that is exact in it is converted; any other is refused (``common.model.dtypes``), as are names and shapes
     that are not those of the model (``layout.require_parameters``).
