@@ -184,13 +184,14 @@ def _shared(spec: ModelSpec, steps: int | None, batch_first: bool, batched: bool
 def _notes(spec: ModelSpec, shapes: dict[str, Axes], batch_first: bool, batched: bool) -> list[str]:
     size, one = spec.hidden_size, spec.num_layers == 1
     letters = ", ".join(spec.kind.letters)
-    gates = f"The {spec.num_blocks * size} rows of W_ih, W_hh and the biases are the gates {letters}, {size} rows each."
+    matrices = "W_ih, W_hh and the biases" if spec.bias else "W_ih and W_hh"
+    rows = f"The {spec.num_blocks * size} rows of {matrices} are the gates {letters} in this order, {size} rows each."
     narrow = f"The projection makes h and each direction of output {spec.proj_size} wide; c keeps {size}."
     notes = {
         f"There is no output: {spec.cell} returns the new state, and the caller loops over the steps.": spec.is_cell,
         "T is the number of steps.": "T" in shapes["input"],
         "B is the number of sequences.": "B" in shapes["input"],
-        gates if spec.bias else gates.replace(", W_hh and the biases", " and W_hh"): bool(spec.kind.gates),
+        rows: bool(spec.kind.gates),
         narrow: spec.proj_size > 0,
         "Row 2k of a state is layer k forward, row 2k + 1 is layer k reverse.": spec.bidirectional,
         "Dropout acts between layers: with one layer it does nothing, and torch warns.": spec.dropout > 0 and one,
