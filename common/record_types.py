@@ -192,7 +192,7 @@ class Outcome(Run):
     """A training run of the full study in one backend.
 
     ``problem`` is there if the run diverged, the rest from ``updates`` on if it did not. The first backend that trained
-    has the losses as ``curve`` and, for the first seed, the ``picture`` that ``Dataset.picture`` gives; the others have
+    has the losses as ``curve`` and, for the first seed, the ``picture`` that ``Display.picture`` gives; the others have
     their ``drift`` from that backend, the ``reference``.
     """
 
@@ -204,7 +204,9 @@ class Outcome(Run):
     readout: str
     loss: str
     metric: str
+    metric_text: str
     higher: bool
+    share: bool
     tested: int
     baseline: float
     baseline_text: str

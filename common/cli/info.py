@@ -51,7 +51,8 @@ def ls(options: Namespace) -> int:
 def _task(task: datasets.Task) -> dict[str, Any]:
     """What a task is; its data is not made."""
     options = {option.name: option.default for option in fields(task.options)}
-    facts = {"readings": dict(task.readings), "source": task.source, "options": options, "seconds": task.seconds}
+    readings = {name: reading.summary for name, reading in task.readings.items()}
+    facts = {"readings": readings, "source": task.source, "options": options, "seconds": task.seconds}
     return {"name": task.name, "summary": task.summary, **facts}
 
 

@@ -14,7 +14,7 @@ from common import datasets, records, signals
 from common.backend import registry
 from common.backend.contract import Batch
 from common.cli import console, tables
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.equivalence import ladder
 from common.errors import Diverged, InvalidInput, mismatch
 from common.model.run import RunSpec
@@ -118,7 +118,7 @@ def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: di
         "reading": data.reading,
         "options": _anywhere(settings.task_options(chosen)),
         "symbols": data.symbols,
-        "output_symbols": data.output_symbols,
+        "output_symbols": data.outputs.symbols,
         "data": _fingerprint(data),
         "trained_by": backend,
         "optimizer": asdict(run.optimizer),
@@ -127,9 +127,9 @@ def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: di
         "updates": len(result.losses),
         "ended": result.ended,
         "final_loss": result.final_loss,
-        "metric": data.metric.name,
+        "metric": data.scoring.metric.name,
         "score": result.score,
-        "baseline": data.baseline.value,
+        "baseline": data.scoring.baseline.value,
     }
 
 
@@ -152,11 +152,12 @@ def load(path: str, *, tested: bool) -> tuple[saved.Saved, Dataset]:
     network, about = found.network, found.about
     data = datasets.load(about["task"], about["reading"], network.model.dtype, **about["options"])
     cause = "has the text, or Python's own, changed since?"
-    if list(data.symbols) != about["symbols"] or list(data.output_symbols) != about["output_symbols"]:
+    if list(data.symbols) != about["symbols"] or list(data.outputs.symbols) != about["output_symbols"]:
         raise InvalidInput(mismatch(f"symbols of {about['task']}", "those of the file", "others", cause))
     if tested and _fingerprint(data) != about["data"]:
         raise InvalidInput(mismatch(f"test data of {about['task']}", "that of the file", "another", cause))
-    wanted, got = ((of.readout, of.readout_size, of.loss) for of in (data, network))
+    wanted = (data.outputs.readout, data.outputs.size, data.outputs.loss)
+    got = (network.readout, network.readout_size, network.loss)
     if wanted != got:
         raise InvalidInput(mismatch(f"readout, its size and loss in {path}", f"{wanted} of {data.task}", got))
     return found, data
@@ -204,18 +205,26 @@ def predict_command(options: Namespace, name: str) -> int:
     _require_one_backend(options)
     found, data = load(options.file, tested=not options.input)
     backend, network = registry.load(name), found.network
-    if options.input and (data.encode is None or data.decode is None):
+    if options.input and (data.display.encode is None or data.display.decode is None):
         raise InvalidInput(mismatch("input", f"none, as {data.task} has nothing to type", " ".join(options.input)))
     batch = data.test
-    if options.input and data.encode:
-        batch = datasets.cast(data.encode(options.input), network.model.dtype)
+    if options.input and data.display.encode:
+        batch = datasets.cast(data.display.encode(options.input), network.model.dtype)
     if network.has_decoder:
         prediction = decoding.greedy(backend, network, found.params, batch)
     else:
         prediction, _ = backend.predict(network, found.params, batch)
-    lines = data.decode(prediction, batch) if data.decode else [f"{value:.6f}" for value in prediction.ravel()]
+    lines = (
+        data.display.decode(prediction, batch)
+        if data.display.decode
+        else [f"{value:.6f}" for value in prediction.ravel()]
+    )
     if options.json:
-        facts = {} if options.input else {"metric": data.metric.name, "score": data.score(prediction, batch)}
+        facts = (
+            {}
+            if options.input
+            else {"metric": data.scoring.metric.name, "score": data.scoring.score(prediction, batch)}
+        )
         print(records.dumps({"task": data.task, "backend": name, "inputs": options.input, "says": lines, **facts}))
         return 0
     if options.input:
@@ -230,9 +239,9 @@ def predict_command(options: Namespace, name: str) -> int:
 
 
 def _print_test(data: Dataset, batch: Batch, prediction: np.ndarray, lines: list[str], name: str) -> None:
-    score = data.score(prediction, batch)
-    console.line(f"{data.task}, {data.reading}, on the test data in {name}: {data.metric.name} {score:.6g}")
-    console.line(f"without learning ({data.baseline.text}): {data.baseline.value:.6g}")
+    score = data.scoring.score(prediction, batch)
+    console.line(f"{data.task}, {data.reading}, on the test data in {name}: {data.scoring.metric.name} {score:.6g}")
+    console.line(f"without learning ({data.scoring.baseline.text}): {data.scoring.baseline.value:.6g}")
     first = f"The first {min(SHOWN, len(lines))} of {len(lines)} predictions:"
     console.line("\n  ".join([first, *lines[:SHOWN]]), keep="\n\t")
     sys.stdout.flush()

@@ -1,23 +1,23 @@
-"""The adding problem: the sum of the two values of a long series that are marked.
+"""The adding problem: the sum of the two marked values of a long series.
 
 ``modern``
-    100 steps of two features: a value, uniform in [0, 1), and a marker, 1 at one step of the first half and at one of
-    the second, else 0. The target is the sum of the two marked values. Always giving 1, the mean, has the variance of
-    the sum as its mean squared error: twice that of one uniform value, which is 1/12, so 1/6 = 0.167. Published
-    (Arjovsky, Shah & Bengio 2016, section 5.2, read off the figure): at 100 steps a tanh network stays there, and an
-    LSTM comes below 0.01 within some thousand mini-batches.
+    100 steps of two features: a value, uniform in [0, 1), and a marker, which is 1 at one step of the first half and at
+    one of the second, and 0 elsewhere. The target is the sum of the two marked values. Always answering 1, the mean,
+    has the variance of the sum as its mean squared error: twice that of one uniform value, which is 1/12, so 1/6 =
+    0.167. Published (Arjovsky, Shah & Bengio 2016, section 5.2, read off the figure): at 100 steps a tanh network stays
+    there, and an LSTM gets below 0.01 within some thousand mini-batches.
 
 ``1997``
     Hochreiter & Schmidhuber, experiment 4. T = 100; a sequence has T to T + T/10 pairs, with values uniform in [-1, 1).
     One of the first ten pairs is marked with 1.0, then one of the first T/2 - 1 pairs that are still unmarked. The
-    first and the last pair carry -1.0, all others 0.0. Where the first pair is chosen, its value is set to zero. The
-    target is 0.5 + (X1 + X2) / 4. Always giving 0.5 has mean squared error (Var X1 + Var X2) / 16, with the variance of
-    a value, 1/3, times the chance that it is not the first pair's: 9/10 for X1, and 1 - 9/10 / (T/2 - 1) for X2. That
-    is 0.0392 at T = 100.
+    first and the last pair are marked with -1.0, all others with 0.0. If the first pair is chosen, its value is set to
+    zero. The target is 0.5 + (X1 + X2) / 4. Always answering 0.5 has mean squared error (Var X1 + Var X2) / 16, with
+    the variance of a value, 1/3, times the chance that it is not the first pair's: 9/10 for X1, and
+    1 - 9/10 / (T/2 - 1) for X2. That is 0.0392 at T = 100.
 
-    What the paper leaves open is decided so: all draws are uniform with both ends, X2 is zeroed like X1, and a chosen
-    first pair keeps its -1.0. The paper counts sequences with an error below 0.04; here it is the mean squared error.
-    It trains on a new sequence at each step; here an epoch has new mini-batches.
+    Where the paper leaves a choice, all draws are uniform and include both ends, X2 is set to zero like X1, and a
+    chosen first pair keeps its -1.0. The paper counts sequences with an error below 0.04; the metric here is the mean
+    squared error. The paper trains on a new sequence at each step; here each epoch has new mini-batches.
 """
 
 from collections.abc import Sequence
@@ -28,17 +28,23 @@ from typing import Any
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.sampling import require_sizes, streams, words_of
+from common.datasets.task import (
+    MSE,
+    Baseline,
+    Dataset,
+    Display,
+    Outputs,
+    Reading,
+    Scoring,
+    Task,
+    Training,
+    squared_error,
+)
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import require_sizes, streams, words_of
-from .task import Baseline, Dataset, Metric, Task, Training
-
-READINGS = {
-    "modern": "values in [0, 1), one marker in each half, T steps; the target is the sum",
-    "1997": "values in [-1, 1), markers early, T to T + T/10 steps; the target is 0.5 + sum / 4",
-}
-# In 1997 the first marker is one of so many pairs, and all of them lie in the first half.
+# In the variant 1997, the first marker is at one of the first EARLY pairs, which all lie in the first half.
 EARLY = 10
 POINTS = 150
 
@@ -59,44 +65,63 @@ class Options:
             raise InvalidInput(mismatch("steps", "at least 2, one in each half", self.steps))
 
 
+def longest_of(steps: int) -> int:
+    """The greatest length of a sequence in the variant 1997."""
+    return steps + steps // 10
+
+
+T = Options().steps
+LONGEST = longest_of(T)
+READINGS = {
+    "modern": Reading(
+        summary="values in [0, 1), one marker in each half, T steps; the target is the sum",
+        asks=f"see {T} numbers, two of them marked, and give the sum of those two",
+        remembers=f"two numbers over up to {T} steps",
+        span=T,
+        readout="The output at the last step is read: one number answers for the whole sequence, and the marked values "
+        f"can be almost {T} steps back.",
+    ),
+    "1997": Reading(
+        summary="values in [-1, 1), markers early, T to T + T/10 steps; the target is 0.5 + sum / 4",
+        asks="the same as first published, with both marks early",
+        remembers=f"two numbers over {T // 2} to {LONGEST} steps",
+        span=LONGEST,
+        readout="As published in 1997: values from -1 to 1, both marks in the first half of "
+        f"{T} to {LONGEST} steps. The output at the last step is read.",
+    ),
+}
+
+
 def make(reading: str, options: Options) -> Dataset:
-    """Examples under one of ``READINGS``."""
+    """Examples in one of ``READINGS``."""
     if reading == "1997" and options.steps < 2 * EARLY:
-        raise InvalidInput(mismatch("steps", f"at least {2 * EARLY} in the reading 1997", options.steps))
+        raise InvalidInput(mismatch("steps", f"at least {2 * EARLY} in the variant 1997", options.steps))
     modern = reading == "modern"
     sample = partial(sample_modern if modern else sample_1997, options.steps)
     counts = options.train, options.validation, options.test
     train, validation, test = (sample(rng, count) for rng, count in zip(streams(options.seed), counts, strict=True))
     first_chosen = 1 / EARLY + (1 - 1 / EARLY) / (options.steps // 2 - 1) if not modern else 0
-    idle = Baseline(1 / 6, "always 1") if modern else Baseline((2 - first_chosen) / 3 / 16, "always 0.5")
+    constant = Baseline(1 / 6, "always 1") if modern else Baseline((2 - first_chosen) / 3 / 16, "always 0.5")
     return Dataset(
-        task="adding",
-        reading=reading,
         train=train,
         validation=validation,
         test=test,
-        readout="last_step",
-        readout_size=1,
-        loss="mse",
-        metric=Metric("MSE", higher=False),
-        baseline=idle,
-        score=lambda prediction, batch: float(np.mean((prediction - batch.target) ** 2)),
-        picture=picture,
+        outputs=Outputs(readout="last_step"),
+        scoring=Scoring(MSE, constant, squared_error),
+        display=Display(picture, partial(encode, modern), partial(decode, modern)),
         training=Training(
             hidden_size=32,
             epochs=8 if modern else 5,
             batch_size=20,
             optimizer=OptimizerSpec(name="adam", lr=0.02, clip_norm=1.0),
             forget_bias=1.0,
+            draw=lambda rng: sample(rng, options.train),
         ),
-        draw=lambda rng: sample(rng, options.train),
-        encode=partial(encode, modern),
-        decode=partial(decode, modern),
     )
 
 
 def sample_modern(steps: int, rng: np.random.Generator, count: int) -> Batch:
-    """So many sequences of equal length."""
+    """``count`` sequences of equal length."""
     half, each = steps // 2, np.arange(count)
     marked = np.stack([rng.integers(0, half, count), rng.integers(half, steps, count)])
     values, markers = rng.random((steps, count)), np.zeros((steps, count))
@@ -105,8 +130,8 @@ def sample_modern(steps: int, rng: np.random.Generator, count: int) -> Batch:
 
 
 def sample_1997(steps: int, rng: np.random.Generator, count: int) -> Batch:
-    """So many ragged sequences."""
-    longest, each = steps + steps // 10, np.arange(count)
+    """``count`` ragged sequences."""
+    longest, each = longest_of(steps), np.arange(count)
     lengths = rng.integers(steps, longest + 1, count)
     first, second = rng.integers(0, EARLY, count), rng.integers(0, steps // 2 - 1, count)
     marked = np.stack([first, second + (second >= first)])
@@ -120,13 +145,13 @@ def sample_1997(steps: int, rng: np.random.Generator, count: int) -> Batch:
 
 
 def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """What came against what was asked for, of the first examples."""
-    shown = {"target": batch.target, "prediction": prediction}
-    return {"plot": "scatter"} | {name: np.round(a[:POINTS, 0].astype(float), 4).tolist() for name, a in shown.items()}
+    """Targets and predictions of the first examples."""
+    series = {"target": batch.target, "prediction": prediction}
+    return {"plot": "scatter"} | {name: np.round(a[:POINTS, 0].astype(float), 4).tolist() for name, a in series.items()}
 
 
 def encode(modern: bool, texts: Sequence[str]) -> Batch:
-    """Typed series with a star behind each of the two marked values: ``0.5*, 0.1, 0.25*, 0.9``."""
+    """Typed series with a star after each of the two marked values: ``0.5*, 0.1, 0.25*, 0.9``."""
     rows = [parse(modern, text) for text in texts]
     lengths = np.array([len(row) for row in rows])
     x = np.zeros((lengths.max(), len(rows), 2))
@@ -146,14 +171,16 @@ def parse(modern: bool, text: str) -> np.ndarray:
         except ValueError:
             value = np.nan
         if not lowest <= value <= 1:
-            raise InvalidInput(mismatch("input", f"numbers from {lowest} to 1, * behind the marked", repr(word)))
+            raise InvalidInput(
+                mismatch("input", f"numbers from {lowest} to 1, with * after the marked ones", repr(word))
+            )
         pairs[place] = value, word.endswith("*")
     count = int(pairs[:, 1].sum())
     if count != 2:
         raise InvalidInput(mismatch("input", "two numbers marked with *", f"{count} in {text!r}"))
     if not modern:
         if pairs[[0, -1], 1].any():
-            raise InvalidInput(mismatch("input", "no * at the first or last number in the reading 1997", repr(text)))
+            raise InvalidInput(mismatch("input", "no * at the first or last number in the variant 1997", repr(text)))
         pairs[[0, -1], 1] = -1
     return pairs
 
@@ -164,11 +191,12 @@ def decode(modern: bool, prediction: np.ndarray, _: Batch) -> list[str]:
 
 
 TASK = Task(
-    "adding",
-    "the sum of the two marked values of a long series",
-    "Hochreiter & Schmidhuber 1997, experiment 4; modern form: Arjovsky, Shah & Bengio 2016, section 5.2",
-    READINGS,
-    Options,
-    make,
-    30,
+    name="adding",
+    title="Adding problem",
+    summary="add the two marked values of a long series",
+    source="Hochreiter & Schmidhuber 1997, experiment 4; modern form: Arjovsky, Shah & Bengio 2016, section 5.2",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    seconds=30,
 )

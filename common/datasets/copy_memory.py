@@ -1,14 +1,14 @@
-"""Copying memory: keep ten symbols through a long blank, and say them again when told to.
+"""Copying memory: keep ten symbols in mind through a long blank, and repeat them on a signal.
 
-The input has T + 20 steps: ten symbols out of eight (the digits 0 to 7), T - 1 blanks, one "go" (written :), ten
-blanks (written _). The target is T + 10 blanks, then the ten symbols. The loss counts all T + 20 steps.
+The input has T + 20 steps: ten symbols out of eight (the digits 0 to 7), T - 1 blanks (written _), one "go" (written :)
+and ten blanks. The target is T + 10 blanks, then the ten symbols. The loss counts all T + 20 steps.
 
-Baseline: who keeps nothing says blank, rightly, for T + 10 steps and gives the eight symbols even chances for the last
-ten, which costs ln 8 a step: 10 ln 8 / (T + 20) on average, 0.520 nats a step at T = 20.
+Baseline: a network without memory answers blank, correctly, for T + 10 steps and gives the eight symbols even chances
+for the last ten, which costs ln 8 a step: 10 ln 8 / (T + 20) on average, 0.520 nats a step at T = 20.
 
 Source: Arjovsky, Shah & Bengio 2016, section 5.1, after the long time lag tasks of Hochreiter & Schmidhuber 1997.
-Published are delays of 100 to 500 and more; the default here is 20, which trains in about a minute. The paper draws
-training strings without end; so does this, leaving out those of validation and test.
+The published delays are 100 to 500 and more; the default here is 20, which trains in about a minute. Training strings
+are drawn without end, as in the paper, but never one of validation or test.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,16 @@ from typing import Any
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.sampling import Series, draw_parts, numbers_of, require_sizes
+from common.datasets.symbols import log_softmax
+from common.datasets.task import Baseline, Dataset, Display, Metric, Outputs, Reading, Scoring, Task, Training
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import Series, draw_parts, numbers_of, require_sizes
-from .symbols import log_softmax
-from .task import Baseline, Dataset, Metric, Task, Training
-
-READINGS = {"copy": "one symbol a step, the answer is read out at every step: T = delay + 20"}
+METRIC = Metric(
+    name="cross-entropy",
+    text="how unexpected the right symbol was on average (cross-entropy, in nats a step)",
+)
 DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7")
 SYMBOLS = (*DIGITS, "_", ":")
 BLANK, GO = SYMBOLS.index("_"), SYMBOLS.index(":")
@@ -48,42 +50,45 @@ class Options:
         require_sizes(self, "delay")
 
 
+DELAY = Options().delay
+READINGS = {
+    "copy": Reading(
+        summary="one symbol a step, the answer is read out at every step: T = delay + 20",
+        asks=f"see ten digits, wait {DELAY} steps, and repeat them in order",
+        remembers=f"ten digits over {DELAY + COUNT} steps",
+        span=DELAY + COUNT,
+        readout="The output at every step is read: blanks first, then, after the signal to begin, one digit a step.",
+    )
+}
+
+
 def sample(rng: np.random.Generator) -> Series:
     """Ten digits."""
     return tuple(rng.integers(0, len(DIGITS), COUNT).tolist())
 
 
 def make(reading: str, options: Options) -> Dataset:
-    """Strings of digits, with what is to be said at each step."""
+    """Strings of digits, with the answer expected at each step."""
     parts, epoch = draw_parts(sample, options)
     batch = partial(to_batch, options.delay)
     train, validation, test = map(batch, parts)
+    memoryless = COUNT * log(len(DIGITS)) / (options.delay + 2 * COUNT)
     return Dataset(
-        task="copy",
-        reading=reading,
         train=train,
         validation=validation,
         test=test,
-        readout="every_step",
-        readout_size=len(DIGITS) + 1,
-        loss="cross_entropy",
-        metric=Metric("cross-entropy", higher=False),
-        baseline=Baseline(COUNT * log(len(DIGITS)) / (options.delay + 2 * COUNT), "even chances for the ten digits"),
-        score=score,
-        picture=picture,
+        outputs=Outputs(readout="every_step", symbols=SYMBOLS[: len(DIGITS) + 1]),
+        scoring=Scoring(METRIC, Baseline(memoryless, "even chances for the ten digits"), score),
+        display=Display(picture, partial(encode, options.delay), decode),
         training=Training(
             hidden_size=64,
             epochs=30,
             batch_size=20,
             optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=3.0,
+            draw=lambda rng: batch(epoch(rng)),
         ),
-        inputs="one_hot",
         symbols=SYMBOLS,
-        output_symbols=SYMBOLS[: len(DIGITS) + 1],
-        draw=lambda rng: batch(epoch(rng)),
-        encode=partial(encode, options.delay),
-        decode=decode,
     )
 
 
@@ -97,13 +102,13 @@ def to_batch(delay: int, rows: Sequence[Series]) -> Batch:
 
 
 def score(prediction: np.ndarray, batch: Batch) -> float:
-    """The cross-entropy in nats, on average over the steps that count."""
+    """The mean cross-entropy in nats over the steps that count."""
     chances = np.take_along_axis(log_softmax(prediction), np.maximum(batch.target, 0)[..., None], -1)[..., 0]
     return float(-chances[batch.target >= 0].mean())
 
 
 def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """The share of right digits at each of the last ten steps."""
+    """The share of correct digits at each of the last ten steps."""
     right = (prediction[-COUNT:].argmax(-1) == batch.target[-COUNT:]).mean(1)
     return {
         "plot": "by_step",
@@ -125,21 +130,22 @@ def encode(delay: int, texts: Sequence[str]) -> Batch:
 
 
 def decode(prediction: np.ndarray, batch: Batch) -> list[str]:
-    """What was said after the go, and how much of it is right."""
-    said, asked = prediction[-COUNT:].argmax(-1).T, batch.x[:COUNT].T
+    """The answer after the signal, and how much of it is right."""
+    answers, asked = prediction[-COUNT:].argmax(-1).T, batch.x[:COUNT].T
     return [
-        f"{''.join(SYMBOLS[s] for s in ask)} is recalled as {''.join(SYMBOLS[s] for s in say)} "
-        f"({(say == ask).sum()} of {COUNT} right)"
-        for say, ask in zip(said, asked, strict=True)
+        f"{''.join(SYMBOLS[s] for s in digits)} is recalled as {''.join(SYMBOLS[s] for s in answer)} "
+        f"({(answer == digits).sum()} of {COUNT} right)"
+        for answer, digits in zip(answers, asked, strict=True)
     ]
 
 
 TASK = Task(
-    "copy",
-    "ten digits, said again after a long blank",
-    "Arjovsky, Shah & Bengio 2016, section 5.1, after Hochreiter & Schmidhuber 1997",
-    READINGS,
-    Options,
-    make,
-    20,
+    name="copy",
+    title="Copying memory",
+    summary="repeat ten digits after a long blank",
+    source="Arjovsky, Shah & Bengio 2016, section 5.1, after Hochreiter & Schmidhuber 1997",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    seconds=20,
 )

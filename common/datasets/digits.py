@@ -1,13 +1,13 @@
-"""Handwritten digits, read as a sequence of single pixels, to be told apart after the last.
+"""Handwritten digits, read as a sequence of single pixels and classified after the last.
 
 The 1797 images of 8 x 8 pixels that scikit-learn ships (the test part of Alpaydin & Kaynak's set of 1998 in the UCI
-repository): 64 steps of one pixel, row by row, grey values 0 to 16 divided by 16. Ten classes of 174 to 183 images,
-split by class into 1197 for training, 300 for validation and 300 for the test; no two of the images are equal.
+repository): 64 steps of one pixel, row by row, with grey values of 0 to 16 divided by 16. Ten classes of 174 to 183
+images, split by class into 1197 for training, 300 for validation and 300 for the test; no two images are equal.
 
-``plain`` reads the pixels in their order. ``permuted`` reads the same images in one random order that is the same for
-all, so that neighbours in the image are far apart in time.
+``plain`` reads the pixels row by row. ``permuted`` reads the same images in one random order, the same for all of them,
+so that neighbours in the image are far apart in time.
 
-The baseline always says the commonest class of the training part, which is right for about one image in ten.
+The baseline always answers with the commonest class of the training part, which is right for about one image in ten.
 
 Le, Jaitly & Hinton 2015 (arXiv:1504.00941, section 4.2) read MNIST in these two ways. This is its small sibling: 64
 steps instead of 784 and 1197 images instead of 60,000, so published figures for MNIST cannot be compared with these.
@@ -20,18 +20,31 @@ from functools import partial
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.symbols import ACCURACY, accuracy, confusion, decode_class, majority, optional
+from common.datasets.task import Dataset, Display, Outputs, Reading, Scoring, Task, Training
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 from common.model.validate import require_positive_int, require_seed
 
-from .symbols import accuracy, confusion, decode_class, majority, optional
-from .task import Dataset, Metric, Task, Training
-
-READINGS = {
-    "plain": "64 pixels in row order",
-    "permuted": "the same pixels in one random order, the same for every image",
-}
 IMAGES, PIXELS, WHITE = 1797, 64, 16
+READINGS = {
+    "plain": Reading(
+        summary=f"{PIXELS} pixels in row order",
+        asks="see an image of a digit one pixel at a time and name the digit",
+        remembers=f"an image of {PIXELS} pixels",
+        span=PIXELS,
+        readout=f"An image of 8 by 8 pixels takes {PIXELS} steps. The output at the last step is read, when the whole "
+        "image has been seen.",
+    ),
+    "permuted": Reading(
+        summary="the same pixels in one random order, the same for every image",
+        asks="the same with the pixels in a shuffled order",
+        remembers=f"an image of {PIXELS} pixels, with neighbours far apart",
+        span=PIXELS,
+        readout="The same pixels in one random order, the same for every image, so that neighbours are far apart in "
+        "time.",
+    ),
+}
 LABELS = tuple("0123456789")
 
 
@@ -54,7 +67,7 @@ class Options:
 
 
 def make(reading: str, options: Options) -> Dataset:
-    """The images under one of ``READINGS``."""
+    """The images in one of ``READINGS``."""
     images, labels = optional("digits", "scikit-learn", "sklearn.datasets").load_digits(return_X_y=True)
     order = np.arange(PIXELS)
     if reading == "permuted":
@@ -62,18 +75,14 @@ def make(reading: str, options: Options) -> Dataset:
     parts = split(labels, options)
     train, validation, test = (Batch(sequences(images[part], order), labels[part].astype(np.int64)) for part in parts)
     return Dataset(
-        task="digits",
-        reading=reading,
         train=train,
         validation=validation,
         test=test,
-        readout="last_step",
-        readout_size=len(LABELS),
-        loss="cross_entropy",
-        metric=Metric("accuracy", higher=True),
-        baseline=majority(LABELS, train, test),
-        score=accuracy,
-        picture=partial(confusion, LABELS),
+        outputs=Outputs(readout="last_step", symbols=LABELS),
+        scoring=Scoring(ACCURACY, majority(LABELS, train, test), accuracy),
+        display=Display(
+            partial(confusion, LABELS), partial(encode, images[parts[2]], order), partial(decode_class, LABELS)
+        ),
         training=Training(
             hidden_size=32,
             epochs=30,
@@ -81,9 +90,6 @@ def make(reading: str, options: Options) -> Dataset:
             optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=1.0,
         ),
-        output_symbols=LABELS,
-        encode=partial(encode, images[parts[2]], order),
-        decode=partial(decode_class, LABELS),
     )
 
 
@@ -93,7 +99,7 @@ def sequences(images: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def split(labels: np.ndarray, options: Options) -> list[np.ndarray]:
-    """The places of the images of each part, shuffled; each part has its share of every class, to within an image."""
+    """The indices of the images of each part, shuffled; each part has its share of every class, to within an image."""
     rng = np.random.default_rng([options.seed, 0])
     shuffled = rng.permutation(len(labels))
     rest = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -106,7 +112,7 @@ def split(labels: np.ndarray, options: Options) -> list[np.ndarray]:
 
 
 def encode(images: np.ndarray, order: np.ndarray, typed: Sequence[str]) -> Batch:
-    """Images given as 64 grey values in row order, whatever the reading, or as the number of a test image."""
+    """Images given as 64 grey values in row order, in either variant, or as the number of a test image."""
     rows = np.array([pixels(images, text) for text in typed]).reshape(-1, PIXELS)
     if not len(rows):
         raise InvalidInput(mismatch("image", "at least one", "none"))
@@ -122,16 +128,17 @@ def pixels(images: np.ndarray, text: str) -> np.ndarray:
         return images[int(values[0])]
     if len(values) == PIXELS and all(0 <= value <= WHITE for value in values):
         return np.array(values)
-    wanted = f"{PIXELS} numbers from 0 to {WHITE}, or one test image's from 0 to {len(images) - 1}"
+    wanted = f"{PIXELS} numbers from 0 to {WHITE}, or the number of a test image, 0 to {len(images) - 1}"
     raise InvalidInput(mismatch("image", wanted, repr(text)))
 
 
 TASK = Task(
-    "digits",
-    "which handwritten digit it is, from its 64 pixels one by one",
-    "Le, Jaitly & Hinton 2015, section 4.2, with 8 x 8 images",
-    READINGS,
-    Options,
-    make,
-    12,
+    name="digits",
+    title="Handwritten digits",
+    summary="recognise a handwritten digit from its 64 pixels, one by one",
+    source="Le, Jaitly & Hinton 2015, section 4.2, with 8 x 8 images",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    seconds=12,
 )

@@ -1,20 +1,20 @@
-"""Place names to their part of the world, letter by letter, read forwards and backwards.
+"""The part of the world that a place is in, from the letters of its name, read forwards and backwards.
 
-The names are those of the time zones in the package ``tzdata``: of America/Argentina/Buenos_Aires the last part, in
-small letters and with underscores as blanks. The label is the first part: Africa, America, Antarctica, Asia, Atlantic,
+The names are those of the time zones in the package ``tzdata``: the last part of America/Argentina/Buenos_Aires, in
+small letters and with spaces for underscores. The label is the first part: Africa, America, Antarctica, Asia, Atlantic,
 Australia, Europe, Indian or Pacific. Left out are zones without such a part (UTC, Japan, Etc/GMT+1), the old ones under
 a country (US/Pacific), Arctic, which has one zone, and names under two labels (Istanbul, Nicosia). With tzdata 2026.6
 this leaves 477 names, a third of them American; North and ACT, old names of Australian zones, are among them.
 
 Names of one place stay in one part of the data: those that the database links to one zone (Calcutta and Kolkata, but
 also Abidjan, Accra and eleven more, which keep the same time) and those that are spelled alike (Faeroe and Faroe, but
-also Malta and Salta): ``difflib`` finds four fifths or more of their letters in common. Validation and test take about
-15 % of the names of each label, in whole groups, so that every label is in every part and the largest groups are for
-training: 333 names, 72 and 72.
+also Malta and Salta), where ``difflib`` finds at least four fifths of their letters in common. Validation and test each
+take about 15 % of the names of each label, in whole groups, so that every label is in every part and the largest groups
+are in training: 333 names, 72 and 72.
 
-The baseline always says the commonest label of the training part.
+The baseline always answers with the commonest label of the training part.
 
-After the name classification of PyTorch's tutorials (Robertson 2017), which tells the language of a surname with a
+After the name classification of PyTorch's tutorials (Robertson 2017), which recognises the language of a surname with a
 network of one direction.
 """
 
@@ -28,14 +28,22 @@ from importlib import resources
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.symbols import ACCURACY, accuracy, confusion, decode_class, encoded, majority, optional
+from common.datasets.task import Dataset, Display, Outputs, Reading, Scoring, Task, Training
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 from common.model.validate import require_number, require_seed
 
-from .symbols import accuracy, confusion, decode_class, encoded, majority, optional
-from .task import Dataset, Metric, Task, Training
-
-READINGS = {"letters": "the letters of a name, forwards and backwards"}
+READINGS = {
+    "letters": Reading(
+        summary="the letters of a name, forwards and backwards",
+        asks="read the name of a place and say which part of the world it is in",
+        remembers="a name of about 8 letters",
+        span=8,
+        readout="The name is read forwards and backwards, and the two final states are read side by side: each has "
+        "seen the whole name, whereas the backward output at the last step has seen only one letter.",
+    )
+}
 LABELS = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 ALIKE = 0.8
 
@@ -58,7 +66,7 @@ class Options:
 
 
 def make(reading: str, options: Options) -> Dataset:
-    """The names under the one of ``READINGS``."""
+    """The names in the only one of ``READINGS``."""
     package = resources.files(optional("places", "tzdata", "tzdata"))
     zones = package.joinpath("zones").read_text(encoding="ascii").split()
     rules = package.joinpath("zoneinfo", "tzdata.zi").read_text(encoding="utf-8").splitlines()
@@ -67,32 +75,22 @@ def make(reading: str, options: Options) -> Dataset:
     symbols = tuple(sorted(set("".join(labels))))
     parts = [batch(symbols, labels, part) for part in split(groups(list(labels), links), labels, options)]
     return Dataset(
-        task="places",
-        reading=reading,
         train=parts[0],
         validation=parts[1],
         test=parts[2],
-        readout="final_state",
-        readout_size=len(LABELS),
-        loss="cross_entropy",
-        metric=Metric("accuracy", higher=True),
-        baseline=majority(LABELS, parts[0], parts[2]),
-        score=accuracy,
-        picture=partial(confusion, LABELS),
+        outputs=Outputs(readout="final_state", symbols=LABELS),
+        scoring=Scoring(ACCURACY, majority(LABELS, parts[0], parts[2]), accuracy),
+        display=Display(partial(confusion, LABELS), partial(encode, symbols), partial(decode_class, LABELS)),
         training=Training(
             hidden_size=32,
+            bidirectional=True,
             epochs=25,
             batch_size=16,
             optimizer=OptimizerSpec(name="adam", lr=0.002, clip_norm=1.0),
             forget_bias=1.0,
             patience=15,
         ),
-        inputs="one_hot",
         symbols=symbols,
-        output_symbols=LABELS,
-        encode=partial(encode, symbols),
-        decode=partial(decode_class, LABELS),
-        bidirectional=True,
     )
 
 
@@ -105,16 +103,16 @@ def is_labelled(zone: str) -> bool:
 
 
 def labelled(zones: Sequence[str]) -> dict[str, str]:
-    """The label of every name that has one, and one only, in the order of the names."""
-    found: dict[str, set[str]] = {}
+    """The label of every name that has exactly one, in the order of the names."""
+    labels_of: dict[str, set[str]] = {}
     for zone in zones:
         if is_labelled(zone):
-            found.setdefault(place(zone), set()).add(zone.partition("/")[0])
-    return {name: min(labels) for name, labels in sorted(found.items()) if len(labels) == 1}
+            labels_of.setdefault(place(zone), set()).add(zone.partition("/")[0])
+    return {name: min(labels) for name, labels in sorted(labels_of.items()) if len(labels) == 1}
 
 
 def groups(names: list[str], links: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Names that a link or their spelling joins, directly or through others."""
+    """Groups of names that are joined by a link or by their spelling, directly or through others."""
     leader: dict[str, str] = {}
 
     def first(name: str) -> str:
@@ -135,7 +133,7 @@ def groups(names: list[str], links: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def split(together: Sequence[list[str]], labels: dict[str, str], options: Options) -> list[list[str]]:
-    """Groups in random order: to test, else to validation, where the share of its commonest label has room for it."""
+    """Groups in random order: each goes to test, else to validation, if its commonest label has room there."""
     rng = np.random.default_rng(options.seed)
     sizes = Counter(labels.values())
     rooms = [{label: round(share * sizes[label]) for label in LABELS} for share in (options.test, options.validation)]
@@ -156,17 +154,18 @@ def batch(symbols: Sequence[str], labels: dict[str, str], names: Sequence[str]) 
 
 
 def encode(symbols: Sequence[str], names: Sequence[str]) -> Batch:
-    """Names as they are typed, in large or small letters."""
+    """Names as they are typed, in upper or lower case."""
     x, lengths = encoded("place", [place(name) for name in names], symbols)
     return Batch(x, np.full(len(names), -1), lengths=lengths)
 
 
 TASK = Task(
-    "places",
-    "which part of the world a place is in, from the letters of its name",
-    "the IANA time-zone database; after the name classification of PyTorch's tutorials",
-    READINGS,
-    Options,
-    make,
-    5,
+    name="places",
+    title="Place names",
+    summary="say which part of the world a place is in, from the letters of its name",
+    source="the IANA time-zone database; after the name classification of PyTorch's tutorials",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    seconds=5,
 )

@@ -1,22 +1,22 @@
 """The embedded Reber grammar: after each symbol of a string, which symbols may come next?
 
-A Reber string walks through a graph of seven nodes from B to E, with an even chance at each fork. An embedded one is
-B T (Reber string) T E or B P (Reber string) P E: the second symbol returns as the last but one, after at least five
-others, and nothing between tells which it was. x holds all symbols but the last, the target at each step is the symbol
-that follows. A step is right if its k legal symbols have exactly the k highest outputs; a string is right if all its
+A Reber string is a walk from B to E through a graph of seven nodes, with an even chance at each fork. An embedded one
+is B T (Reber string) T E or B P (Reber string) P E: the second symbol returns as the last but one, after at least five
+others, and nothing in between shows which it was. x holds all symbols but the last; the target at each step is the
+symbol that follows. A step is right if its k legal symbols have exactly the k highest outputs, and a string if all its
 steps are. The metric is the share of right strings (Hochreiter & Schmidhuber 1997, experiment 1, after Fahlman 1991).
 
-256 strings are drawn for training, and may repeat; 256 for the test are drawn in the same way, but none that training
-has: as in the paper. Since the grammar favours a few short strings, those of the test are longer, 16 symbols on average
-against 12. The 256 for validation, which the paper does not have, are outside both, and no string has more than 50
-symbols. The paper trains with squared errors of logistic outputs, on strings picked from the 256; here it is
+As in the paper, 256 strings are drawn for training, and may repeat; 256 for the test are drawn in the same way, but
+none that occurs in training. Since the grammar favours a few short strings, those of the test are longer, 16 symbols on
+average against 12. The 256 for validation, which the paper does not have, occur in neither, and no string has more than
+50 symbols. The paper trains with squared errors of logistic outputs, on strings picked from the 256; here the loss is
 cross-entropy, in mini-batches.
 
 Baseline: the counts of which symbol follows which, as a network without memory could know them. No string is right:
-after its second symbol B must have the highest output, and E when that symbol comes back. A predictor that knows the
+after its second symbol B must have the highest output, and E when that symbol returns. A predictor that knows the
 grammar and forgets only the second symbol is right up to the last but one. There k = 1: if it gives T and P the same
-output, none is the highest, and it scores 0; if it prefers one of them, it scores the share of strings with that one, a
-half on average. Above one half, the second symbol is remembered.
+output, neither is the highest, and it scores 0; if it prefers one of them, it scores the share of strings with that
+one, one half on average. A score above one half means that the second symbol is remembered.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,31 @@ from typing import Any
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.sampling import Series, draw_parts, lengths_of, numbers_of, require_sizes
+from common.datasets.symbols import log_softmax, padded
+from common.datasets.task import Baseline, Dataset, Display, Metric, Outputs, Reading, Scoring, Task, Training
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import Series, draw_parts, lengths_of, numbers_of, require_sizes
-from .symbols import log_softmax, padded
-from .task import Baseline, Dataset, Metric, Task, Training
-
-READINGS = {"embedded": "one symbol a step, ragged; the next symbol is predicted at every step"}
+METRIC = Metric(
+    name="success rate",
+    text="the share of strings that are right throughout (success rate)",
+    higher=True,
+    share=True,
+)
+READINGS = {
+    "embedded": Reading(
+        summary="one symbol a step, ragged; the next symbol is predicted at every step",
+        asks="after every letter of a string, say which letters the rules allow next",
+        remembers="the second letter until the last but one, about 13 steps",
+        span=13,
+        readout="The output at every step is read, because every letter has an answer of its own. A string counts only "
+        "if all of its steps are right; the hard one is the last but one, which repeats the second letter of the "
+        "string.",
+        caution="A guess at the last letter but one is right half the time, so what counts is a success rate far above "
+        "one half.",
+    )
+}
 SYMBOLS = ("B", "T", "P", "S", "X", "V", "E")
 # Node -> symbol -> next node; the string ends at 7.
 REBER = (
@@ -55,7 +72,7 @@ SHORTEST, ROWS = 9, 12
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Strings have at most ``max_length`` symbols."""
+    """``max_length`` is the greatest number of symbols in a string."""
 
     max_length: int = 50
     train: int = 256
@@ -70,7 +87,7 @@ class Options:
 
 
 def sample(max_length: int, rng: np.random.Generator) -> Series:
-    """One string, in numbers."""
+    """One string, as numbers."""
     while True:
         node, string = "start", ""
         while node != "end":
@@ -89,18 +106,14 @@ def make(reading: str, options: Options) -> Dataset:
     counted = train.target >= 0
     np.add.at(followers, (train.x[counted], train.target[counted]), 1)
     return Dataset(
-        task="reber",
-        reading=reading,
         train=train,
         validation=validation,
         test=test,
-        readout="every_step",
-        readout_size=len(SYMBOLS),
-        loss="cross_entropy",
-        metric=Metric("success rate", higher=True),
-        baseline=Baseline(score(followers[test.x], test), "what follows the symbol before most often"),
-        score=score,
-        picture=picture,
+        outputs=Outputs(readout="every_step", symbols=SYMBOLS),
+        scoring=Scoring(
+            METRIC, Baseline(score(followers[test.x], test), "what most often follows the previous symbol"), score
+        ),
+        display=Display(picture, encode, decode),
         training=Training(
             hidden_size=16,
             epochs=40,
@@ -108,11 +121,7 @@ def make(reading: str, options: Options) -> Dataset:
             optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,
         ),
-        inputs="one_hot",
         symbols=SYMBOLS,
-        output_symbols=SYMBOLS,
-        encode=encode,
-        decode=decode,
     )
 
 
@@ -122,7 +131,7 @@ def to_batch(rows: Sequence[Series]) -> Batch:
 
 
 def legal(batch: Batch) -> np.ndarray:
-    """(T, B, 7): whether a symbol may follow; False where there is nothing to learn."""
+    """(T, B, 7): whether a symbol may follow; False where there is no target."""
     allowed = np.zeros((*batch.x.shape, len(SYMBOLS)), bool)
     for column in range(batch.x.shape[1]):
         node = "start"
@@ -136,7 +145,7 @@ def legal(batch: Batch) -> np.ndarray:
 
 
 def right_steps(prediction: np.ndarray, batch: Batch, allowed: np.ndarray) -> np.ndarray:
-    """(T, B): whether the legal symbols have the highest outputs; True where there is nothing to learn."""
+    """(T, B): whether the legal symbols have the highest outputs; True where there is no target."""
     lowest = np.where(allowed, prediction, np.inf).min(-1)
     return (lowest > np.where(allowed, -np.inf, prediction).max(-1)) | (batch.target < 0)
 
@@ -147,7 +156,7 @@ def score(prediction: np.ndarray, batch: Batch) -> float:
 
 
 def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """Strings that fail, with the first step at which they do, then others."""
+    """Strings that fail first, with the step at which they do, then others."""
     allowed = legal(batch)
     right = right_steps(prediction, batch, allowed)
     rows = []
@@ -156,7 +165,7 @@ def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
         string = SYMBOLS[0] + "".join(SYMBOLS[symbol] for symbol in target[target >= 0])
         step = int(right[:, column].argmin())
         may, best = np.flatnonzero(allowed[step, column]), np.argsort(-prediction[step, column], kind="stable")
-        words = [" ".join(SYMBOLS[symbol] for symbol in sorted(found)) for found in (may, best[: len(may)])]
+        words = [" ".join(SYMBOLS[symbol] for symbol in sorted(symbols)) for symbols in (may, best[: len(may)])]
         rows.append([string, "none", "", ""] if right[:, column].all() else [string, str(step + 1), *words])
     return {"plot": "strings", "columns": ["string", "first fails after symbol", "legal", "predicted"], "rows": rows}
 
@@ -181,11 +190,14 @@ def decode(prediction: np.ndarray, batch: Batch) -> list[str]:
 
 
 TASK = Task(
-    "reber",
-    "the symbols that may come next in the embedded Reber grammar",
-    "Cleeremans, Servan-Schreiber & McClelland 1989; Fahlman 1991; Hochreiter & Schmidhuber 1997, experiment 1",
-    READINGS,
-    Options,
-    make,
-    5,
+    name="reber",
+    title="Embedded Reber grammar",
+    summary="predict which symbols may come next in the embedded Reber grammar",
+    source="Cleeremans, Servan-Schreiber & McClelland 1989; Fahlman 1991; Hochreiter & Schmidhuber 1997, experiment 1",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    examples="The symbol of a string after which the network first goes wrong, what the rules allow there, and what "
+    "the network predicted.",
+    seconds=5,
 )

@@ -1,4 +1,4 @@
-"""What several tasks draw and read with: parts that share no example, typed symbols and numbers."""
+"""What several tasks share: drawing parts that have no example in common, and reading typed symbols and numbers."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from common.model.validate import require_positive_int, require_seed
 
 Series = tuple[int, ...]
 PARTS = ("train", "validation", "test")
-# The test comes before validation, so that nothing but ``train`` is kept out of it.
+# Test comes before validation, so that nothing but the examples of ``train`` is kept out of it.
 ORDER = ("train", "test", "validation")
-# So many draws in a row inside other parts mean that nothing, or next to nothing, is left outside.
+# So many draws in a row from other parts mean that nothing, or next to nothing, is left.
 TRIES = 1000
 
 
@@ -39,24 +39,24 @@ def draw_outside(
     taken: Collection[Series],
     key: Callable[[Series], Series] = same,
 ) -> list[Series]:
-    """So many examples whose keys are not ``taken``; they may repeat among themselves."""
+    """``count`` examples whose keys are not ``taken``; they may repeat among themselves."""
     drawn: list[Series] = []
     while len(drawn) < count:
         tries = (sample(rng) for _ in range(TRIES))
-        found = next((example for example in tries if key(example) not in taken), None)
-        if found is None:
+        example = next((example for example in tries if key(example) not in taken), None)
+        if example is None:
             cause = "fewer, longer or more varied examples?"
             raise InvalidInput(mismatch("options", "examples left for every part", f"{len(drawn)} of {count}", cause))
-        drawn.append(found)
+        drawn.append(example)
     return drawn
 
 
 def draw_parts(
     sample: Callable[[np.random.Generator], Series], options: Any, key: Callable[[Series], Series] = same
 ) -> tuple[list[list[Series]], Callable[[np.random.Generator], list[Series]]]:
-    """The examples of ``PARTS``, and what draws another epoch outside validation and test.
+    """The examples of ``PARTS``, and a function that draws another epoch outside validation and test.
 
-    No two parts have an example of the same key: a part refuses what is in those before it in ``ORDER``.
+    No two parts have an example with the same key: each part leaves out what is in those before it in ``ORDER``.
     """
     drawn: dict[str, list[Series]] = {}
     generators = dict(zip(PARTS, streams(options.seed), strict=True))
@@ -86,7 +86,7 @@ def numbers_of(text: str, symbols: Sequence[str]) -> Series:
 
 
 def words_of(text: str) -> list[str]:
-    """What a typed line has between its commas or blanks."""
+    """The words of a typed line, separated by commas or spaces."""
     words = text.replace(",", " ").split()
     if not words:
         raise InvalidInput(mismatch("input", "numbers with commas between them", repr(text)))

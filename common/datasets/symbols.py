@@ -1,4 +1,4 @@
-"""What tasks of symbols and tasks of classes share: numbers for characters, padding, softmax, accuracy."""
+"""What tasks with symbols and tasks with classes share: numbers for characters, padding, softmax, accuracy."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.task import Baseline, Metric
 from common.errors import BackendMissing, InvalidInput, mismatch
 
-from .task import Baseline
+ACCURACY = Metric(name="accuracy", text="the share of right answers (accuracy)", higher=True, share=True)
 
 
 def optional(task: str, package: str, module: str) -> Any:
-    """A module of a package that only some tasks need; raises ``BackendMissing`` with the way to install it."""
+    """A module of a package that only some tasks need; raises ``BackendMissing`` with the command to install it."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
@@ -60,7 +61,7 @@ def accuracy(prediction: np.ndarray, batch: Batch) -> float:
 
 
 def confusion(labels: Sequence[str], prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """How often each class was taken for each."""
+    """How often each class was taken for each other."""
     counts = np.zeros((len(labels), len(labels)), np.int64)
     counted = batch.target >= 0
     np.add.at(counts, (batch.target[counted], prediction.argmax(-1)[counted]), 1)
@@ -68,7 +69,7 @@ def confusion(labels: Sequence[str], prediction: np.ndarray, batch: Batch) -> di
 
 
 def majority(labels: Sequence[str], train: Batch, test: Batch) -> Baseline:
-    """The accuracy on ``test`` of the commonest class of ``train``."""
+    """The accuracy on ``test`` of always answering the commonest class of ``train``."""
     commonest = int(np.bincount(train.target).argmax())
     return Baseline(float(np.mean(test.target == commonest)), f"always {labels[commonest]}, the commonest in training")
 

@@ -1,4 +1,4 @@
-"""What a task is: data under one of its readings, how it is scored, and how it is best trained."""
+"""What a task is: its data, how a prediction is judged and displayed, how it is trained, and what all of it means."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -12,126 +12,216 @@ from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec
 from common.model.spec import ModelSpec
 
+# The size of an embedding's rows where none is given.
+EMBEDDING_SIZE = 32
 
-class Metric(NamedTuple):
-    """What a prediction is judged by; ``higher`` says that more is better."""
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What the network gives: ``readout`` says which of its outputs is read (one of ``READOUTS``).
+
+    With ``symbols``, or the names of classes, the network gives a logit for each of them and is trained with
+    cross-entropy; without, it gives ``numbers`` values and is trained with squared errors.
+    """
+
+    readout: str
+    symbols: tuple[str, ...] = ()
+    numbers: int = 1
+
+    @property
+    def size(self) -> int:
+        return len(self.symbols) or self.numbers
+
+    @property
+    def loss(self) -> str:
+        return "cross_entropy" if self.symbols else "mse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What predictions are judged by: a short ``name`` for tables and a ``text`` for sentences.
+
+    ``higher`` says that more is better, ``share`` that the value is a share of right answers, from 0 to 1.
+    """
 
     name: str
-    higher: bool
+    text: str
+    higher: bool = False
+    share: bool = False
+
+
+MSE = Metric(name="MSE", text="the mean squared error (MSE)")
+
+
+def squared_error(prediction: np.ndarray, batch: Batch) -> float:
+    """The mean over all predicted numbers."""
+    return float(np.mean((prediction - batch.target) ** 2))
 
 
 class Baseline(NamedTuple):
-    """What needs no learning: its value in the task's metric, and what it does."""
+    """What can be reached without learning: its value in the task's metric, and what it does."""
 
     value: float
     text: str
 
 
+class Scoring(NamedTuple):
+    """How predictions are judged: ``score(prediction, batch)`` is the value of ``metric``."""
+
+    metric: Metric
+    baseline: Baseline
+    score: Callable[[np.ndarray, Batch], float]
+
+
+class Display(NamedTuple):
+    """How examples are displayed and typed.
+
+    ``picture(prediction, batch)`` is what to draw, as plain JSON values, with its kind under ``plot``. ``encode`` makes
+    a batch of what a user types, and ``decode`` puts a prediction into words, one line an example; a task without them
+    takes no input of the user's.
+    """
+
+    picture: Callable[[np.ndarray, Batch], dict[str, Any]]
+    encode: Callable[[Sequence[str]], Batch] | None = None
+    decode: Callable[[np.ndarray, Batch], list[str]] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a task is trained unless one says otherwise: what was published, or what was found to work.
+    """How a task is trained by default: as published, or with what was found to work.
 
-    ``forget_bias`` is the LSTM's alone.
+    ``forget_bias`` is for cells with a forget gate. Where examples can be drawn without end, ``draw`` gives those of
+    each epoch. With ``chunk``, the training sequences are cut into pieces of ``chunk`` steps, and the state is carried
+    on from one piece to the next.
     """
 
     hidden_size: int = 32
+    bidirectional: bool = False
     epochs: int = 100
     batch_size: int | None = None
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
     forget_bias: float | None = None
     patience: int | None = None
+    draw: Callable[[np.random.Generator], Batch] | None = None
+    chunk: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A task under one reading: three parts that share no example, and how they are read, scored and shown.
+    """The data of a task in one variant: three parts that share no example, and what belongs to them.
 
-    Parameters are fitted on ``train``; ``validation`` decides when to stop; ``test`` is what is reported. Where the
-    task can be drawn without end, ``draw`` gives the examples of each epoch, and ``train`` is a sample like them. With
-    ``chunk`` the training sequences are cut into pieces of so many steps and the state is carried on from one to the
-    next.
-
-    ``score(prediction, batch)`` is the value of ``metric``; ``picture(prediction, batch)`` is what to draw, as plain
-    JSON values, with its kind under ``plot``. ``encode`` makes a batch of what a user types, ``decode`` tells in words
-    what a prediction says, one line an example. ``symbols`` are those of x, ``output_symbols`` those that are read out.
+    Parameters are fitted on ``train``; ``validation`` decides when to stop; ``test`` is what is reported. Where
+    ``training.draw`` gives new examples in each epoch, ``train`` is a sample of them. ``symbols`` are those of x, none
+    where x holds numbers. ``task``, ``reading`` (the name of the variant) and ``dtype`` are filled in by ``Task.load``.
     """
 
-    task: str
-    reading: str
     train: Batch
     validation: Batch
     test: Batch
-    readout: str
-    readout_size: int
-    loss: str
-    metric: Metric
-    baseline: Baseline
-    score: Callable[[np.ndarray, Batch], float]
-    picture: Callable[[np.ndarray, Batch], dict[str, Any]]
+    outputs: Outputs
+    scoring: Scoring
+    display: Display
     training: Training
-    inputs: str = "features"
     symbols: tuple[str, ...] = ()
-    output_symbols: tuple[str, ...] = ()
-    draw: Callable[[np.random.Generator], Batch] | None = None
-    chunk: int | None = None
-    encode: Callable[[Sequence[str]], Batch] | None = None
-    decode: Callable[[np.ndarray, Batch], list[str]] | None = None
-    bidirectional: bool = False
+    task: str = ""
+    reading: str = ""
     dtype: str = "float64"
 
-    def network(self, cell: str, hidden_size: int | None = None, **options: Any) -> NetworkSpec:
-        """The network of this cell that fits the data; ``options`` are those of ``ModelSpec``, and ``inputs``.
+    @property
+    def inputs(self) -> str:
+        """How x enters the network by default (one of ``INPUTS``)."""
+        return "one_hot" if self.symbols else "features"
 
-        With ``inputs="embedding"``, ``input_size`` is the size of the table's rows (32 if it is not given).
+    def network(self, cell: str, hidden_size: int | None = None, **options: Any) -> NetworkSpec:
+        """The network with this cell that fits the data; ``options`` are those of ``ModelSpec``, and ``inputs``.
+
+        With ``inputs="embedding"``, ``input_size`` is the size of the table's rows (32 by default).
         """
-        inputs = options.pop("inputs", self.inputs)
-        vocabulary = len(self.symbols) or None
-        given = options.pop("input_size", None)
-        size = {"features": self.train.x.shape[-1], "one_hot": vocabulary, "embedding": 32 if given is None else given}[
-            inputs
-        ]
-        options = {"bidirectional": self.bidirectional, "dtype": self.dtype} | options
-        hidden_size = self.training.hidden_size if hidden_size is None else hidden_size
-        model = ModelSpec(cell=cell, input_size=size, hidden_size=hidden_size, **options)
-        of_symbols: dict[str, Any] = {"inputs": inputs, "vocabulary": vocabulary} if inputs != "features" else {}
+        inputs, embedding_size = options.pop("inputs", self.inputs), options.pop("input_size", None)
+        sizes = {
+            "features": self.train.x.shape[-1],
+            "one_hot": len(self.symbols),
+            "embedding": EMBEDDING_SIZE if embedding_size is None else embedding_size,
+        }
+        model = ModelSpec(
+            cell=cell,
+            input_size=sizes[inputs],
+            hidden_size=self.training.hidden_size if hidden_size is None else hidden_size,
+            **{"bidirectional": self.training.bidirectional, "dtype": self.dtype} | options,
+        )
         return NetworkSpec(
-            model=model, readout_size=self.readout_size, readout=self.readout, loss=self.loss, **of_symbols
+            model=model,
+            readout_size=self.outputs.size,
+            readout=self.outputs.readout,
+            loss=self.outputs.loss,
+            inputs=inputs,
+            vocabulary=None if inputs == "features" else len(self.symbols),
         )
 
     def in_dtype(self, dtype: str) -> "Dataset":
         """The same data in another dtype."""
-        draw = self.draw
-        parts = {name: cast(getattr(self, name), dtype) for name in ("train", "validation", "test")}
+        draw = self.training.draw
         drawn = (lambda rng: cast(draw(rng), dtype)) if draw else None
-        return replace(self, **parts, draw=drawn, dtype=dtype)
+        return replace(
+            self,
+            train=cast(self.train, dtype),
+            validation=cast(self.validation, dtype),
+            test=cast(self.test, dtype),
+            training=replace(self.training, draw=drawn),
+            dtype=dtype,
+        )
 
 
 def cast(batch: Batch, dtype: str) -> Batch:
-    """The floating arrays of a batch in another dtype; symbols stay integers."""
+    """The batch with its floating-point arrays in another dtype; symbols stay integers."""
     floating = {k: a.astype(dtype) for k, a in batch._asdict().items() if a is not None and a.dtype.kind == "f"}
     return batch._replace(**floating)
 
 
-class Task(NamedTuple):
-    """A kind of problem: what it is, where it comes from, its readings by name, and what makes its data.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One variant of a task, in words.
+
+    ``summary`` is one line for lists. ``asks`` says what the network has to do, and ``remembers`` what it must keep in
+    mind meanwhile, over ``span`` time steps. ``readout`` says which output is read, and why. ``caution`` is what one
+    must know to understand the score.
+    """
+
+    summary: str
+    asks: str
+    remembers: str
+    span: int
+    readout: str
+    caution: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A kind of problem: what it is, where it comes from, its variants by name (``readings``), and what makes its data.
 
     ``options`` is a frozen dataclass of what can be set, with published values as defaults; ``make(reading, options)``
-    gives the data in float64. ``seconds`` is about how long an LSTM trains on the first reading, in NumPy on one
-    processor. Two backends are held to a tolerance over the first ``held`` updates: behind them, training may have
-    amplified their rounding beyond any bound, by up to 1e-7 at update 20 and without limit at 60 on some tasks.
+    gives the data in float64. ``examples`` explains the columns of a table of examples, and ``judged_on`` what the
+    score is computed on. ``seconds`` is roughly how long an LSTM trains on the first variant, in NumPy on one
+    processor.
+
+    Two backends are held to a tolerance over the first ``held`` updates. After that, training may have amplified their
+    rounding errors: by up to 1e-7 at update 20 and without limit at 60 on some tasks.
     """
 
     name: str
+    title: str
     summary: str
     source: str
-    readings: Mapping[str, str]
+    readings: Mapping[str, Reading]
     options: type
     make: Callable[[str, Any], Dataset]
+    examples: str = ""
+    judged_on: str = "examples that were not trained on"
     seconds: int = 5
     held: int = 10
 
     def load(self, reading: str | None = None, dtype: str = "float64", /, **options: Any) -> Dataset:
-        """The data under a reading, the first if none is named."""
+        """The data in one variant, the first if none is named."""
         reading = next(iter(self.readings)) if reading is None else reading
         if reading not in self.readings:
             raise InvalidInput(unknown(f"reading of {self.name}", list(self.readings), reading))
@@ -139,4 +229,5 @@ class Task(NamedTuple):
         for name in options:
             if name not in known:
                 raise InvalidInput(unknown(f"option of {self.name}", known, name))
-        return self.make(reading, self.options(**options)).in_dtype(dtype)
+        data = self.make(reading, self.options(**options))
+        return replace(data, task=self.name, reading=reading).in_dtype(dtype)

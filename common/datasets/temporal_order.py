@@ -1,14 +1,14 @@
 """Temporal order: which of X and Y came first and which second, asked at the end of a long string of other symbols.
 
-A string starts with E, ends with B, the trigger, and has 100 to 110 symbols; all others are drawn from a, b, c, d,
+A string starts with E, ends with B, the trigger, and has 100 to 110 symbols. All others are drawn from a, b, c and d,
 except those at t1, from 10 to 20, and t2, from 50 to 60, which are X or Y. X X is class Q, X Y is R, Y X is S, Y Y is
-U, all equally likely. What is read out after B is the class. Naming one class always is right once in four; the
-baseline names the class that is most frequent in training.
+U, all equally likely. The class is read out after B. Always naming the same class is right once in four; the baseline
+names the class that is most frequent in training.
 
-This is experiment 6a of Hochreiter & Schmidhuber 1997, with T = 100 in ``steps`` and all numbers in proportion to it.
-Decided here: both ends of a range are drawn, positions are counted from 0, where E stands, and E and B count into the
-length. The paper asks each of four logistic outputs for an error below 0.3; here the highest of four outputs counts,
-trained with cross-entropy. It trains on a new string at each step; here an epoch has new mini-batches.
+This is experiment 6a of Hochreiter & Schmidhuber 1997, where ``steps`` is T = 100 and all numbers are in proportion to
+it. Decided here: ranges include both ends, positions are counted from 0, where E is, and E and B count towards the
+length. The paper requires each of four logistic outputs to have an error below 0.3; here the highest of four outputs
+counts, trained with cross-entropy. The paper trains on a new string at each step; here each epoch has new mini-batches.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,12 @@ from functools import partial
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.sampling import Series, draw_parts, lengths_of, numbers_of, require_sizes
+from common.datasets.symbols import ACCURACY, accuracy, confusion, log_softmax, majority, padded
+from common.datasets.task import Dataset, Display, Outputs, Reading, Scoring, Task, Training
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
 
-from .sampling import Series, draw_parts, lengths_of, numbers_of, require_sizes
-from .symbols import accuracy, confusion, log_softmax, majority, padded
-from .task import Dataset, Metric, Task, Training
-
-READINGS = {"6a": "one symbol a step, ragged; the class is read out at the last step"}
 SYMBOLS = ("E", "B", "a", "b", "c", "d", "X", "Y")
 START, TRIGGER, NOISE, RELEVANT = 0, 1, (2, 5), (6, 7)
 CLASSES = {"Q": "X, then X", "R": "X, then Y", "S": "Y, then X", "U": "Y, then Y"}
@@ -53,8 +51,22 @@ class Options:
         return (self.steps, int(11 * tenth)), (int(tenth), int(2 * tenth)), (int(5 * tenth), int(6 * tenth))
 
 
+T, (LENGTHS, FIRST, SECOND) = Options().steps, Options().ranges
+SPAN = LENGTHS[1] - FIRST[0]
+READINGS = {
+    "6a": Reading(
+        summary="one symbol a step, ragged; the class is read out at the last step",
+        asks=f"two signals come far apart among {T} meaningless letters: say which came first and which second",
+        remembers=f"two letters over {LENGTHS[0] - SECOND[1]} to {SPAN} steps",
+        span=SPAN,
+        readout="The output at the last step is read, where the string ends with the signal to answer: one of four "
+        "classes.",
+    )
+}
+
+
 def sample(options: Options, rng: np.random.Generator) -> Series:
-    """One string, in numbers."""
+    """One string, as numbers."""
     length, *places = (int(rng.integers(low, high + 1)) for low, high in options.ranges)
     string = rng.integers(NOISE[0], NOISE[1] + 1, length)
     string[places] = rng.choice(RELEVANT, 2)
@@ -73,31 +85,21 @@ def make(reading: str, options: Options) -> Dataset:
     parts, epoch = draw_parts(partial(sample, options), options)
     train, validation, test = map(to_batch, parts)
     return Dataset(
-        task="temporal-order",
-        reading=reading,
         train=train,
         validation=validation,
         test=test,
-        readout="last_step",
-        readout_size=len(CLASSES),
-        loss="cross_entropy",
-        metric=Metric("accuracy", higher=True),
-        baseline=majority(list(CLASSES), train, test),
-        score=accuracy,
-        picture=partial(confusion, list(CLASSES)),
+        outputs=Outputs(readout="last_step", symbols=tuple(CLASSES)),
+        scoring=Scoring(ACCURACY, majority(list(CLASSES), train, test), accuracy),
+        display=Display(partial(confusion, list(CLASSES)), encode, decode),
         training=Training(
             hidden_size=16,
             epochs=24,
             batch_size=20,
             optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=4.0,
+            draw=lambda rng: to_batch(epoch(rng)),
         ),
-        inputs="one_hot",
         symbols=SYMBOLS,
-        output_symbols=tuple(CLASSES),
-        draw=lambda rng: to_batch(epoch(rng)),
-        encode=encode,
-        decode=decode,
     )
 
 
@@ -120,11 +122,12 @@ def decode(prediction: np.ndarray, _: Batch) -> list[str]:
 
 
 TASK = Task(
-    "temporal-order",
-    "the order of two symbols far apart in a long string",
-    "Hochreiter & Schmidhuber 1997, experiment 6a",
-    READINGS,
-    Options,
-    make,
-    15,
+    name="temporal-order",
+    title="Temporal order",
+    summary="name the order of two symbols that are far apart in a long string",
+    source="Hochreiter & Schmidhuber 1997, experiment 6a",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    seconds=15,
 )

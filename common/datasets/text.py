@@ -1,17 +1,17 @@
-"""Text, one character after the other; what is asked for at every step is the next.
+"""Text, one character after another; at every step the next one is to be predicted.
 
-By default the help topics that come with Python (``pydoc_data.topics``), joined by newlines in the order of their
-names, of which the first 100,000 characters are used: 90,000 to train on, then 5,000 for validation and 5,000 for the
-test. They follow the version of Python, and so do all numbers here; another text can be named as a UTF-8 file. The
-symbols are the characters that occur in the part used, 100 with Python 3.11.
+The default text is the help topics that come with Python (``pydoc_data.topics``), joined by newlines in the order of
+their names. Its first 100,000 characters are used: 90,000 for training, then 5,000 for validation and 5,000 for the
+test. The topics depend on the version of Python, and so do all numbers here; another text can be given as a UTF-8 file.
+The symbols are the characters that occur in the part used, 100 with Python 3.11.
 
 The training text is cut into 32 streams of equal length that are read side by side, (2812, 32), in chunks of 50 steps:
-the state is carried on from chunk to chunk and no gradient flows through it (truncated BPTT, Williams & Peng 1990).
+the state is carried on from chunk to chunk, and no gradient flows through it (truncated BPTT, Williams & Peng 1990).
 Validation and test are laid out in the same way, each from a zero state. Up to 31 characters at the end are left out.
 
-The metric is bits per character. The baseline knows how frequent each character is in the training text, plus one for
-each, and nothing of what went before. A bigram model, which knows one character of it, is computed beside it. With
-Python 3.11 they get 4.65 and 3.74.
+The metric is bits per character. The baseline knows how frequent each character is in the training text, with one added
+to each count, and nothing about the characters before it. A bigram model, which knows one of them, is computed as well.
+With Python 3.11 they reach 4.65 and 3.74.
 
 After Graves 2013 (arXiv:1308.0850, section 3), who read far more text with far larger networks.
 """
@@ -27,24 +27,35 @@ from typing import Any
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.symbols import encoded, likeliest, log_softmax
+from common.datasets.task import Baseline, Dataset, Display, Metric, Outputs, Reading, Scoring, Task, Training
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.run import OptimizerSpec
 from common.model.validate import require_positive_int
 
-from .symbols import encoded, likeliest, log_softmax
-from .task import Baseline, Dataset, Metric, Task, Training
-
-READINGS = {"characters": "the next character at every step, in streams read side by side"}
-HELD_OUT = 20  # validation and test are one part each of so many
+METRIC = Metric(name="bits per character", text="bits per character")
+READINGS = {
+    "characters": Reading(
+        summary="the next character at every step, in streams read side by side",
+        asks="read a text letter by letter and predict the next letter each time",
+        remembers="the word and the phrase so far",
+        span=10,
+        readout="The output at every step is read: after each character, how likely every other is to come next. Bits "
+        "per character are the number of yes-or-no questions that the next character still costs on average. Fed with "
+        "its own guesses, such a network writes; a temperature below 1 favours the likely characters.",
+    )
+}
+# Validation and test are each one part in HELD_OUT of the text.
+HELD_OUT = 20
 CONTEXT, ROWS, LIKELIEST = 30, 12, 3
-# How many characters' worth the bigram model trusts the frequencies of single ones.
+# In the bigram model, the frequencies of single characters weigh as much as PRIOR observed pairs.
 PRIOR = 10
 VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How many characters of the text are used, at most; how they are laid out; ``text``, the path of another text."""
+    """``characters`` of the text are used at most, in ``streams`` and chunks; ``text`` is the path of another text."""
 
     characters: int = 100_000
     streams: int = 32
@@ -67,7 +78,7 @@ class Options:
 
 
 def make(reading: str, options: Options) -> Dataset:
-    """The text under the one of ``READINGS``."""
+    """The text in the only one of ``READINGS``."""
     text = read(options.text)[: options.characters]
     options.require_length("characters in the text", len(text))
     symbols = tuple(sorted(set(text)))
@@ -76,31 +87,22 @@ def make(reading: str, options: Options) -> Dataset:
     parts = np.split(numbers, [len(text) - 2 * held_out, len(text) - held_out])
     train, validation, test = (side_by_side(part, options.streams) for part in parts)
     unigram, bigram = baselines(train, test, len(symbols))
+    frequencies = f"how frequent each character is in training; a bigram model gets {bigram:.2f}"
     return Dataset(
-        task="text",
-        reading=reading,
         train=train,
         validation=validation,
         test=test,
-        readout="every_step",
-        readout_size=len(symbols),
-        loss="cross_entropy",
-        metric=Metric("bits per character", higher=False),
-        baseline=Baseline(unigram, f"how frequent each character is in training; a bigram model gets {bigram:.2f}"),
-        score=score,
-        picture=partial(picture, symbols),
+        outputs=Outputs(readout="every_step", symbols=symbols),
+        scoring=Scoring(METRIC, Baseline(unigram, frequencies), score),
+        display=Display(partial(picture, symbols), partial(encode, symbols), partial(decode, symbols)),
         training=Training(
             hidden_size=64,
             epochs=8,
             optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,
+            chunk=options.chunk,
         ),
-        inputs="one_hot",
         symbols=symbols,
-        output_symbols=symbols,
-        chunk=options.chunk,
-        encode=partial(encode, symbols),
-        decode=partial(decode, symbols),
     )
 
 
@@ -124,7 +126,7 @@ def side_by_side(numbers: np.ndarray, streams: int) -> Batch:
 
 
 def baselines(train: Batch, test: Batch, symbols: int) -> tuple[float, float]:
-    """Bits per character on the test part of what the training part says of one character, and of two."""
+    """Bits per character on the test part, from the frequencies of single characters and of pairs in training."""
     single = np.bincount(train.target.ravel(), minlength=symbols) + 1.0
     single /= single.sum()
     pairs = np.zeros((symbols, symbols))
@@ -145,14 +147,14 @@ def visible(text: str) -> str:
 
 
 def picture(symbols: Sequence[str], prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """At places spread over steps and streams: what went before, what comes next, and what was thought likeliest."""
+    """At positions spread over steps and streams: the text before, the next character and the likeliest ones."""
     steps, streams = batch.target.shape
-    shown, rows = [visible(symbol) for symbol in symbols], []
+    glyphs, rows = [visible(symbol) for symbol in symbols], []
     for row in range(count := min(ROWS, streams)):
         step, stream = max(0, (row + 1) * steps // count - 1), row * streams // count
-        context = "".join(shown[number] for number in batch.x[max(0, step + 1 - CONTEXT) : step + 1, stream])
-        best = likeliest(shown, prediction[step, stream], LIKELIEST)
-        rows.append([context, shown[batch.target[step, stream]], *best])
+        context = "".join(glyphs[number] for number in batch.x[max(0, step + 1 - CONTEXT) : step + 1, stream])
+        best = likeliest(glyphs, prediction[step, stream], LIKELIEST)
+        rows.append([context, glyphs[batch.target[step, stream]], *best])
     return {"plot": "strings", "columns": ["context", "next", "first", "second", "third"], "rows": rows}
 
 
@@ -166,16 +168,19 @@ def encode(symbols: Sequence[str], prompts: Sequence[str]) -> Batch:
 
 def decode(symbols: Sequence[str], prediction: np.ndarray, _: Batch) -> list[str]:
     """The likeliest characters after the last step, from logits (T, B, O)."""
-    shown = [visible(symbol) for symbol in symbols]
-    return ["  ".join(likeliest(shown, logits, LIKELIEST)) for logits in prediction[-1]]
+    glyphs = [visible(symbol) for symbol in symbols]
+    return ["  ".join(likeliest(glyphs, logits, LIKELIEST)) for logits in prediction[-1]]
 
 
 TASK = Task(
-    "text",
-    "the next character of a text",
-    "after Graves 2013, section 3, on the help topics of Python",
-    READINGS,
-    Options,
-    make,
-    20,
+    name="text",
+    title="Text",
+    summary="predict the next character of a text",
+    source="after Graves 2013, section 3, on the help topics of Python",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    examples="The text before, the character that comes next, and the three that the network thinks likeliest; ␣ is a "
+    "space, ↵ the end of a line.",
+    seconds=20,
 )

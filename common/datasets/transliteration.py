@@ -1,18 +1,19 @@
-"""Japanese kana to Latin letters: a sequence to a sequence of another length, with an encoder and a decoder.
+"""Japanese kana to Latin letters: from one sequence to another of a different length, with an encoder and a decoder.
 
-A word is 2 to 6 morae, drawn at random and written in hiragana or in katakana, one script a word: a kana (か ka), one
+A word has 2 to 6 morae, drawn at random and written in hiragana or in katakana, one script a word: a kana (か ka), one
 in -i with a small ya, yu or yo (きゃ kya), the syllabic ん n inside or at the end, or a small っ, which doubles the
-consonant after it (かっか kakka). What a kana is in letters is in its Unicode name ("HIRAGANA LETTER KA"). These names
+consonant after it (かっか kakka). The letters of a kana are in its Unicode name ("HIRAGANA LETTER KA"). These names
 spell in Nihon-shiki, by the kana and not by the sound: si, ti, tu, hu, zi, di, du; ん is n before a vowel too, without
 the apostrophe. The words mean nothing.
 
-3000 words for training, 300 for validation, 300 for the test; no spelling in letters occurs twice, in either script.
+3000 words are for training, 300 for validation and 300 for the test; no spelling in letters occurs twice, in either
+script.
 
-The metric is the share of words whose every letter and whose end are right. In training the decoder reads the right
-letters (teacher forcing); while it is judged it reads its own, the likeliest of each step.
+The metric is the share of words with every letter, and the end, right. In training the decoder reads the right letters
+(teacher forcing); when it is judged it reads its own, the likeliest of each step.
 
 The baseline reads kana one at a time and remembers nothing: it joins their names. きゃ becomes kiya and っか tuka, so
-it is right for the words without a small kana, 37 % of the test words. One fixed answer would be right for none.
+it is right for words without a small kana, 37 % of the test words. One fixed answer would be right for none.
 
 Encoder and decoder are those of Sutskever, Vinyals & Le 2014 and Cho et al. 2014, who translated English to French.
 """
@@ -25,13 +26,28 @@ from typing import Any
 import numpy as np
 
 from common.backend.contract import Batch
+from common.datasets.symbols import encoded, padded
+from common.datasets.task import Baseline, Dataset, Display, Metric, Outputs, Reading, Scoring, Task, Training
 from common.model.run import OptimizerSpec
 from common.model.validate import require_positive_int, require_seed
 
-from .symbols import encoded, padded
-from .task import Baseline, Dataset, Metric, Task, Training
-
-READINGS = {"words": "the final state of an encoder of kana starts a decoder of letters"}
+METRIC = Metric(
+    name="exact match",
+    text="the share of words spelled without a mistake (exact match)",
+    higher=True,
+    share=True,
+)
+READINGS = {
+    "words": Reading(
+        summary="the final state of an encoder of kana starts a decoder of letters",
+        asks="spell a Japanese word of 2 to 6 sounds in Latin letters",
+        remembers="a whole word, then the position in it",
+        span=10,
+        readout="One network, the encoder, reads the kana; its final state starts a second one, the decoder, whose "
+        "output is read at every step and gives the letters one by one. Two networks are needed because the answer is "
+        "another sequence, of a different length.",
+    )
+}
 SCRIPTS = ("HIRAGANA", "KATAKANA")
 NAMES = [unicodedata.name(chr(code)).partition(" LETTER ")[2] for code in range(0x3041, 0x3097)]
 PLAIN = [(name,) for name in NAMES if name != "N" and not name.startswith("SMALL ")]
@@ -50,7 +66,7 @@ START, END = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The number of words in each part, and the seed they are drawn from."""
+    """The number of words in each part, and the seed that they are drawn from."""
 
     train: int = 3000
     validation: int = 300
@@ -64,25 +80,20 @@ class Options:
 
 
 def make(reading: str, options: Options) -> Dataset:
-    """The words under the one of ``READINGS``. How many are drawn to train on changes none of those held out."""
+    """The words in the only one of ``READINGS``; validation and test do not depend on the number of training words."""
     seen: set[str] = set()
     counts = {2: options.test, 1: options.validation, 0: options.train}
     words = {part: draw_words(np.random.default_rng([options.seed, part]), counts[part], seen) for part in counts}
     train, validation, test = (pairs(words[part]) for part in (0, 1, 2))
     joined = float(np.mean([names(word) == romanise(word) for word in words[2]]))
+    names_joined = "the names of the kana, joined: wrong for every small kana; one fixed answer gets 0"
     return Dataset(
-        task="kana",
-        reading=reading,
         train=train,
         validation=validation,
         test=test,
-        readout="encoder_decoder",
-        readout_size=len(LETTERS),
-        loss="cross_entropy",
-        metric=Metric("exact match", higher=True),
-        baseline=Baseline(joined, "the names of the kana, joined: wrong for every small kana; one fixed answer gets 0"),
-        score=lambda prediction, batch: float(np.mean(right(prediction, batch))),
-        picture=picture,
+        outputs=Outputs(readout="encoder_decoder", symbols=LETTERS),
+        scoring=Scoring(METRIC, Baseline(joined, names_joined), score),
+        display=Display(picture, encode, decode),
         training=Training(
             hidden_size=64,
             epochs=16,
@@ -90,16 +101,12 @@ def make(reading: str, options: Options) -> Dataset:
             optimizer=OptimizerSpec(name="adam", lr=0.01, clip_norm=1.0),
             forget_bias=1.0,
         ),
-        inputs="one_hot",
         symbols=SYMBOLS,
-        output_symbols=LETTERS,
-        encode=encode,
-        decode=decode,
     )
 
 
 def draw_words(rng: np.random.Generator, count: int, seen: set[str]) -> list[str]:
-    """Words that in letters are in ``seen`` neither before nor twice; adds them to it."""
+    """Words whose spellings in letters are new; adds these to ``seen``."""
     words: list[str] = []
     while len(words) < count:
         word = draw_word(rng)
@@ -159,6 +166,11 @@ def right(prediction: np.ndarray, batch: Batch) -> np.ndarray:
     return ((prediction.argmax(-1) == batch.target) | (batch.target < 0)).all(0)
 
 
+def score(prediction: np.ndarray, batch: Batch) -> float:
+    """The share of words that are right."""
+    return float(np.mean(right(prediction, batch)))
+
+
 def spelled(numbers: np.ndarray) -> str:
     """The letters up to the end symbol, of numbers (T',)."""
     ends = np.flatnonzero(numbers == END)
@@ -166,7 +178,7 @@ def spelled(numbers: np.ndarray) -> str:
 
 
 def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
-    """The first words, what is right, and what was predicted."""
+    """The first words, their right spellings, and the predicted ones."""
     predicted, correct, rows = decode(prediction, batch), right(prediction, batch), []
     for index, length in enumerate([] if batch.lengths is None else batch.lengths[:12]):
         kana = "".join(SYMBOLS[number] for number in batch.x[:length, index])
@@ -175,7 +187,7 @@ def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
 
 
 def encode(words: Sequence[str]) -> Batch:
-    """Words in kana; the decoder has the start symbol, and room for two letters a kana and the end symbol."""
+    """Words in kana; the decoder has the start symbol, and space for two letters a kana and the end symbol."""
     x, lengths = encoded("word", words, SYMBOLS)
     shape = 2 * len(x) + 1, len(words)
     return Batch(x, np.full(shape, -1), lengths=lengths, decoder_x=np.full(shape, START))
@@ -187,11 +199,13 @@ def decode(prediction: np.ndarray, _: Batch) -> list[str]:
 
 
 TASK = Task(
-    "kana",
-    "Japanese kana to Latin letters, with an encoder and a decoder",
-    "after Sutskever, Vinyals & Le 2014 and Cho et al. 2014, on the Unicode names of the kana",
-    READINGS,
-    Options,
-    make,
-    30,
+    name="kana",
+    title="Kana to letters",
+    summary="spell Japanese kana in Latin letters, with an encoder and a decoder",
+    source="after Sutskever, Vinyals & Le 2014 and Cho et al. 2014, on the Unicode names of the kana",
+    readings=READINGS,
+    options=Options,
+    make=make,
+    examples="Each letter is predicted after the network's own letters before it (greedy decoding).",
+    seconds=30,
 )

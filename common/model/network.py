@@ -1,6 +1,7 @@
 """A network around a recurrent model: its inputs, its readout and its loss; frozen, and checked when it is built."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.spec import ModelSpec
@@ -17,13 +18,40 @@ INPUTS = {
 }
 
 
-# Readout -> what the linear layer sees, and the shape of the prediction.
+class Readout(NamedTuple):
+    """What the linear layer sees, with the shape of the prediction; the same in words; the kind of task it serves."""
+
+    sees: str
+    text: str
+    serves: str
+
+
 READOUTS = {
-    "last_step": "y at the last step of each sequence: (B, O)",
-    "last_sequence": "y of the last sequence in the batch, at every step: (T, O)",
-    "every_step": "y at every step: (T, B, O)",
-    "final_state": "h_n of the last layer, both directions side by side: (B, O)",
-    "encoder_decoder": "the final state starts a decoder, whose y is read at every step: (T', B, O)",
+    "last_step": Readout(
+        "y at the last step of each sequence: (B, O)",
+        "the output at the last step",
+        "one answer to a whole sequence: a number or a class",
+    ),
+    "last_sequence": Readout(
+        "y of the last sequence in the batch, at every step: (T, O)",
+        "the output of the last sequence in the batch, at every step",
+        "no kind of task: a mistake with the axes that this project reproduces",
+    ),
+    "every_step": Readout(
+        "y at every step: (T, B, O)",
+        "the output at every step",
+        "an answer after each element: the next symbol, or a label for each",
+    ),
+    "final_state": Readout(
+        "h_n of the last layer, both directions side by side: (B, O)",
+        "the final hidden state, of both directions side by side",
+        "one answer to a whole sequence that is read forwards and backwards",
+    ),
+    "encoder_decoder": Readout(
+        "the final state starts a decoder, whose y is read at every step: (T', B, O)",
+        "the outputs of a second network, the decoder, which starts from the final state of the first",
+        "a sequence in, another of a different length out: translation, spelling",
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from common import datasets
 from common.backend import registry
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.equivalence import comparison
 from common.equivalence.variants import Variant
 from common.model.run import RunSpec
@@ -86,9 +86,9 @@ def training_record(
         losses=[*result.losses],
         evaluations=[list(evaluation) for evaluation in result.evaluations],
         final_loss=result.final_loss,
-        metric=data.metric.name,
+        metric=data.scoring.metric.name,
         score=result.score,
-        baseline=data.baseline.value,
+        baseline=data.scoring.baseline.value,
         ended=result.ended,
         prediction=result.prediction.ravel().tolist() if result.prediction.size <= SHOWN_VALUES else [],
     )

@@ -62,12 +62,12 @@ def series() -> Iterator[Task]:
     for reading in datasets.TASKS["sine"].readings:
         data = datasets.load("sine", reading)
         steps, batch, _ = data.train.x.shape
-        seen = data.picture(data.test.target, data.test)
+        seen = data.display.picture(data.test.target, data.test)
         yield Task(
             kind="task",
             task="sine",
             reading=reading,
-            summary=datasets.TASKS["sine"].readings[reading],
+            summary=datasets.TASKS["sine"].readings[reading].summary,
             steps=steps,
             batch=batch,
             series=seen["series"],

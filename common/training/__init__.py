@@ -1,0 +1,11 @@
+"""Training: what to train and how (settings), its batches, the one loop for every backend, and decoding.
+
+The loop is shared; what an update is, each backend's trainer decides. Batches and dropout masks follow from the data
+and the seed alone, so that every backend sees the same.
+"""
+
+from common.training.decoding import generate, greedy
+from common.training.loop import Evaluation, Progress, Result, fit, train
+from common.training.settings import resolve, run_spec
+
+__all__ = ["Evaluation", "Progress", "Result", "fit", "generate", "greedy", "resolve", "run_spec", "train"]

@@ -1,4 +1,4 @@
-"""Batches: checked at the door of a trainer, cut into mini-batches of sequences or into pieces of time."""
+"""Batches: cut into mini-batches of sequences or into pieces of time, and given their dropout masks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,19 +11,19 @@ from common.errors import InvalidInput, mismatch
 from common.model.initial import dropout_masks
 from common.model.network import NetworkSpec
 
-# The axis along which the sequences lie, in each field of a batch.
+# The axis of the sequences in each field of a batch.
 SEQUENCES = {"x": 1, "masks": 2, "lengths": 0, "decoder_x": 1, "decoder_masks": 2}
 
 
 def take(network: NetworkSpec, batch: Batch, sequences: Any) -> Batch:
-    """Some of the sequences of a batch, by index."""
+    """The sequences of a batch with these indices."""
     axes = SEQUENCES | {"target": len(rows_shape(network, batch)) - 1}
     fields = {name: a for name, a in batch._asdict().items() if a is not None}
     return batch._replace(**{name: np.take(a, sequences, axis=axes[name]) for name, a in fields.items()})
 
 
 def minibatches(network: NetworkSpec, batch: Batch, size: int | None, rng: np.random.Generator) -> Iterator[Batch]:
-    """The sequences in a random order, ``size`` at a time, the last with what remains; with None, all as they are."""
+    """The sequences in random order, ``size`` at a time and the rest last; with None, all of them in their order."""
     count = batch.x.shape[1]
     if size is None:
         yield batch
@@ -36,16 +36,16 @@ def minibatches(network: NetworkSpec, batch: Batch, size: int | None, rng: np.ra
 
 
 def pieces(batch: Batch, steps: int) -> Iterator[Batch]:
-    """The whole batch, so many time steps at a time; the last piece has what remains."""
+    """All sequences, ``steps`` time steps at a time; the last piece has the rest."""
     if batch.lengths is not None:
         raise InvalidInput(mismatch("lengths", "None where time is cut into pieces", "lengths"))
     for start in range(0, batch.x.shape[0], steps):
-        part = np.s_[start : start + steps]
-        yield batch._replace(x=batch.x[part], target=batch.target[part])
+        piece = np.s_[start : start + steps]
+        yield batch._replace(x=batch.x[piece], target=batch.target[piece])
 
 
 def with_masks(network: NetworkSpec, batch: Batch, rng: np.random.Generator) -> Batch:
-    """The batch with dropout masks of its own, if the network has dropout."""
+    """The batch with newly drawn dropout masks, if the network has dropout."""
     model = network.model
     if model.num_layers == 1 or not model.dropout:
         return batch

@@ -1,4 +1,4 @@
-"""What a trained network says when it reads its own words: a decoder's answer, a text continued."""
+"""What a trained network gives when it reads its own output: a decoder's answer, the continuation of a text."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ from common.model.network import NetworkSpec
 
 
 def greedy(backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch) -> np.ndarray:
-    """The prediction (T', B, O) of a decoder that reads the likeliest symbol of each step at the next.
+    """The prediction (T', B, O) of a decoder that reads, at each step, the likeliest symbol of the step before.
 
-    Of ``batch.decoder_x`` only the first row, the start symbol, is read.
+    Only the first row of ``batch.decoder_x``, the start symbol, is used.
     """
     if batch.decoder_x is None:
         raise InvalidInput(mismatch("decoder_x", "symbols (T', B)", "None"))
-    words = np.repeat(batch.decoder_x[:1], len(batch.decoder_x), axis=0)
-    for step in range(1, len(words)):
-        prediction, _ = backend.predict(network, params, batch._replace(decoder_x=words))
-        words[step] = prediction[step - 1].argmax(axis=-1)
-    return backend.predict(network, params, batch._replace(decoder_x=words))[0]
+    symbols = np.repeat(batch.decoder_x[:1], len(batch.decoder_x), axis=0)
+    for step in range(1, len(symbols)):
+        prediction, _ = backend.predict(network, params, batch._replace(decoder_x=symbols))
+        symbols[step] = prediction[step - 1].argmax(axis=-1)
+    return backend.predict(network, params, batch._replace(decoder_x=symbols))[0]
 
 
 def generate(
@@ -32,11 +32,11 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[int]:
-    """Symbols (T,) of a prompt -> the numbers of the next ``length`` symbols, each read in turn.
+    """The numbers of the next ``length`` symbols after those of a prompt (T,), each read in turn.
 
-    Temperature 0 takes the likeliest; otherwise symbols are drawn from softmax(prediction / temperature), with random
-    numbers from ``seed``, so that equal predictions give equal texts. Raises for a network that does not read out the
-    symbols that it reads, at every step.
+    Temperature 0 takes the likeliest symbol; otherwise symbols are drawn from softmax(prediction / temperature), with
+    random numbers from ``seed``, so that equal predictions give equal texts. Raises ``InvalidInput`` for a network that
+    does not predict, at every step, the symbols that it reads.
     """
     if network.readout != "every_step" or network.vocabulary != network.readout_size or network.model.bidirectional:
         wanted = "every_step over its own symbols, in one direction, as in the task text"
@@ -56,9 +56,9 @@ def generate(
 
 
 def _choose(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+    """The number of a symbol, from logits (O,)."""
     if temperature == 0:
         return int(logits.argmax())
     weights = np.exp((logits - logits.max()) / temperature)
-    return int(
-        np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(), side="right").clip(max=len(logits) - 1)
-    )
+    number = np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(), side="right")
+    return int(number.clip(max=len(logits) - 1))

@@ -1,4 +1,4 @@
-"""The only training loop. What a step is, each backend's trainer decides; its batches follow from data and seed."""
+"""The only training loop. Each backend's trainer decides what an update is; batches follow from data and seed."""
 
 from collections.abc import Callable, Iterator
 from math import isfinite
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.backend.contract import Backend, Batch, Trainer
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.errors import Diverged
 from common.model.initial import initial_network
 from common.model.layout import Parameters
@@ -15,23 +15,23 @@ from common.model.run import RunSpec
 from common.training.batching import minibatches, pieces, with_masks
 from common.training.decoding import greedy
 
-# A loss so many times its first value (or 1, if that is larger) has exploded.
+# A loss has exploded if it is this many times its first value, or 1 if that is larger.
 EXPLODED = 1e6
 ADVICE = "try a smaller learning rate, or clipping (clip_norm, --clip-norm 1)"
 
 
 class Evaluation(NamedTuple):
-    """The loss on the validation data after so many updates."""
+    """The loss on the validation data after a number of updates."""
 
     updates: int
     loss: float
 
 
 class Result(NamedTuple):
-    """What a run has learnt.
+    """What came out of a training run.
 
-    ``losses`` are those of the training batches before each update; ``final_loss``, ``prediction`` and ``score`` are of
-    the test data, with the ``params`` that were kept. ``ended`` is "finished", "patience" or "interrupted".
+    ``losses`` are those of the training batches before each update; ``final_loss``, ``prediction`` and ``score`` are
+    for the test data, with the ``params`` that were kept. ``ended`` is "finished", "patience" or "interrupted".
     """
 
     losses: list[float]
@@ -44,10 +44,11 @@ class Result(NamedTuple):
 
 
 def batches(run: RunSpec, data: Dataset, epoch: int, masks: np.random.Generator) -> Iterator[tuple[Batch, bool]]:
-    """The batches of an epoch, the same in every backend, and whether each carries the state on."""
-    whole = data.draw(np.random.default_rng([run.seed, 7, epoch])) if data.draw else data.train
-    if data.chunk:
-        for number, piece in enumerate(pieces(whole, data.chunk)):
+    """The batches of an epoch, the same in every backend, and for each whether it carries on the state of the last."""
+    draw, chunk = data.training.draw, data.training.chunk
+    whole = draw(np.random.default_rng([run.seed, 7, epoch])) if draw else data.train
+    if chunk:
+        for number, piece in enumerate(pieces(whole, chunk)):
             yield with_masks(run.network, piece, masks), number > 0
         return
     order = np.random.default_rng([run.seed, 6, epoch])
@@ -65,7 +66,7 @@ def require_loss(loss: float, losses: list[float], epoch: int) -> None:
 
 
 class Progress(NamedTuple):
-    """What is told after each update, and asked before the next."""
+    """Called after each update and each epoch; ``stopped`` is asked before each update."""
 
     on_update: Callable[[int, float], None] = lambda updates, loss: None
     on_epoch: Callable[[int, Evaluation | None], None] = lambda epoch, evaluation: None
@@ -75,9 +76,10 @@ class Progress(NamedTuple):
 def fit(
     trainer: Trainer, run: RunSpec, data: Dataset, progress: Progress | None = None
 ) -> tuple[list[float], list[Evaluation], Parameters | None, str]:
-    """The losses before each update, those on the validation data, the best parameters (with patience), and the end.
+    """The losses before each update, those on the validation data, the best parameters, and how training ended.
 
-    The validation data is looked at after each epoch of several updates, and always with patience. Raises ``Diverged``.
+    The validation data is evaluated after each epoch that has several updates, and after each one with patience. Only
+    with patience are there best parameters. Raises ``Diverged``.
     """
     progress = progress or Progress()
     masks = np.random.default_rng([run.seed, 4])
@@ -102,8 +104,8 @@ def fit(
             evaluations.append(evaluation)
         progress.on_epoch(epoch, evaluation)
         if run.patience and evaluation:
-            found = [past.loss for past in evaluations]
-            since = len(found) - 1 - int(np.argmin(found))
+            validation = [past.loss for past in evaluations]
+            since = len(validation) - 1 - int(np.argmin(validation))
             best = trainer.params() if since == 0 else best
             if since >= run.patience:
                 return losses, evaluations, best, "patience"
@@ -120,7 +122,7 @@ def train(
     """Train from ``start``, or from the initial parameters of ``run.seed``, then evaluate on the test data.
 
     Batches and dropout masks follow from the data and the seed alone, so that every backend has the same. A decoder is
-    evaluated on its own words: each symbol that it reads is the likeliest of the step before.
+    evaluated on its own output: each symbol that it reads is the likeliest of the step before. Raises ``Diverged``.
     """
     trainer = backend.trainer(run, initial_network(run.network, run.seed) if start is None else start)
     with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error here, not a warning
@@ -132,4 +134,4 @@ def train(
         raise Diverged(f"the loss is {final_loss} on the test data after {len(losses)} updates; {ADVICE}")
     if run.network.has_decoder:
         prediction = greedy(backend, run.network, params, data.test)
-    return Result(losses, evaluations, final_loss, prediction, data.score(prediction, data.test), params, ended)
+    return Result(losses, evaluations, final_loss, prediction, data.scoring.score(prediction, data.test), params, ended)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import datasets
-from common.datasets import Dataset
+from common.datasets.task import Dataset
 from common.errors import InvalidInput, InvalidType, choice, mismatch, unknown
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, ModelSpec
@@ -123,7 +123,7 @@ def run_spec(settings: Mapping[str, Any], data: Dataset, cell: str) -> RunSpec:
     model: dict[str, Any] = {name: settings[name] for name in MODEL if name in settings}
     if cell.startswith("LSTM") and own.forget_bias is not None and model.get("bias", True):
         model = {"forget_bias": own.forget_bias} | model
-    if cell.endswith("Cell") and data.bidirectional:
+    if cell.endswith("Cell") and own.bidirectional:
         model = {"bidirectional": False} | model
     for name, key in (("inputs", "inputs"), ("input_size", "embedding_size")):
         if key in settings:
@@ -142,10 +142,10 @@ def _check(settings: Mapping[str, Any], data: Dataset) -> None:
         raise InvalidInput(choice(f"inputs of {data.task}", possible, inputs))
     if "embedding_size" in settings and inputs != "embedding":
         raise InvalidInput(mismatch("embedding_size", "inputs=embedding beside it", inputs))
-    if settings.get("bidirectional") and data.readout == "every_step" and data.symbols == data.output_symbols:
+    if settings.get("bidirectional") and data.outputs.readout == "every_step" and data.symbols == data.outputs.symbols:
         wanted = f"one direction for {data.task}: the other would read the symbol that is to be predicted"
         raise InvalidInput(mismatch("bidirectional", wanted, True))
-    if data.chunk and settings.get("batch_size") is not None:
+    if data.training.chunk and settings.get("batch_size") is not None:
         wanted = f"none for {data.task}, whose sequences are all read side by side"
         raise InvalidInput(mismatch("batch_size", wanted, settings["batch_size"]))
     for name in ("hidden_size", "embedding_size"):

@@ -225,7 +225,7 @@ for reading, data in sine.items():
     networks[reading] = numpy_impl.RNN(1, 6, dtype="float64")
     networks[reading].load_state_dict(parts["rnn"])
     readouts[reading] = parts["readout"]["weight"][0]
-guess = sine["windows"].baseline.value
+guess = sine["windows"].scoring.baseline.value
 assert all(score < guess / 2 for score in scores.values())
 
 # %% [markdown]

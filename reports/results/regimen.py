@@ -1,110 +1,128 @@
-"""How the networks of the outcomes were trained, as far as their records tell."""
+"""How the networks of the outcomes were trained, and what the cells that are compared share."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from common.record_types import Record
+from common.record_types import Outcome
 from reports.page.numbers import count, counted
-from reports.results.outcomes import Group, Pair
+from reports.results.outcomes import Contest, Group
 
-NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+NAMES = {"sgd": "SGD", "adam": "Adam", "rmsprop": "RMSprop"}
 
 
-def regimens(found: Sequence[Pair]) -> list[str]:
-    """A line for every way of training, with the readings it holds for if there are several."""
+def regimens(variants: Sequence[Contest]) -> list[str]:
+    """A line for every way of training, with the variants that it holds for if there are several."""
     lines: dict[str, list[str]] = {}
-    for pair in found:
-        if line := _line(pair):
-            lines.setdefault(line, []).append(pair.first.reading)
+    for contest in variants:
+        lines.setdefault(_line(contest), []).append(contest.first.reading)
     if len(lines) == 1:
         return [f"Training: {line}." for line in lines]
-    return [f"Training ({', '.join(names)}): {line}." for line, names in lines.items()]
+    return [f"Training ({', '.join(readings)}): {line}." for line, readings in lines.items()]
 
 
-def _line(pair: Pair) -> str:
-    """What both cells share is told once."""
-    told = {group.cell: _of(group.first) for group in pair.groups}
-    if not all(told.values()):
-        return ""
-    same = len(set(told.values())) == 1
-    parts = [told[pair.first.cell]] if same else [f"{cell}: {text}" for cell, text in told.items()]
-    return "; ".join([*parts, _length(pair.groups), *_forget_biases(pair.groups)])
+def _line(contest: Contest) -> str:
+    """How a task was trained; what all cells share is said once."""
+    ways = {group.cell: _way(group.first) for group in contest.groups}
+    shared = len(set(ways.values())) == 1
+    parts = [ways[contest.first.cell]] if shared else [f"{cell}: {way}" for cell, way in ways.items()]
+    return "; ".join([*parts, _length(contest.groups), *_forget_biases(contest.groups)])
 
 
-def _of(row: Record) -> str:
-    if not {"hidden_size", "optimizer", "epochs"} <= set(row):
-        return ""
+def _way(row: Outcome) -> str:
     rule = row["optimizer"]
-    clip = rule.get("clip_norm")
     name = NAMES.get(rule["name"], rule["name"])
-    parts = [counted(row["hidden_size"], "hidden unit"), f"{name} with learning rate {rule['lr']:g}"]
-    if rule.get("momentum"):
+    parts = [counted(row["spec"]["hidden_size"], "hidden unit"), f"{name} with learning rate {rule['lr']:g}"]
+    if rule["momentum"]:
         parts.append(f"momentum {rule['momentum']:g}")
-    if rule.get("schedule", "constant") != "constant":
+    if rule["schedule"] != "constant":
         parts.append(f"{rule['schedule']} schedule")
-    parts.append(f"gradients clipped at norm {clip:g}" if clip else "no clipping")
+    parts.append(f"gradients clipped at norm {rule['clip_norm']:g}" if rule["clip_norm"] else "no clipping")
     return ", ".join(parts)
 
 
 def _length(groups: Sequence[Group]) -> str:
     row = groups[0].first
     updates = sorted({run["updates"] for group in groups for run in group.rows if "updates" in run})
-    epochs, size = counted(row["epochs"], "epoch"), row.get("batch_size")
-    if row.get("patience"):
+    epochs = counted(row["epochs"], "epoch")
+    if row["patience"]:
         epochs = f"up to {epochs} (stopped after {row['patience']} without progress on the validation data)"
-    if size:
-        batches = f"{size} sequences an update"
+    if row["batch_size"]:
+        batches = f"{row['batch_size']} sequences an update"
     elif max(updates, default=0) > row["epochs"]:
         batches = "the next piece of every sequence an update"
     else:
         batches = "all examples in every update"
-    span = " to ".join(count(v) for v in dict.fromkeys((*updates[:1], *updates[-1:])))
+    span = " to ".join(count(value) for value in dict.fromkeys((*updates[:1], *updates[-1:])))
     return f"{batches}, {epochs}" + (f" = {span} updates" if span else "")
 
 
+def _forget_bias(row: Outcome) -> float | None:
+    return row["spec"]["forget_bias"]
+
+
 def _forget_biases(groups: Sequence[Group]) -> list[str]:
-    found = {group.cell: group.first.get("forget_bias") for group in groups}
-    return [f"forget bias of the {cell} {value:g} at the start" for cell, value in found.items() if value is not None]
+    biases = {group.cell: _forget_bias(group.first) for group in groups}
+    return [f"initial forget bias of the {cell} {bias:g}" for cell, bias in biases.items() if bias is not None]
 
 
 def sequences(group: Group) -> int | None:
-    """How many sequences a run of the reference sees in the median, repetitions counted; None if not told."""
-    seen = [row["updates"] * row["batch_size"] for row in group.of(group.reference) if _sized(row)]
+    """How many sequences a run of the reference sees in the median, with repetitions; None without mini-batches."""
+    rows = group.of(group.reference)
+    seen = [row["updates"] * row["batch_size"] for row in rows if row["batch_size"] and "updates" in row]
     return int(np.median(seen)) if seen else None
 
 
-def _sized(row: Record) -> bool:
-    return bool(row.get("batch_size")) and "updates" in row
-
-
-def fairness(found: Sequence[Pair]) -> str:
-    """What the two cells share and what not; "" where the records hold no two cells."""
-    pairs = [pair for pair in found if pair.cell("RNN") and pair.cell("LSTM")]
-    ways = [
-        [(way := _of(group.first)) and f"{way}, {group.first['epochs']}" for group in pair.groups] for pair in pairs
-    ]
-    if not pairs or not all(map(all, ways)):
+def fairness(played: Sequence[Contest]) -> str:
+    """What cells that compete share and what not; "" where none compete."""
+    competing = [contest for contest in played if len(contest.groups) > 1]
+    if not competing:
         return ""
-    apart = sum(len(set(way)) > 1 for way in ways)
-    who = "Both cells" if not apart else f"Except on {apart} of {counted(len(pairs), 'task')}, both cells"
-    same = "have the same hidden size, learning rate and number of epochs, chosen for the task as a whole and not tuned"
-    biases = [row.get("forget_bias") for pair in pairs for group in pair.groups for row in group.rows]
-    text = f"{who} {same} for each cell. "
-    known = sorted({value for value in biases if value is not None})
-    if known:
-        span = " to ".join(f"{value:g}" for value in dict.fromkeys((known[0], known[-1])))
-        text += (
-            f"But the LSTM's forget bias at the start is set for each task ({span}); the RNN has nothing of the kind"
-        )
-    shares = [_share(pair) for pair in pairs]
-    span = " to ".join(dict.fromkeys((f"{min(shares):.0%}", f"{max(shares):.0%}")))
-    return f"{text}{', and it' if known else 'The RNN'} has only {span} of the LSTM's parameters."
+    cells = list(dict.fromkeys(group.cell for contest in competing for group in contest.groups))
+    ways = [{(_way(group.first), group.first["epochs"]) for group in contest.groups} for contest in competing]
+    who, apart = "Both cells" if len(cells) == 2 else "All cells", sum(len(way) > 1 for way in ways)
+    if apart:
+        who = f"Except on {apart} of {counted(len(competing), 'task')}, {who.lower()}"
+    return " ".join(
+        [
+            f"{who} have the same hidden size, learning rate and number of epochs, chosen for the task as a whole and "
+            "not tuned for each cell.",
+            *_advantage(competing, cells),
+            _sizes(competing, cells),
+        ]
+    )
 
 
-def _share(pair: Pair) -> float:
-    """The RNN's parameters over the LSTM's."""
-    rnn, lstm = pair.cell("RNN"), pair.cell("LSTM")
-    assert rnn
-    assert lstm
-    return rnn.first["parameters"] / lstm.first["parameters"]
+def _advantage(competing: Sequence[Contest], cells: Sequence[str]) -> list[str]:
+    """The initial forget bias, which is set for each task."""
+    groups = [group for contest in competing for group in contest.groups]
+    biases = {cell: {_forget_bias(row) for g in groups if g.cell == cell for row in g.rows} - {None} for cell in cells}
+    having = [cell for cell in cells if biases[cell]]
+    lacking = [cell for cell in cells if not biases[cell]]
+    if not having:
+        return []
+    known = sorted({bias for cell in having for bias in biases[cell] if bias is not None})
+    span = " to ".join(f"{value:g}" for value in dict.fromkeys((known[0], known[-1])))
+    verb = "has" if len(lacking) == 1 else "have"
+    without = f"; {_the(lacking)} {verb} nothing of the kind" if lacking else ""
+    return [f"But the initial forget bias of {_the(having)} is set for each task ({span}){without}."]
+
+
+def _sizes(competing: Sequence[Contest], cells: Sequence[str]) -> str:
+    """The parameters of the other cells, as shares of those of the cell that has the most."""
+    parameters = {cell: [contest.cell(cell) for contest in competing] for cell in cells}
+    totals = {cell: max(g.first["parameters"] for g in groups if g) for cell, groups in parameters.items()}
+    largest = max(cells, key=lambda cell: totals[cell])
+    parts = []
+    for cell in cells:
+        pairs = [(a, b) for a, b in zip(parameters[cell], parameters[largest], strict=True) if a and b]
+        shares = [a.first["parameters"] / b.first["parameters"] for a, b in pairs]
+        if cell != largest and shares:
+            span = " to ".join(dict.fromkeys((f"{min(shares):.0%}", f"{max(shares):.0%}")))
+            parts.append(f"the {cell} has only {span} of the {largest}'s parameters")
+    text = " and ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _the(cells: Sequence[str]) -> str:
+    return " and ".join(f"the {cell}" for cell in cells)

@@ -2,51 +2,74 @@
 
 from collections.abc import Sequence
 
+from common.model.network import READOUTS
 from common.record_types import Record
 from reports.page.model import Section, Table
 from reports.page.numbers import counted
-from reports.results.outcomes import CLEARLY, MARGIN_TEXT, Group, Pair, compare, pairs
+from reports.results.outcomes import MARGIN_TEXT, Contest, Group, contests
+from reports.results.ranking import CLEARLY, Comparison, Ranking, rank
 from reports.results.regimen import fairness
-from reports.sections.task_texts import READOUTS, words_of
 from reports.sections.tasks import full_command
 
 # From so many steps on, what must be remembered counts as far back.
 LONG = 50
-TIE, IDLE, ALONE = "neither clearly", "neither, so trained", "not compared"
+TIE, IDLE, ALONE = "tie", "idle", "alone"
+# Why no cell is better than every other: in a cell of the table, and in the summary; of two cells, and of more.
+IN_TABLE = {
+    TIE: ("neither clearly", "none clearly"),
+    IDLE: ("neither, so trained", "none, so trained"),
+    ALONE: ("not compared", "not compared"),
+}
+IN_SUMMARY = {
+    TIE: ("neither is clearly better", "none is better than every other"),
+    IDLE: ("so trained, neither learns the task", "so trained, none learns the task"),
+    ALONE: ("the cells cannot be compared", "the cells cannot be compared"),
+}
 
 
 def choice_section(records: Sequence[Record]) -> Section | None:
-    """One row a task and reading; None without outcomes."""
-    found = pairs(records)
-    if not found:
+    """One row a task and variant; None without outcomes."""
+    rankings = [rank(contest) for contest in contests(records)]
+    if not rankings:
         return None
-    reference = found[0].first.reference
+    played = [ranking.contest for ranking in rankings]
+    seeds = counted(max(len(group.seeds) for contest in played for group in contest.groups), "seed")
     paragraphs = (
         "RNN and LSTM are two kinds of recurrent network: both read a sequence step by step and carry a state along. "
         "The plain RNN overwrites its state at every step. The LSTM has gates that decide what to keep.",
-        *filter(None, [fairness(found)]),
-        f"Each score is the mean over {_seeds(found)} of runs that start from different weights, on examples that were "
-        f"not trained on (the sine wave excepted), as {reference} gives it. The baseline is what one gets without "
-        "learning, and a cell has learnt the task if its mean is better than the baseline "
-        f"{MARGIN_TEXT}. A cell is called better if its mean is better and it is ahead in at least {CLEARLY:.0%} of "
-        "the seeds. A run that diverged has no score: it loses to any run with a score, and counts as the baseline "
-        "where the means are compared.",
+        *filter(None, [fairness(played)]),
+        f"Each score is the mean over {seeds}, that is, over runs that start from different weights, on examples that "
+        f"were not trained on (except for the sine wave), as {played[0].first.reference} gives it. The baseline is "
+        "what can be reached without learning, and a cell has learnt the task if its mean is better than the baseline "
+        f"{MARGIN_TEXT}. A cell is called better than another if its mean is better and it is ahead in at least "
+        f"{CLEARLY:.0%} of the seeds. A run that diverged has no score: it loses to any run with a score, and counts "
+        "as the baseline where means are compared.",
     )
-    command = full_command(records)
-    return Section("choice", "Which cell for what", paragraphs, (), _tables(found), (command,), tuple(summary(found)))
+    tables = [_choices(rankings)]
+    if _several(rankings):
+        tables.append(_pairs(rankings))
+    return Section(
+        anchor="choice",
+        title="Which cell for what",
+        paragraphs=paragraphs,
+        plots=(),
+        tables=(*tables, _readouts(played)),
+        commands=(full_command(records),),
+        findings=tuple(summary(rankings)),
+    )
 
 
-def _seeds(found: Sequence[Pair]) -> str:
-    size = max(len(group.seeds) for pair in found for group in pair.groups)
-    return counted(size, "seed")
+def _several(rankings: Sequence[Ranking]) -> bool:
+    """Whether more than two cells compete anywhere."""
+    return any(len(ranking.contest.groups) > 2 for ranking in rankings)
 
 
-def summary(found: Sequence[Pair]) -> list[str]:
-    """How often each cell is better, and how often where something has to be remembered for long."""
-    distant = [pair for pair in found if words_of(pair.first.task, pair.first.reading).span >= LONG]
-    texts = [f"Of {len(found)} tasks and readings, {_count(found)}."]
-    if distant and len(distant) < len(found):
-        near = [pair for pair in found if pair not in distant]
+def summary(rankings: Sequence[Ranking]) -> list[str]:
+    """How often each cell is better, and how often where something must be remembered for long."""
+    distant = [ranking for ranking in rankings if ranking.contest.first.words.span >= LONG]
+    near = [ranking for ranking in rankings if ranking not in distant]
+    texts = [f"Of {counted(len(rankings), 'task variant')}, {_count(rankings)}."]
+    if distant and near:
         texts.append(
             f"Where something must be remembered over {LONG} steps or more ({len(distant)} of them), "
             f"{_count(distant)}; of the other {len(near)}, {_count(near)}."
@@ -54,63 +77,81 @@ def summary(found: Sequence[Pair]) -> list[str]:
     return texts
 
 
-def _count(found: Sequence[Pair]) -> str:
-    results = [_result(pair) for pair in found]
-    cells = list(dict.fromkeys(group.cell for pair in found for group in pair.groups))
-    words = {cell: f"the {cell} is better" for cell in cells}
-    words |= {
-        TIE: "neither is clearly better",
-        IDLE: "so trained, neither learns the task",
-        ALONE: "the cells cannot be compared",
-    }
+def _count(rankings: Sequence[Ranking]) -> str:
+    several = _several(rankings)
+    results = [result(ranking) for ranking in rankings]
+    cells = dict.fromkeys(group.cell for ranking in rankings for group in ranking.contest.groups)
+    words = {cell: f"the {cell} is better{' than every other' if several else ''}" for cell in cells}
+    words |= {why: texts[several] for why, texts in IN_SUMMARY.items()}
     return ", ".join(f"{text} in {number}" for name, text in words.items() if (number := results.count(name)))
 
 
-def _result(pair: Pair) -> str:
-    """The better cell, or why there is none."""
-    found = compare(pair)
-    if found.winner:
-        return found.winner
-    if not found.seeds:
+def result(ranking: Ranking) -> str:
+    """The cell that is better than every other, or why there is none."""
+    if ranking.winner:
+        return ranking.winner.cell
+    if not ranking.compared:
         return ALONE
-    return TIE if found.beaten else IDLE
+    return TIE if ranking.learnt else IDLE
 
 
-def _tables(found: Sequence[Pair]) -> tuple[Table, ...]:
-    cells = list(dict.fromkeys(group.cell for pair in found for group in pair.groups))
+def standing(ranking: Ranking) -> str:
+    """What the table says: the better of two cells and in how many seeds, or the ranks of several; or why not."""
+    several = len(ranking.contest.groups) > 2
+    if several and any(pair.clear for pair in ranking.comparisons):
+        places = ((group.cell, dict.fromkeys(ranking.places(group))) for group in ranking.ordered)
+        return ", ".join(f"{cell} {' to '.join(map(str, ranks))}" for cell, ranks in places)
+    if ranking.winner:
+        (pair,) = ranking.comparisons
+        return f"{pair.leader.cell}, {pair.ahead}/{pair.seeds}"
+    return IN_TABLE[result(ranking)][several]
+
+
+def _choices(rankings: Sequence[Ranking]) -> Table:
+    played = [ranking.contest for ranking in rankings]
+    cells = list(dict.fromkeys(group.cell for contest in played for group in contest.groups))
     rows = []
-    for pair in found:
-        words, first = words_of(pair.first.task, pair.first.reading), pair.first.first
-        scores = [_score(pair.cell(cell)) for cell in cells]
-        sense = "higher" if first["higher"] else "lower"
-        base = pair.first.text(first["baseline"])
-        judged = f"{first['metric']}, {sense} is better"
-        readout = first["readout"].replace("_", " ")
-        several = sum(other.first.task == pair.first.task for other in found) > 1
-        name = f"{words.title}: {first['reading']}" if several else words.title
-        rows.append((name, winner(pair), *scores, base, judged, words.asks, words.keeps, readout))
+    for ranking in rankings:
+        contest, first = ranking.contest, ranking.contest.first
+        facts, words = first.first, first.words
+        scores = [_score(contest.cell(cell)) for cell in cells]
+        judged = f"{facts['metric']}, {'higher' if facts['higher'] else 'lower'} is better"
+        rows.append(
+            (
+                *(_name(contest, played), standing(ranking), *scores, first.text(facts["baseline"])),
+                *(judged, words.asks, words.remembers, facts["readout"].replace("_", " ")),
+            )
+        )
     columns = (
-        "Task",
-        "Better, in seeds",
-        *cells,
-        "Baseline",
-        "Score",
-        "What is asked",
-        "What must be remembered",
-        "Output read",
+        *("Task", "Ranks" if _several(rankings) else "Better, in seeds", *cells, "Baseline"),
+        *("Score", "What is asked", "What must be remembered", "Output read"),
     )
-    choices = Table("The tasks", columns, tuple(rows), _note(found), range(2, 3 + len(cells)), wrap=True, whole=True)
-    return choices, _readouts(found)
+    numbers = range(2, 3 + len(cells))
+    return Table("The tasks", columns, tuple(rows), _note(rankings), numbers, wrap=True, whole=True)
 
 
-def _note(found: Sequence[Pair]) -> str:
+def _name(contest: Contest, played: Sequence[Contest]) -> str:
+    """The title of the task, with the variant where there are several."""
+    first = contest.first
+    several = sum(other.first.task == first.task for other in played) > 1
+    return f"{first.title}: {first.reading}" if several else first.title
+
+
+def _note(rankings: Sequence[Ranking]) -> str:
+    groups = [group for ranking in rankings for group in ranking.contest.groups]
     texts = ["What must be remembered follows from how the task is made; it was not measured."]
-    words = [words_of(pair.first.task, pair.first.reading) for pair in found]
-    texts += [f"{word.title}: {word.caution}" for word in words if word.caution]
-    bad = [row for pair in found for group in pair.groups for row in group.diverged]
-    if bad:
-        where = ", ".join(dict.fromkeys(f"{row['cell']} on {row['task']} ({row['reading']})" for row in bad))
-        texts.append(f"{counted(len(bad), 'run')} diverged, without a score: {where}.")
+    if _several(rankings):
+        texts.append(
+            "Ranks: a cell comes after the cells that are better and before those that it is better than; cells that "
+            "are not shown to differ have ranks in common."
+        )
+    for ranking in rankings:
+        if caution := ranking.contest.first.words.caution:
+            texts.append(f"{ranking.contest.first.title}: {caution}")
+    diverged = [row for group in groups for row in group.diverged]
+    if diverged:
+        where = ", ".join(dict.fromkeys(f"{row['cell']} on {row['task']} ({row['reading']})" for row in diverged))
+        texts.append(f"{counted(len(diverged), 'run')} diverged, without a score: {where}.")
     return " ".join(texts)
 
 
@@ -120,21 +161,35 @@ def _score(group: Group | None) -> str:
     return "diverged" if group.mean is None else group.text(group.mean)
 
 
-def winner(pair: Pair) -> str:
-    """The better cell and in how many seeds, or why there is none."""
-    found, result = compare(pair), _result(pair)
-    return f"{result}, {found.ahead}/{found.seeds}" if found.winner else result
+def _pairs(rankings: Sequence[Ranking]) -> Table:
+    """Every two cells: the evidence for the ranks."""
+    played = [ranking.contest for ranking in rankings]
+    rows = []
+    for ranking in rankings:
+        for pair in ranking.comparisons:
+            means = (pair.leader.text(pair.leader.mean), pair.other.text(pair.other.mean))
+            ahead = f"{pair.ahead} of {pair.seeds}" if pair.seeds else "–"
+            name = _name(ranking.contest, played)
+            rows.append((name, pair.leader.cell, pair.other.cell, *means, ahead, _decision(pair)))
+    columns = ("Task", "Cell", "Against", "Score", "Score of the other", "Ahead in seeds", "Result")
+    return Table("Every two cells", columns, tuple(rows), numbers=range(3, 6))
 
 
-def _readouts(found: Sequence[Pair]) -> Table:
-    used: dict[str, list[str]] = {}
-    for pair in found:
-        first = pair.first.first
-        title = words_of(first["task"], first["reading"]).title
-        used.setdefault(first["readout"], [])
-        if title not in used[first["readout"]]:
-            used[first["readout"]].append(title)
-    order = [name for name in READOUTS if name in used] + [name for name in used if name not in READOUTS]
-    rows = tuple((name.replace("_", " "), *READOUTS.get(name, ("–", "–")), ", ".join(used[name])) for name in order)
+def _decision(pair: Comparison) -> str:
+    if pair.clear:
+        return f"{pair.leader.cell} is better"
+    if not pair.seeds:
+        return "no seed in common"
+    return "not shown to differ" if pair.learnt else "neither learns the task"
+
+
+def _readouts(played: Sequence[Contest]) -> Table:
+    used: dict[str, dict[str, None]] = {}
+    for contest in played:
+        used.setdefault(contest.first.first["readout"], {})[contest.first.title] = None
+    rows = []
+    for name in (*(name for name in READOUTS if name in used), *(name for name in used if name not in READOUTS)):
+        text, serves = (READOUTS[name].text, READOUTS[name].serves) if name in READOUTS else ("–", "–")
+        rows.append((name.replace("_", " "), text, serves, ", ".join(used[name])))
     columns = ("Name", "What is read", "For which kind of task", "Here")
-    return Table("Which output of the network for which kind of task", columns, rows)
+    return Table("Which output of the network for which kind of task", columns, tuple(rows))

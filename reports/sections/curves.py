@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.datasets import TASKS
 from common.record_types import Record, Task, Training
 from common.records import of_kind
 from reports.page import plots
@@ -19,14 +20,6 @@ from reports.results.verdict import names
 # What the README promises of loss curves in float64.
 PROMISE = 1e-9
 SHOWN_POINTS, SHOWN_UPDATES = 22, 10
-READINGS = {
-    "windows": "Every window is a sequence of its own and starts from a zero state. This is what “predict from a "
-    "window” says.",
-    "article": "The same array without the transpose: a layer takes its first axis as time, so each step is a whole "
-    "window and the places in a window are the batch. Only the sequence at the last place is read out; the others "
-    "are computed and never looked at. It is the series itself, so a prediction rests on one value at a time and on "
-    "the state carried along. It learns too, which is why the mistake is easy to miss.",
-}
 
 
 def backend_names(trained: Sequence[Run]) -> list[str]:
@@ -53,8 +46,10 @@ def sine_section(records: Sequence[Record]) -> Section | None:
         f"{first['position'][0]} points are cut from it, and a model learns to predict the point after each window. "
         "The data come in two variants, which feed the same numbers to the same layer."
     ]
+    readings = TASKS["sine"].readings
     for reading, task in tasks.items():
-        paragraphs.append(f"Variant “{reading}”: {task['summary']}. {READINGS.get(reading, '')}".strip())
+        why = readings[reading].readout if reading in readings else ""
+        paragraphs.append(f"Variant “{reading}”: {task['summary']}. {why}".strip())
     if len(backends) > 1:
         apart = float(np.max([spread(run).max() for run in trained if run.first["dtype"] == main_dtype(trained)]))
         paragraphs.append(

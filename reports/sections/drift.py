@@ -1,4 +1,4 @@
-"""How runs of two backends part over many updates, although they start alike."""
+"""How runs of two backends diverge over many updates, although they start alike."""
 
 import math
 from collections.abc import Sequence
@@ -12,24 +12,23 @@ from reports.page.model import Key, Panel, Plot, Section, Table
 from reports.page.numbers import count, error, percent
 from reports.page.svg import identifier, variable
 from reports.page.task_plots import Points, cell_colour
-from reports.results.outcomes import Group, average, curve, pairs
-from reports.sections.task_texts import words_of
+from reports.results.outcomes import Group, average, contests, curve
 from reports.sections.tasks import full_command
 
 THRESHOLDS = (1e-9, 1e-6, 1e-3)
 PLACES = 40
 
 
-class Parting(NamedTuple):
-    """A run beside the reference: its cell, what was trained, and the largest gap up to each of some updates."""
+class Divergence(NamedTuple):
+    """A run and its distance from the reference: its cell, its task, and the largest gap up to each of some updates."""
 
     cell: str
-    what: str
+    task: str
     ends: np.ndarray
     gaps: np.ndarray
 
     def after(self, update: float) -> float:
-        """The largest gap in the first updates, as far as they are told; past the end of the run, its last."""
+        """The largest gap in the first updates, as far as they were recorded; past the end of the run, its last."""
         return float(self.gaps[min(int(np.searchsorted(self.ends, update)), self.ends.size - 1)])
 
     def reaches(self, limit: float) -> float | None:
@@ -39,9 +38,9 @@ class Parting(NamedTuple):
 
 
 def drift_section(records: Sequence[Record]) -> Section | None:
-    """None where no run has another backend beside it."""
-    groups = [group for pair in pairs(records) for group in pair.groups]
-    runs = [run for group in groups for run in partings(group)]
+    """None if no run has a drift."""
+    groups = [group for contest in contests(records) for group in contest.groups]
+    runs = [run for group in groups for run in divergences(group)]
     if not runs:
         return None
     cells = list(dict.fromkeys(run.cell for run in runs))
@@ -49,9 +48,9 @@ def drift_section(records: Sequence[Record]) -> Section | None:
     paragraphs = (
         "All backends start from the same weights and see the same batches. A sum in another order rounds differently, "
         "in float64 by about 1e-16 of its size, and every update builds on the one before: training amplifies the "
-        "difference, as it would any other disturbance of that size. What is told is the largest difference up to an "
+        "difference, as it would any other disturbance of that size. Reported is the largest difference up to an "
         "update, relative to the loss; a run that has ended keeps its last.",
-        *_parting_sentences(runs),
+        *_sentences(runs),
         _scores(groups),
     )
     legend = tuple(
@@ -59,26 +58,25 @@ def drift_section(records: Sequence[Record]) -> Section | None:
         for cell in cells
         for what, mark in (("the largest of all runs", "━"), ("median", "╌╌"))
     )
-    caption = f"Relative difference between the losses of {reference} and those of another backend, over all runs"
+    caption = f"Relative difference between the losses of {reference} and of another backend, over all runs"
     plot = Plot(caption, tuple(_panel(runs, cell) for cell in cells), legend, _numbers(runs, cells))
     tables = (_thresholds(runs, cells),)
-    title = "How far runs of the same training part"
+    title = "How far runs of the same training diverge"
     return Section("drift", title, paragraphs, (plot,), tables, (full_command(records),))
 
 
-def partings(group: Group) -> list[Parting]:
-    """The runs of a group that tell a drift, with running maxima; what is not finite is infinitely far."""
-    title = f"{words_of(group.task, group.reading).title}, {group.reading}"
-    found = []
+def divergences(group: Group) -> list[Divergence]:
+    """The runs of a group that have a drift, with running maxima; what is not finite is infinitely far."""
+    runs = []
     for row in group.rows:
         ends, gaps = curve(row, "drift")
         if ends.size:
             top = np.maximum.accumulate(np.where(np.isfinite(gaps), gaps, np.inf))
-            found.append(Parting(group.cell, title, ends, top))
-    return found
+            runs.append(Divergence(cell=group.cell, task=f"{group.title}, {group.reading}", ends=ends, gaps=top))
+    return runs
 
 
-def _summary(runs: Sequence[Parting]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _summary(runs: Sequence[Divergence]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Updates, and over all runs the median and the largest gap."""
     last = max(float(run.ends[-1]) for run in runs)
     updates = np.unique(np.geomspace(1, last, PLACES).round())
@@ -86,7 +84,7 @@ def _summary(runs: Sequence[Parting]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return updates, np.median(values, axis=1), values.max(axis=1)
 
 
-def _panel(runs: Sequence[Parting], cell: str) -> Panel:
+def _panel(runs: Sequence[Divergence], cell: str) -> Panel:
     updates, middle, top = _summary([run for run in runs if run.cell == cell])
     ink = cell_colour(cell)
     lines = [Points(updates, _drawn(top), ink, 1.8), Points(updates, _drawn(middle), ink, 1.8, dashed=True)]
@@ -104,25 +102,25 @@ def _drawn(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _first(runs: Sequence[Parting], limit: float) -> list[tuple[float, str]]:
-    """(update, task) of every run that comes to be further apart, the earliest first."""
-    return sorted((update, f"{run.what}, {run.cell}") for run in runs if (update := run.reaches(limit)) is not None)
+def _first(runs: Sequence[Divergence], limit: float) -> list[tuple[float, str]]:
+    """(update, task and cell) of every run that comes to be further apart, the earliest first."""
+    return sorted((update, f"{run.task}, {run.cell}") for run in runs if (update := run.reaches(limit)) is not None)
 
 
-def _parting_sentences(runs: Sequence[Parting]) -> list[str]:
+def _sentences(runs: Sequence[Divergence]) -> list[str]:
     texts = []
     for limit in THRESHOLDS:
-        found = _first(runs, limit)
-        if not found:
-            texts.append(f"None of {count(len(runs))} runs parts by 1e-{_power(limit)}.")
+        crossed = _first(runs, limit)
+        if not crossed:
+            texts.append(f"None of {count(len(runs))} runs diverges by 1e-{_power(limit)} of the loss.")
             continue
-        update, what = found[0]
-        who = list(dict.fromkeys(what for _, what in found))
-        named = "; ".join(who[:4]) + (f"; and {len(who) - 4} more" if len(who) > 4 else "")
+        update, what = crossed[0]
+        order = list(dict.fromkeys(what for _, what in crossed))
+        listed = "; ".join(order[:4]) + (f"; and {len(order) - 4} more" if len(order) > 4 else "")
         texts.append(
-            f"{count(len(found))} of {count(len(runs))} runs part by 1e-{_power(limit)} of the loss, the first after "
-            f"{count(int(update))} updates ({what}), half of these by update "
-            f"{count(int(np.median([update for update, _ in found])))}. In the order of parting: {named}."
+            f"{count(len(crossed))} of {count(len(runs))} runs diverge by 1e-{_power(limit)} of the loss, the first "
+            f"after {count(int(update))} updates ({what}), half of these by update "
+            f"{count(int(np.median([update for update, _ in crossed])))}. In order: {listed}."
         )
     return texts
 
@@ -132,7 +130,7 @@ def _power(limit: float) -> int:
 
 
 def _scores(groups: Sequence[Group]) -> str:
-    """Whether the scores agree: the means of two backends, beside what another seed changes."""
+    """Whether the scores agree: the means of two backends, against what another seed changes."""
     apart, compared, equal = [], 0, 0
     for group in groups:
         mine, width = group.scores(), _width(group)
@@ -148,7 +146,7 @@ def _scores(groups: Sequence[Group]) -> str:
             assert b is not None
             equal += group.text(a) == group.text(b)
             if abs(a - b) > width:
-                apart.append(f"{words_of(group.task, group.reading).title}, {group.reading}, {group.cell}, {name}")
+                apart.append(f"{group.title}, {group.reading}, {group.cell}, {name}")
     if not compared:
         return "No scores of two backends can be compared."
     which = "Most scores" if apart else "The scores"
@@ -165,28 +163,28 @@ def _scores(groups: Sequence[Group]) -> str:
 
 
 def _width(group: Group) -> float:
-    """How far the scores of two seeds lie apart at most, in the reference."""
-    found = list(group.scores().values())
-    return max(found) - min(found) if found else 0.0
+    """The largest distance between the scores of two seeds in the reference."""
+    scores = group.scores().values()
+    return max(scores) - min(scores) if scores else 0.0
 
 
-def _thresholds(runs: Sequence[Parting], cells: Sequence[str]) -> Table:
+def _thresholds(runs: Sequence[Divergence], cells: Sequence[str]) -> Table:
     rows = []
     for limit in THRESHOLDS:
         for cell in cells:
             members = [run for run in runs if run.cell == cell]
-            found = _first(members, limit)
-            updates = [update for update, _ in found]
-            told = ("–", "–", "–")
-            if found:
-                told = (count(int(updates[0])), count(int(np.median(updates))), found[0][1].rpartition(",")[0])
-            share = f"{len(found)} of {len(members)} ({percent(len(found) / len(members))})"
-            rows.append((f"1e-{_power(limit)}", cell, share, *told))
+            crossed = _first(members, limit)
+            updates = [update for update, _ in crossed]
+            when = ("–", "–", "–")
+            if crossed:
+                when = (count(int(updates[0])), count(int(np.median(updates))), crossed[0][1].rpartition(",")[0])
+            share = f"{len(crossed)} of {len(members)} ({percent(len(crossed) / len(members))})"
+            rows.append((f"1e-{_power(limit)}", cell, share, *when))
     columns = ("Apart by", "Cell", "Runs", "First, at update", "Median of these", "Which was first")
-    return Table("After how many updates runs part", columns, tuple(rows), numbers=range(2, 5))
+    return Table("After how many updates runs diverge", columns, tuple(rows), numbers=range(2, 5))
 
 
-def _numbers(runs: Sequence[Parting], cells: Sequence[str]) -> Table:
+def _numbers(runs: Sequence[Divergence], cells: Sequence[str]) -> Table:
     rows = []
     for cell in cells:
         updates, middle, top = _summary([run for run in runs if run.cell == cell])

@@ -1,11 +1,12 @@
 """How far back the gradient reaches: its size at every time step, before and after training."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from common.equivalence.gaps import relative_gaps
 from common.record_types import GradientNorms, Record
 from common.records import of_kind
 from reports.page import plots, task_plots
@@ -20,10 +21,10 @@ from reports.sections.tasks import full_command
 
 SHOWN_STEPS = 10
 STAGES = {"before": "before training", "after": "after training"}
-# State -> where the records have its norms; the cell's own colour is that of h.
-STATES = {"h": "norms", "c": "norms_c"}
+# The states, the output first: h has the colour of the cell.
+STATES = ("h", "c")
 COLOUR_OF_C = 1
-# A gradient that arrives smaller than this share of what set out has faded; larger than its inverse, it has exploded.
+# A gradient has faded if less than this share of it arrives at step 0, and exploded if more than the inverse does.
 FADED = 1e-3
 
 
@@ -51,29 +52,31 @@ class Trace(NamedTuple):
     @property
     def ends(self) -> tuple[float, float]:
         """The first norm, and the last that is not zero: the output does not see the last c."""
-        kept = self.norms[np.isfinite(self.norms) & (self.norms > 0)]
-        return float(self.norms[0]), float(kept[-1]) if kept.size else math.nan
+        positive = self.norms[np.isfinite(self.norms) & (self.norms > 0)]
+        return float(self.norms[0]), float(positive[-1]) if positive.size else math.nan
 
     @property
     def share(self) -> float:
-        """What arrives at step 0 of what set out."""
+        """The share of the gradient at the end that arrives at step 0."""
         return self.ends[0] / self.ends[1]
 
 
-def traces(found: Sequence[Record]) -> list[Trace]:
-    """By stage, cell, state and backend; records of before they told dL/dc have none."""
-    return sorted(_traces(found), key=lambda t: (list(STAGES).index(t.stage), _place(found, t)))
-
-
-def _place(found: Sequence[Record], trace: Trace) -> tuple[int, int]:
-    return names(found, "cell").index(trace.cell), list(STATES).index(trace.state)
-
-
-def _traces(found: Sequence[Record]) -> Iterator[Trace]:
-    for row in found:
-        for state, key in STATES.items():
-            if row["stage"] in STAGES and row.get(key):
-                yield Trace(row["stage"], row["cell"], state, row["backend"], numbers_of(row[key]))
+def traces(rows: Sequence[GradientNorms]) -> list[Trace]:
+    """By stage, cell, state and backend."""
+    cells = names(rows, "cell")
+    found = [
+        Trace(
+            stage=row["stage"],
+            cell=row["cell"],
+            state=state,
+            backend=row["backend"],
+            norms=numbers_of(row["norms"][state]),
+        )
+        for row in rows
+        for state in STATES
+        if row["stage"] in STAGES and state in row["norms"]
+    ]
+    return sorted(found, key=lambda t: (list(STAGES).index(t.stage), cells.index(t.cell), STATES.index(t.state)))
 
 
 def flow_section(records: Sequence[Record]) -> Section | None:
@@ -95,11 +98,11 @@ def flow_section(records: Sequence[Record]) -> Section | None:
         _steps(found),
     )
     paragraphs = (
-        "A network learns from an early input only if the error at the end tells the state at that time in which "
-        "direction to change. That message is the gradient of the error, dL/dh_t; its size says how loud it still is "
-        "after having gone back from the last step to step t.",
-        "In a plain RNN every step back multiplies it by the same weights, and by slopes of tanh of at most 1: if that "
-        "makes it smaller each time, it fades exponentially (the vanishing gradient).",
+        "A network learns from an early input only if the error at the end shows the state at that time in which "
+        "direction to change. That message is the gradient of the error, dL/dh_t; its size says how strong it still is "
+        "after travelling back from the last step to step t.",
+        "In a plain RNN, every step back multiplies it by the same weights, and by slopes of tanh of at most 1: if "
+        "that makes it smaller each time, it fades exponentially (the vanishing gradient).",
         *([_two_roads()] if any(trace.state == "c" for trace in found) else []),
         *_slopes(found),
         _agreement(found, backends),
@@ -123,24 +126,25 @@ def _two_roads() -> str:
     )
 
 
-def _whose(found: Sequence[Record]) -> str:
-    row = found[0]
+def _whose(rows: Sequence[GradientNorms]) -> str:
+    row = rows[0]
     return f"task {row['task']}, seed {row['seed']}, median of {row['sequences']} sequences"
 
 
 def factor(norms: np.ndarray) -> float:
-    """By what a step back multiplies the norm: from the straight line through its logarithm over t."""
+    """The factor of the norm for one step back: from the straight line through its logarithm over t."""
     time = np.arange(norms.size)
-    kept = np.isfinite(norms) & (norms > 0)
-    if kept.sum() < 2:
+    positive = np.isfinite(norms) & (norms > 0)
+    if positive.sum() < 2:
         return math.nan
-    return float(np.exp(-np.polyfit(time[kept], np.log(norms[kept]), 1)[0]))
+    return float(np.exp(-np.polyfit(time[positive], np.log(norms[positive]), 1)[0]))
 
 
 def quartiles(norms: np.ndarray) -> tuple[float, float]:
-    """Between which factors half of all single steps lie."""
-    kept = np.isfinite(norms) & (norms > 0)
-    here, after = norms[:-1][kept[:-1] & kept[1:]], norms[1:][kept[:-1] & kept[1:]]
+    """The two factors between which half of all single steps lie."""
+    positive = np.isfinite(norms) & (norms > 0)
+    steps = positive[:-1] & positive[1:]
+    here, after = norms[:-1][steps], norms[1:][steps]
     if not here.size:
         return math.nan, math.nan
     low, high = np.quantile(here / after, (0.25, 0.75))
@@ -162,17 +166,17 @@ def _panel(found: Sequence[Trace], stage: str, backends: Sequence[str], span: tu
         for trace in found
         if trace.stage == stage
     ]
-    told = [
+    sentences = [
         f"{trace.name}: {error(trace.ends[0])} at step 0, {error(trace.ends[1])} at the end, times "
         f"{digits(factor(trace.norms), 3)} a step back."
         for trace in _firsts(found, stage)
     ]
-    alt = f"Size of the gradient over time, {STAGES[stage]}. {' '.join(told)}"
+    alt = f"Size of the gradient over time, {STAGES[stage]}. {' '.join(sentences)}"
     return Panel(task_plots.by_time(f"flow-{stage}", STAGES[stage].capitalize(), alt, curves, span), alt)
 
 
 def _slopes(found: Sequence[Trace]) -> list[str]:
-    """What the numbers say, stage by stage."""
+    """The numbers in words, stage by stage."""
     texts = []
     for stage in dict.fromkeys(trace.stage for trace in found):
         firsts = _firsts(found, stage)
@@ -191,17 +195,17 @@ def _between(norms: np.ndarray) -> str:
 
 
 def _conclusions(firsts: Sequence[Trace]) -> list[str]:
-    """Which messages fade, which arrive, and of which the most arrives."""
-    told = [trace for trace in firsts if math.isfinite(trace.share)]
+    """Which messages fade, which explode, and which arrives best."""
+    finite = [trace for trace in firsts if math.isfinite(trace.share)]
     kinds = {
-        f"Faded, to less than {FADED:g}": [trace.name for trace in told if trace.share < FADED],
-        f"Exploded, to more than {1 / FADED:,.0f} times": [trace.name for trace in told if trace.share > 1 / FADED],
+        f"Faded, to less than {FADED:g}": [trace.name for trace in finite if trace.share < FADED],
+        f"Exploded, to more than {1 / FADED:,.0f} times": [trace.name for trace in finite if trace.share > 1 / FADED],
     }
     texts = [f"{kind}: {', '.join(lines)}." for kind, lines in kinds.items() if lines]
-    if told and not texts:
+    if finite and not texts:
         texts.append("None fades or explodes.")
-    if len(told) > 1:
-        texts.append(f"The largest share arrives of {max(told, key=lambda trace: trace.share).name}.")
+    if len(finite) > 1:
+        texts.append(f"The largest share arrives of {max(finite, key=lambda trace: trace.share).name}.")
     return texts
 
 
@@ -213,7 +217,7 @@ def _agreement(found: Sequence[Trace], backends: Sequence[str]) -> str:
     for stage in dict.fromkeys(trace.stage for trace in found):
         for first in _firsts(found, stage):
             others = [trace.norms for trace in found if (trace.stage, trace.line) == (stage, first.line)][1:]
-            gaps += [abs(norms - first.norms) / np.maximum(abs(first.norms), np.finfo(float).tiny) for norms in others]
+            gaps += [relative_gaps(norms, first.norms) for norms in others]
     top = float(np.max(np.concatenate(gaps))) if gaps else 0.0
     return (
         f"The lines of {', '.join(backends)} coincide, so their marks take turns on one line: the largest relative "
@@ -248,7 +252,7 @@ def _steps(found: Sequence[Trace]) -> Table:
     for stage in dict.fromkeys(trace.stage for trace in found):
         for trace in _firsts(found, stage):
             step = max(1, (trace.norms.size - 1) // SHOWN_STEPS)
-            told = ((str(t), error(trace.norms[t])) for t in range(0, trace.norms.size, step))
-            rows += [(STAGES[stage], trace.name, *line) for line in told]
+            times = range(0, trace.norms.size, step)
+            rows += [(STAGES[stage], trace.name, str(t), error(trace.norms[t])) for t in times]
     columns = ("When", "Gradient", "Time step", "Size of the gradient")
     return Table(f"Some of the steps, by {found[0].backend}", columns, tuple(rows), numbers=(2, 3))

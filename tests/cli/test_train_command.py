@@ -99,9 +99,9 @@ def test_a_decoder_is_scored_on_its_own_words(run: Run) -> None:
     params = {name: 5 * value for name, value in params.items()}
     saved.save(Path(path), network, params, about)
     data, backend = datasets.load("kana", **about["options"]), registry.load("numpy")
-    assert data.decode
-    own = data.decode(greedy(backend, network, params, data.test), data.test)
-    assert own != data.decode(backend.predict(network, params, data.test)[0], data.test)
+    assert data.display.decode
+    own = data.display.decode(greedy(backend, network, params, data.test), data.test)
+    assert own != data.display.decode(backend.predict(network, params, data.test)[0], data.test)
     assert lines(run("predict", path, "--json")[1])[0]["says"] == own
 
 
@@ -238,7 +238,7 @@ def test_patience_ends_a_run_and_the_best_is_saved(run: Run) -> None:
     data = datasets.load("reber", **found.about["options"])
     prediction, _ = registry.load("numpy").predict(found.network, found.params, data.validation)
     assert done > 2
-    assert data.score(prediction, data.validation) >= 0
+    assert data.scoring.score(prediction, data.validation) >= 0
     losses = [loss for _, loss in record["evaluations"]]
     assert losses[-3] == min(losses)
     assert cross_entropy(prediction, data.validation.target) == pytest.approx(min(losses))
@@ -268,7 +268,8 @@ def test_ls_tasks_lists_every_task_with_what_it_takes(run: Run, monkeypatch: pyt
     for item in found:
         task = datasets.TASKS[item["name"]]
         assert set(item) == {"list", "name", "summary", "readings", "source", "options", "seconds"}
-        assert (item["list"], item["readings"], item["seconds"]) == ("tasks", dict(task.readings), task.seconds)
+        assert (item["list"], item["seconds"]) == ("tasks", task.seconds)
+        assert item["readings"] == {name: reading.summary for name, reading in task.readings.items()}
         assert item["options"] == asdict(task.options())
     table = run("ls", "tasks")[1]
     assert max(map(len, table.splitlines())) <= 160

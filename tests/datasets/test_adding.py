@@ -75,29 +75,29 @@ def test_sequences_of_1997_are_as_the_paper_says(steps: int) -> None:
 @pytest.mark.parametrize(("reading", "idle", "value"), [("modern", 1.0, 0.1666667), ("1997", 0.5, 0.0392007)])
 def test_the_baseline_is_what_its_prediction_scores(reading: str, idle: float, value: float) -> None:
     data = TASK.load(reading, test=30000, train=50)
-    assert data.baseline.value == pytest.approx(value, abs=1e-7)
-    assert data.score(np.full((30000, 1), idle), data.test) == pytest.approx(value, rel=0.03)
-    assert data.score(data.test.target, data.test) == 0
-    assert data.score(data.test.target + 0.1, data.test) == pytest.approx(0.01, abs=1e-12)
+    assert data.scoring.baseline.value == pytest.approx(value, abs=1e-7)
+    assert data.scoring.score(np.full((30000, 1), idle), data.test) == pytest.approx(value, rel=0.03)
+    assert data.scoring.score(data.test.target, data.test) == 0
+    assert data.scoring.score(data.test.target + 0.1, data.test) == pytest.approx(0.01, abs=1e-12)
 
 
 @pytest.mark.parametrize("reading", READINGS)
 def test_data_follow_the_seed_and_no_part_shares_an_example(reading: str) -> None:
     sizes: Any = {"train": 40, "validation": 40, "test": 40}  # equal, as one stream for all would then show
     first, again, other = (TASK.load(reading, seed=seed, **sizes) for seed in (1, 1, 2))
-    assert first.draw is not None
-    drawn = [first.draw(np.random.default_rng(seed)) for seed in (5, 6)]
+    assert first.training.draw is not None
+    drawn = [first.training.draw(np.random.default_rng(seed)) for seed in (5, 6)]
     assert [len(part.target) for part in (first.train, first.validation, first.test, *drawn)] == [40] * 5
     np.testing.assert_array_equal(first.test.x, again.test.x)
     parts = [first.train, first.validation, first.test, other.train, other.validation, other.test, *drawn]
     columns = [part.x[: first.test.x.shape[0], b].tobytes() for part in parts for b in range(len(part.target))]
     assert len(set(columns)) == len(columns) == 320
-    np.testing.assert_array_equal(drawn[0].x, first.draw(np.random.default_rng(5)).x)
+    np.testing.assert_array_equal(drawn[0].x, first.training.draw(np.random.default_rng(5)).x)
 
 
 def test_picture_is_a_scatter_of_150() -> None:
     data = TASK.load(test=200)
-    shown = json.loads(json.dumps(data.picture(data.test.target * 2, data.test)))
+    shown = json.loads(json.dumps(data.display.picture(data.test.target * 2, data.test)))
     assert shown["plot"] == "scatter"
     np.testing.assert_allclose(shown["target"], data.test.target[:150, 0], rtol=0, atol=6e-5)
     np.testing.assert_allclose(shown["prediction"], 2 * data.test.target[:150, 0], rtol=0, atol=6e-5)
@@ -105,33 +105,33 @@ def test_picture_is_a_scatter_of_150() -> None:
 
 def test_typed_series_are_read_and_answered() -> None:
     modern, old = (TASK.load(reading, train=5, validation=5, test=5) for reading in READINGS)
-    assert modern.encode and modern.decode and old.encode and old.decode  # noqa: PT018
-    batch = modern.encode(["0.5*, 0.1, 1*"])
+    assert modern.display.encode and modern.display.decode and old.display.encode and old.display.decode  # noqa: PT018
+    batch = modern.display.encode(["0.5*, 0.1, 1*"])
     assert batch.x.tolist() == [[[0.5, 1]], [[0.1, 0]], [[1, 1]]]
     assert (batch.target.tolist(), batch.lengths) == ([[0]], None)
-    ragged = modern.encode(["0.5*,1*", "0,0*,1*"]).lengths
+    ragged = modern.display.encode(["0.5*,1*", "0,0*,1*"]).lengths
     assert ragged is not None
     assert ragged.tolist() == [2, 3]
-    batch = old.encode(["0 -0.5* 1* 0.3"])
+    batch = old.display.encode(["0 -0.5* 1* 0.3"])
     assert batch.x.tolist() == [[[0, -1]], [[-0.5, 1]], [[1, 1]], [[0.3, -1]]]
     assert batch.lengths is not None
-    assert modern.decode(np.array([[1.5]]), batch) == ["the marked values add up to 1.500"]
-    assert old.decode(np.array([[0.625]]), batch) == ["the marked values add up to 0.500"]
+    assert modern.display.decode(np.array([[1.5]]), batch) == ["the marked values add up to 1.500"]
+    assert old.display.decode(np.array([[0.625]]), batch) == ["the marked values add up to 0.500"]
 
 
 TYPED = [
     ("modern", "0.5*,0.2", "input: expected two numbers marked with *, got 1 in '0.5*,0.2'"),
-    ("modern", "0.5*,-0.2*", "input: expected numbers from 0 to 1, * behind the marked, got '-0.2*'"),
-    ("1997", "0,nan*,0*,0", "input: expected numbers from -1 to 1, * behind the marked, got 'nan*'"),
-    ("1997", "0,*1,0*,0", "input: expected numbers from -1 to 1, * behind the marked, got '*1'"),
-    ("1997", "0*,0*,0", "input: expected no * at the first or last number in the reading 1997, got '0*,0*,0'"),
+    ("modern", "0.5*,-0.2*", "input: expected numbers from 0 to 1, with * after the marked ones, got '-0.2*'"),
+    ("1997", "0,nan*,0*,0", "input: expected numbers from -1 to 1, with * after the marked ones, got 'nan*'"),
+    ("1997", "0,*1,0*,0", "input: expected numbers from -1 to 1, with * after the marked ones, got '*1'"),
+    ("1997", "0*,0*,0", "input: expected no * at the first or last number in the variant 1997, got '0*,0*,0'"),
     ("modern", "", "input: expected numbers with commas between them, got ''"),
 ]
 
 
 @pytest.mark.parametrize(("reading", "text", "message"), TYPED)
 def test_wrong_typed_series_are_refused(reading: str, text: str, message: str) -> None:
-    encode = TASK.load(reading, train=5, validation=5, test=5).encode
+    encode = TASK.load(reading, train=5, validation=5, test=5).display.encode
     assert encode is not None
     with pytest.raises(InvalidInput) as caught:
         encode([text])
@@ -140,7 +140,7 @@ def test_wrong_typed_series_are_refused(reading: str, text: str, message: str) -
 
 WRONG: list[Any] = [
     ("modern", {"steps": 1}, "steps: expected at least 2, one in each half, got 1"),
-    ("1997", {"steps": 19}, "steps: expected at least 20 in the reading 1997, got 19"),
+    ("1997", {"steps": 19}, "steps: expected at least 20 in the variant 1997, got 19"),
     ("modern", {"steps": 2.0}, "steps: expected an int, got float"),
     ("modern", {"test": 0}, "test: expected at least 1, got 0"),
     ("modern", {"seed": -1}, "seed: expected at least 0, got -1"),

@@ -1,4 +1,4 @@
-"""The digits: scikit-learn's images, each in one part, in the order that the reading says."""
+"""The digits: scikit-learn's images, each in one part, in the order of the variant."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ def test_shapes_and_ranges(data: Dataset) -> None:
         assert (part.x.shape, part.x.dtype, part.lengths) == ((64, size, 1), np.float64, None)
         assert (part.target.shape, part.target.dtype) == ((size,), np.int64)
         assert (part.x.min(), part.x.max()) == (0, 1)
-    assert (data.readout, data.loss, data.readout_size) == ("last_step", "cross_entropy", 10)
+    assert (data.outputs.readout, data.outputs.loss, data.outputs.size) == ("last_step", "cross_entropy", 10)
 
 
 def test_every_image_is_in_one_part_with_its_label(data: Dataset) -> None:
@@ -84,13 +84,17 @@ def test_the_seed_decides(data: Dataset) -> None:
 def test_score_baseline_and_picture(data: Dataset) -> None:
     counts = np.bincount(data.train.target)
     constant = np.tile(counts, (300, 1))
-    assert data.baseline.value == data.score(constant, data.test) == np.mean(data.test.target == counts.argmax())
+    assert (
+        data.scoring.baseline.value
+        == data.scoring.score(constant, data.test)
+        == np.mean(data.test.target == counts.argmax())
+    )
     perfect = 5.0 * np.eye(10)[data.test.target]
-    assert data.score(perfect, data.test) == 1
+    assert data.scoring.score(perfect, data.test) == 1
     three = Batch(data.test.x[:, :4], np.array([3, 3, 8, -1]))
     logits = np.eye(10)[[3, 8, 8, 0]]
-    assert data.score(logits, three) == pytest.approx(2 / 3)
-    picture = json.loads(json.dumps(data.picture(logits, three)))
+    assert data.scoring.score(logits, three) == pytest.approx(2 / 3)
+    picture = json.loads(json.dumps(data.display.picture(logits, three)))
     assert (picture["plot"], picture["labels"]) == ("confusion", list("0123456789"))
     expected = np.zeros((10, 10))
     expected[3, 3] = expected[3, 8] = expected[8, 8] = 1
@@ -98,26 +102,26 @@ def test_score_baseline_and_picture(data: Dataset) -> None:
 
 
 def test_an_image_is_its_number_or_its_pixels(data: Dataset) -> None:
-    assert data.encode is not None
-    assert data.decode is not None
+    assert data.display.encode is not None
+    assert data.display.decode is not None
     plain = TASK.load("plain").test.x[:, 17, 0] * 16
-    batch = data.encode(["17", ",".join(map(str, plain)), " 0 "])
+    batch = data.display.encode(["17", ",".join(map(str, plain)), " 0 "])
     assert np.array_equal(batch.x, data.test.x[:, [17, 17, 0]])
     assert batch.target.tolist() == [-1, -1, -1]
-    assert data.decode(np.log([[0.5, 0.25, 0.25] + [1e-9] * 7]), batch) == ["0 50%"]
+    assert data.display.decode(np.log([[0.5, 0.25, 0.25] + [1e-9] * 7]), batch) == ["0 50%"]
 
 
-WANTED = "image: expected 64 numbers from 0 to 16, or one test image's from 0 to 299, got "
+WANTED = "image: expected 64 numbers from 0 to 16, or the number of a test image, 0 to 299, got "
 
 
 @pytest.mark.parametrize("typed", ["", "seven", "300", "-1", "1.5", "1,2", ",".join(["17"] * 64), ",".join("x" * 64)])
 def test_what_is_no_image_is_refused(data: Dataset, typed: str) -> None:
-    assert data.encode is not None
+    assert data.display.encode is not None
     with pytest.raises(InvalidInput) as caught:
-        data.encode([typed])
+        data.display.encode([typed])
     assert str(caught.value) == WANTED + repr(typed)
     with pytest.raises(InvalidInput, match=r"^image: expected at least one, got none$"):
-        data.encode([])
+        data.display.encode([])
 
 
 WRONG: list[tuple[dict[str, Any], type, str]] = [

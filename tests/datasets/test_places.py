@@ -1,4 +1,4 @@
-"""Place names: against a reading of the package's own folders, and a distance between spellings of its own."""
+"""Place names: against a separate reading of the package's own folders, and a distance between spellings of its own."""
 
 import json
 import sys
@@ -72,7 +72,7 @@ def test_every_name_is_in_one_part_with_its_label(data: Dataset) -> None:
     assert "buenos aires" in seen
     assert not {"gmt", "longyearbyen", "japan", "utc", "eastern"} & set(seen)
     assert data.symbols == tuple(sorted(set("".join(seen))))
-    assert (data.readout, data.bidirectional, data.output_symbols) == ("final_state", True, LABELS)
+    assert (data.outputs.readout, data.training.bidirectional, data.outputs.symbols) == ("final_state", True, LABELS)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -116,13 +116,17 @@ def test_the_seed_decides(data: Dataset) -> None:
 
 def test_score_baseline_and_picture(data: Dataset) -> None:
     constant = np.tile(np.eye(9)[1], (len(data.test.target), 1))
-    assert data.baseline.value == data.score(constant, data.test) == pytest.approx(np.mean(data.test.target == 1))
-    assert data.baseline.text.startswith("always America")
-    assert data.score(np.eye(9)[data.test.target], data.test) == 1
+    assert (
+        data.scoring.baseline.value
+        == data.scoring.score(constant, data.test)
+        == pytest.approx(np.mean(data.test.target == 1))
+    )
+    assert data.scoring.baseline.text.startswith("always America")
+    assert data.scoring.score(np.eye(9)[data.test.target], data.test) == 1
     batch = Batch(data.test.x[:, :4], np.array([3, 0, -1, 8]))
     logits = np.eye(9)[[3, 6, 2, 8]]
-    assert data.score(logits, batch) == pytest.approx(2 / 3)
-    picture = json.loads(json.dumps(data.picture(logits, batch)))
+    assert data.scoring.score(logits, batch) == pytest.approx(2 / 3)
+    picture = json.loads(json.dumps(data.display.picture(logits, batch)))
     assert (picture["plot"], picture["labels"]) == ("confusion", list(LABELS))
     expected = np.zeros((9, 9))
     expected[3, 3] = expected[0, 6] = expected[8, 8] = 1
@@ -130,13 +134,13 @@ def test_score_baseline_and_picture(data: Dataset) -> None:
 
 
 def test_a_name_can_be_typed(data: Dataset) -> None:
-    assert data.encode is not None
-    assert data.decode is not None
-    batch = data.encode(["Sao Paulo", "oslo", "America/Sao_Paulo"])
+    assert data.display.encode is not None
+    assert data.display.decode is not None
+    batch = data.display.encode(["Sao Paulo", "oslo", "America/Sao_Paulo"])
     assert names(data, batch) == ["sao paulo", "oslo", "sao paulo"]
     assert (batch.target.shape, set(batch.target)) == ((3,), {-1})
     logits = np.log(np.full((3, 9), 0.05)) + np.eye(9)[[1, 6, 8]] * np.log(12)
-    assert data.decode(logits, batch) == ["America 60%", "Europe 60%", "Pacific 60%"]
+    assert data.display.decode(logits, batch) == ["America 60%", "Europe 60%", "Pacific 60%"]
     known = repr("".join(data.symbols))
     for typed, message in [
         (["Oslo", "Orléans"], f"place: expected characters of {known}, got 'é' in 'orléans'"),
@@ -144,7 +148,7 @@ def test_a_name_can_be_typed(data: Dataset) -> None:
         ([""], "place: expected at least one character, got none"),
     ]:
         with pytest.raises(InvalidInput) as caught:
-            data.encode(typed)
+            data.display.encode(typed)
         assert str(caught.value) == message
 
 

@@ -43,7 +43,7 @@ def test_strings_are_of_the_language_with_even_chances() -> None:
     data = TASK.load(train=4000, validation=20, test=20)
     batch, found = data.train, strings(data.train)
     assert (batch.x.dtype, batch.target.dtype) == ("int64", "int64")
-    assert data.symbols == data.output_symbols == tuple(SYMBOLS)
+    assert data.symbols == data.outputs.symbols == tuple(SYMBOLS)
     assert all(STRING.fullmatch(string) for string in found)
     assert (min(map(len, found)), max(map(len, found)) <= 50) == (9, True)
     for b, string in enumerate(found):
@@ -69,22 +69,22 @@ def test_no_part_shares_a_string_and_data_follow_the_seed() -> None:
 def test_score_needs_every_step_of_a_string() -> None:
     data = TASK.load()
     batch, prediction = data.test, perfect(data.test)
-    assert data.score(prediction, batch) == 1
-    assert data.score(perfect(batch, forget=True), batch) == 0
+    assert data.scoring.score(prediction, batch) == 1
+    assert data.scoring.score(perfect(batch, forget=True), batch) == 0
     assert batch.lengths is not None
     padding = np.arange(len(batch.x))[:, None] >= batch.lengths
     assert padding.any()
-    assert data.score(np.where(padding[..., None], np.nan, prediction), batch) == 1
+    assert data.scoring.score(np.where(padding[..., None], np.nan, prediction), batch) == 1
     # Right everywhere, but for one step in each of the first 64 strings: a quarter.
     rng = np.random.default_rng(0)
     for b in range(64):
         step = rng.integers(batch.lengths[b])
         prediction[step, b] = 1 - prediction[step, b]
-    assert data.score(prediction, batch) == 0.75
+    assert data.scoring.score(prediction, batch) == 0.75
     biased = perfect(batch, forget=True)
     biased[:, :, 1] += 0.1  # T before P
     seconds = [string[1] for string in strings(batch)]
-    assert data.score(biased, batch) == seconds.count("T") / 256
+    assert data.scoring.score(biased, batch) == seconds.count("T") / 256
     assert 0.3 < seconds.count("T") / 256 < 0.7
 
 
@@ -93,7 +93,7 @@ def test_the_baseline_is_that_of_pairs_of_symbols() -> None:
     pairs = [string[k : k + 2] for string in strings(data.train) for k in range(len(string) - 1)]
     prediction = np.array([[[pairs.count(SYMBOLS[s] + n) for n in SYMBOLS] for s in row] for row in data.test.x[:, :9]])
     few = data.test._replace(x=data.test.x[:, :9], target=data.test.target[:, :9])
-    assert data.score(prediction, few) == data.baseline.value == 0
+    assert data.scoring.score(prediction, few) == data.scoring.baseline.value == 0
 
 
 def test_picture_shows_failing_strings_first() -> None:
@@ -101,13 +101,13 @@ def test_picture_shows_failing_strings_first() -> None:
     prediction, found = perfect(data.test), strings(data.test)
     step = len(found[20]) - 3  # what is asked for after so many symbols and one more: the second once again
     prediction[step, 20] = np.eye(7)[SYMBOLS.index("V")]
-    shown = json.loads(json.dumps(data.picture(prediction, data.test)))
+    shown = json.loads(json.dumps(data.display.picture(prediction, data.test)))
     assert shown["plot"] == "strings"
     assert shown["columns"] == ["string", "first fails after symbol", "legal", "predicted"]
     assert shown["rows"][0] == [found[20], str(step + 1), found[20][1], "V"]
     assert shown["rows"][1:] == [[string, "none", "", ""] for string in found[:11]]
     prediction[0, 3] = np.eye(7)[0] + 2 * np.eye(7)[6] + 3 * np.eye(7)[1]
-    assert data.picture(prediction, data.test)["rows"][0] == [found[3], "1", "T P", "T E"]
+    assert data.display.picture(prediction, data.test)["rows"][0] == [found[3], "1", "T P", "T E"]
 
 
 def test_a_string_outside_the_language_has_no_score() -> None:
@@ -115,15 +115,15 @@ def test_a_string_outside_the_language_has_no_score() -> None:
     x = data.test.x.copy()
     x[2, 0] = SYMBOLS.index("V")
     with pytest.raises(InvalidInput) as caught:
-        data.score(np.zeros((*x.shape, 7)), data.test._replace(x=x))
+        data.scoring.score(np.zeros((*x.shape, 7)), data.test._replace(x=x))
     assert str(caught.value) == "string: expected one of B at step 3, got V"
 
 
 def test_typed_strings_are_read_and_answered() -> None:
     data = TASK.load()
-    assert data.encode is not None
-    assert data.decode is not None
-    batch = data.encode(["BTBT", "BP"])
+    assert data.display.encode is not None
+    assert data.display.decode is not None
+    batch = data.display.encode(["BTBT", "BP"])
     assert batch.x.T.tolist() == [[0, 1, 0, 1], [0, 2, 0, 0]]
     assert (batch.target == -1).all()
     assert batch.lengths is not None
@@ -131,9 +131,9 @@ def test_typed_strings_are_read_and_answered() -> None:
     logits = np.zeros((4, 2, 7))
     logits[3, 0] = np.log([0.01, 0.01, 0.01, 0.55, 0.4, 0.01, 0.01])
     logits[1, 1] = np.log([0.94, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]) - 3
-    assert data.decode(logits, batch) == ["after BTBT: S 0.55, X 0.40", "after BP: B 0.94"]
+    assert data.display.decode(logits, batch) == ["after BTBT: S 0.55, X 0.40", "after BP: B 0.94"]
     with pytest.raises(InvalidInput) as caught:
-        data.encode(["BTQ"])
+        data.display.encode(["BTQ"])
     assert str(caught.value) == "input: expected symbols of BTPSXVE, got 'Q' at place 3"
 
 

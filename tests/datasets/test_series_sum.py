@@ -1,4 +1,4 @@
-"""The sums of sparse series: both readings have the same series, and the numbers are what they are said to be."""
+"""The sums of sparse series: both variants have the same series, and the numbers are as documented."""
 
 import json
 from typing import Any
@@ -51,9 +51,9 @@ def test_both_readings_have_the_same_series() -> None:
         padded[: len(sequence.x)] = sequence.x[:, :, 0]
         np.testing.assert_array_equal(vector.x[0], padded.T)
         np.testing.assert_array_equal(vector.target, sequence.target)
-    assert one.baseline == other.baseline
+    assert one.scoring.baseline == other.scoring.baseline
     assert other.network("LSTM").model.input_size == 100
-    draws = [data.draw(np.random.default_rng(3)) for data in (one, other) if data.draw]
+    draws = [data.training.draw(np.random.default_rng(3)) for data in (one, other) if data.training.draw]
     np.testing.assert_array_equal(draws[0].target, draws[1].target)
 
 
@@ -62,9 +62,9 @@ def test_no_part_and_no_epoch_shares_a_series_with_another() -> None:
     data = TASK.load(min_length=4, max_length=7, train=300, validation=20, test=20)
     train, validation, test = (stripped(series(part)) for part in (data.train, data.validation, data.test))
     assert not train & validation | train & test | validation & test
-    assert data.draw is not None
+    assert data.training.draw is not None
     for seed in range(5):
-        drawn = data.draw(np.random.default_rng(seed))
+        drawn = data.training.draw(np.random.default_rng(seed))
         assert drawn.target.shape == (300, 1)
         assert not stripped(series(drawn)) & (validation | test)
 
@@ -73,8 +73,8 @@ def test_data_follow_the_seed() -> None:
     first, again, other = (TASK.load(seed=seed, **SMALL) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.test.x, again.test.x)
     assert stripped(series(first.test)) != stripped(series(other.test))
-    assert first.draw is not None
-    one, two, three = (first.draw(np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert first.training.draw is not None
+    one, two, three = (first.training.draw(np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert series(one) == series(two)
     assert len({json.dumps(series(batch)) for batch in (first.train, one, three)}) == 3
 
@@ -82,12 +82,14 @@ def test_data_follow_the_seed() -> None:
 @pytest.mark.parametrize("reading", READINGS)
 def test_score_and_baseline_are_in_units_of_the_sum(reading: str) -> None:
     data = TASK.load(reading, test=3000)
-    assert data.score(data.test.target, data.test) == 0
-    assert data.score(data.test.target - 1 / 30, data.test) == pytest.approx(1, abs=1e-12)
+    assert data.scoring.score(data.test.target, data.test) == 0
+    assert data.scoring.score(data.test.target - 1 / 30, data.test) == pytest.approx(1, abs=1e-12)
     mean = data.train.target.mean()
-    assert data.baseline.value == pytest.approx(data.score(np.full((3000, 1), mean), data.test), abs=1e-12)
+    assert data.scoring.baseline.value == pytest.approx(
+        data.scoring.score(np.full((3000, 1), mean), data.test), abs=1e-12
+    )
     # By simulation of 40000 series: 7.65.
-    assert abs(data.baseline.value - 7.65) < 0.4
+    assert abs(data.scoring.baseline.value - 7.65) < 0.4
 
 
 @pytest.mark.parametrize("reading", READINGS)
@@ -96,7 +98,7 @@ def test_picture_shows_the_errors_by_length(reading: str) -> None:
     assert known.lengths is not None
     # Off by 2 at lengths 10 to 19, which are the first of ten bins; right elsewhere.
     wrong = (known.lengths < 20)[:, None] * 2 / 30
-    shown = json.loads(json.dumps(data.picture(data.test.target + wrong, data.test)))
+    shown = json.loads(json.dumps(data.display.picture(data.test.target + wrong, data.test)))
     assert (shown["plot"], shown["unit"]) == ("by_length", "mean absolute error of the sum")
     assert shown["errors"] == [2.0] + [0.0] * (len(shown["lengths"]) - 1)
     assert len(shown["lengths"]) == len({(length - 10) * 10 // 91 for length in known.lengths})
@@ -111,15 +113,15 @@ def test_picture_shows_the_errors_by_length(reading: str) -> None:
 @pytest.mark.parametrize("reading", READINGS)
 def test_typed_series_are_read_and_answered(reading: str) -> None:
     data = TASK.load(reading, **SMALL)
-    assert data.encode is not None
-    assert data.decode is not None
-    batch = data.encode(["1,0,1,2,0", "3 1"])
+    assert data.display.encode is not None
+    assert data.display.decode is not None
+    batch = data.display.encode(["1,0,1,2,0", "3 1"])
     rows = batch.x[:, :, 0].T if reading == "sequence" else batch.x[0]
     assert rows[:, :5].tolist() == [[1, 0, 1, 2, 0], [3, 1, 0, 0, 0]]
     assert batch.x.sum() == 8
     assert (None if batch.lengths is None else batch.lengths.tolist()) == ([5, 2] if reading == "sequence" else None)
     assert batch.target.tolist() == [[0], [0]]
-    lines = data.decode(np.array([[4.02 / 30], [-0.3 / 30]]), batch)
+    lines = data.display.decode(np.array([[4.02 / 30], [-0.3 / 30]]), batch)
     assert lines == ["the sum is 4.02 (rounded: 4)", "the sum is -0.30 (rounded: 0)"]
 
 
@@ -143,9 +145,9 @@ TYPED: list[Any] = [
 @pytest.mark.parametrize(("reading", "text", "message"), TYPED)
 def test_wrong_typed_series_are_refused(reading: str, text: str, message: str) -> None:
     data = TASK.load(reading, **SMALL)
-    assert data.encode is not None
+    assert data.display.encode is not None
     with pytest.raises(InvalidInput) as caught:
-        data.encode([text])
+        data.display.encode([text])
     assert str(caught.value) == message
 
 

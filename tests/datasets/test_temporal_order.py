@@ -28,7 +28,7 @@ def test_strings_are_as_the_paper_says(steps: int, lengths: Any, first: Any, sec
     batch, found = data.train, strings(data.train)
     assert (batch.x.dtype, batch.target.dtype, batch.x.shape) == ("int64", "int64", (lengths[1], 4000))
     assert data.symbols == tuple("EBabcdXY")
-    assert data.output_symbols == tuple("QRSU")
+    assert data.outputs.symbols == tuple("QRSU")
     places = []
     for b, string in enumerate(found):
         assert (string[0], string[-1]) == ("E", "B")
@@ -53,8 +53,8 @@ def test_no_part_shares_a_string_with_another_and_draws_avoid_what_is_held_out()
     train, validation, test = (set(strings(part)) for part in (data.train, data.validation, data.test))
     assert not train & validation | train & test | validation & test
     assert len(train) < 19500
-    assert data.draw is not None
-    drawn = strings(data.draw(np.random.default_rng(9)))
+    assert data.training.draw is not None
+    drawn = strings(data.training.draw(np.random.default_rng(9)))
     assert len(drawn) == 20000
     assert not set(drawn) & (validation | test)
     assert set(drawn) & train
@@ -63,8 +63,8 @@ def test_no_part_shares_a_string_with_another_and_draws_avoid_what_is_held_out()
 def test_data_follow_the_seed() -> None:
     first, again, other = (TASK.load(seed=seed, **SMALL) for seed in (1, 1, 2))
     assert strings(first.test) == strings(again.test)
-    assert first.draw is not None
-    drawn = [strings(first.draw(np.random.default_rng(seed))) for seed in (5, 5, 6)]
+    assert first.training.draw is not None
+    drawn = [strings(first.training.draw(np.random.default_rng(seed))) for seed in (5, 5, 6)]
     assert drawn[0] == drawn[1]
     different = [strings(part) for part in (first.train, first.validation, first.test, other.train)] + drawn[1:]
     assert len({string for part in different for string in part}) == 60 + 30 + 40 + 60 + 60 + 60
@@ -73,17 +73,21 @@ def test_data_follow_the_seed() -> None:
 def test_score_and_picture_count_what_has_a_class() -> None:
     data = TASK.load()
     right = np.eye(4)[data.test.target]
-    assert data.score(right, data.test) == 1
-    assert data.score(np.roll(right, 1, -1), data.test) == 0
+    assert data.scoring.score(right, data.test) == 1
+    assert data.scoring.score(np.roll(right, 1, -1), data.test) == 0
     seen = data.train.target.tolist()
     majority = max(range(4), key=seen.count)
     always = np.tile(np.eye(4)[majority], (1000, 1))
-    assert data.score(always, data.test) == data.baseline.value == data.test.target.tolist().count(majority) / 1000
-    assert abs(data.baseline.value - 0.25) < 0.06
+    assert (
+        data.scoring.score(always, data.test)
+        == data.scoring.baseline.value
+        == data.test.target.tolist().count(majority) / 1000
+    )
+    assert abs(data.scoring.baseline.value - 0.25) < 0.06
     batch = data.test._replace(target=np.array([0, 1, 1, -1, 3, -1]))
     prediction = np.eye(4)[[0, 1, 2, 0, 2, 3]]
-    assert data.score(prediction, batch) == 0.5
-    shown = json.loads(json.dumps(data.picture(prediction, batch)))
+    assert data.scoring.score(prediction, batch) == 0.5
+    shown = json.loads(json.dumps(data.display.picture(prediction, batch)))
     assert shown == {
         "plot": "confusion",
         "labels": ["Q", "R", "S", "U"],
@@ -93,19 +97,19 @@ def test_score_and_picture_count_what_has_a_class() -> None:
 
 def test_typed_strings_are_read_and_answered() -> None:
     data = TASK.load(**SMALL)
-    assert data.encode is not None
-    assert data.decode is not None
-    batch = data.encode(["EaXcYB", "EXYB"])
+    assert data.display.encode is not None
+    assert data.display.decode is not None
+    batch = data.display.encode(["EaXcYB", "EXYB"])
     assert strings(batch) == ["EaXcYB", "EXYB"]
     assert (batch.x.shape, batch.target.tolist()) == ((6, 2), [-1, -1])
     logits = np.log([[0.1, 0.6, 0.2, 0.1], [0.02, 0.01, 0.01, 0.96]]) + 7
-    assert data.decode(logits, batch) == [
+    assert data.display.decode(logits, batch) == [
         "class R (X, then Y), probability 0.60",
         "class U (Y, then Y), probability 0.96",
     ]
     for text, got in (("EaZ", "'Z' at place 3"), ("", "none")):
         with pytest.raises(InvalidInput) as caught:
-            data.encode(["EB", text])
+            data.display.encode(["EB", text])
         assert str(caught.value) == f"input: expected symbols of EBabcdXY, got {got}"
 
 

@@ -35,9 +35,9 @@ def test_shapes(data: Dataset) -> None:
         assert (part.x.shape, part.x.dtype) == ((steps, 32), np.int64)
         assert (part.target.shape, part.target.dtype) == ((steps, 32), np.int64)
         assert part.lengths is None
-    assert data.symbols == data.output_symbols == tuple(sorted(set(TEXT)))
-    assert (data.chunk, data.readout, data.inputs) == (50, "every_step", "one_hot")
-    assert data.readout_size == len(data.symbols)
+    assert data.symbols == data.outputs.symbols == tuple(sorted(set(TEXT)))
+    assert (data.training.chunk, data.outputs.readout, data.inputs) == (50, "every_step", "one_hot")
+    assert data.outputs.size == len(data.symbols)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_options_and_determinism(data: Dataset, tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "rhyme.txt"
     path.write_text(RHYME, encoding="utf-8")
     own = TASK.load(text=str(path), streams=3, chunk=7, characters=2001)
-    assert (own.chunk, own.symbols) == (7, tuple(sorted(set(RHYME))))
+    assert (own.training.chunk, own.symbols) == (7, tuple(sorted(set(RHYME))))
     assert [part.x.shape for part in (own.train, own.validation, own.test)] == [(600, 3), (33, 3), (33, 3)]
     assert spelled(own, own.train.x)[1] == RHYME[600:1200]
     assert spelled(own, own.test.x)[0] == RHYME[1901:1934]
@@ -70,7 +70,7 @@ def test_the_baseline_is_the_counted_frequency(data: Dataset) -> None:
     counts, size = Counter(train), len(data.symbols)
     chance = {symbol: (counts[symbol] + 1) / (len(train) + size) for symbol in data.symbols}
     bits = [-math.log2(chance[character]) for stream in test for character in stream]
-    assert data.baseline.value == pytest.approx(sum(bits) / len(bits), rel=1e-12)
+    assert data.scoring.baseline.value == pytest.approx(sum(bits) / len(bits), rel=1e-12)
     streams = zip(spelled(data, data.train.x), spelled(data, data.train.target), strict=True)
     pairs = Counter(pair for x, target in streams for pair in zip(x, target, strict=True))
     before = Counter(first for first, _ in pairs.elements())
@@ -79,19 +79,19 @@ def test_the_baseline_is_the_counted_frequency(data: Dataset) -> None:
         for x, target in zip(spelled(data, data.test.x), test, strict=True)
         for pair in zip(x, target, strict=True)
     ]
-    assert data.baseline.text.endswith(f"a bigram model gets {sum(bits) / len(bits):.2f}")
-    assert sum(bits) / len(bits) < data.baseline.value - 0.5
+    assert data.scoring.baseline.text.endswith(f"a bigram model gets {sum(bits) / len(bits):.2f}")
+    assert sum(bits) / len(bits) < data.scoring.baseline.value - 0.5
 
 
 def test_bits_per_character(data: Dataset) -> None:
     size = len(data.symbols)
     chance = (np.bincount(data.train.target.ravel(), minlength=size) + 1) / (data.train.target.size + size)
     logits = np.broadcast_to(np.log(chance) + 700, (*data.test.target.shape, size))
-    assert data.score(logits, data.test) == pytest.approx(data.baseline.value, rel=1e-12)
-    assert data.score(np.zeros_like(logits), data.test) == pytest.approx(math.log2(size))
-    assert data.score(1000.0 * np.eye(size)[data.test.target], data.test) == 0
+    assert data.scoring.score(logits, data.test) == pytest.approx(data.scoring.baseline.value, rel=1e-12)
+    assert data.scoring.score(np.zeros_like(logits), data.test) == pytest.approx(math.log2(size))
+    assert data.scoring.score(1000.0 * np.eye(size)[data.test.target], data.test) == 0
     batch = Batch(np.zeros((2, 1), int), np.array([[1], [-1]]))
-    assert data.score(np.log([[[0.5, 0.25, 0.25]], [[1, 1e-9, 1e-9]]]), batch) == pytest.approx(2)
+    assert data.scoring.score(np.log([[[0.5, 0.25, 0.25]], [[1, 1e-9, 1e-9]]]), batch) == pytest.approx(2)
 
 
 def test_the_picture_shows_contexts(data: Dataset) -> None:
@@ -100,7 +100,7 @@ def test_the_picture_shows_contexts(data: Dataset) -> None:
     np.put_along_axis(logits, data.test.target[..., None], np.log(0.7), -1)
     best = data.symbols.index("~")
     logits[..., best] = np.log(0.2)
-    picture = json.loads(json.dumps(data.picture(logits, data.test)))
+    picture = json.loads(json.dumps(data.display.picture(logits, data.test)))
     assert (picture["plot"], len(picture["columns"]), len(picture["rows"])) == ("strings", 5, 12)
     shown = "".join(spelled(data, data.test.x)).replace(" ", "␣").replace("\n", "↵")
     for context, following, first, second, _ in picture["rows"]:
@@ -111,14 +111,14 @@ def test_the_picture_shows_contexts(data: Dataset) -> None:
 
 
 def test_a_prompt_is_read_and_continued(data: Dataset) -> None:
-    assert data.encode is not None
-    assert data.decode is not None
-    batch = data.encode(["def f"])
+    assert data.display.encode is not None
+    assert data.display.decode is not None
+    batch = data.display.encode(["def f"])
     assert spelled(data, batch.x) == ["def f"]
     assert (batch.target.shape, set(batch.target.ravel())) == ((5, 1), {-1})
     logits = np.full((5, 1, len(data.symbols)), -50.0)
     logits[-1, 0, [data.symbols.index(symbol) for symbol in " a\n"]] = np.log([0.6, 0.3, 0.1])
-    assert data.decode(logits, batch) == ["␣ 60%  a 30%  ↵ 10%"]
+    assert data.display.decode(logits, batch) == ["␣ 60%  a 30%  ↵ 10%"]
     known = repr("".join(data.symbols))
     for prompts, message in [
         (["a", "b"], "prompts: expected 1, got 2"),
@@ -126,7 +126,7 @@ def test_a_prompt_is_read_and_continued(data: Dataset) -> None:
         (["aあ"], f"prompt: expected characters of {known}, got 'あ' in 'aあ'"),
     ]:
         with pytest.raises(InvalidInput) as caught:
-            data.encode(prompts)
+            data.display.encode(prompts)
         assert str(caught.value) == message
 
 

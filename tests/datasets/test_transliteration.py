@@ -46,7 +46,7 @@ def kana(data: Dataset, batch: Batch) -> list[str]:
 
 
 def letters(data: Dataset, numbers: np.ndarray) -> list[list[str]]:
-    return [[data.output_symbols[number] for number in column if number >= 0] for column in numbers.T]
+    return [[data.outputs.symbols[number] for number in column if number >= 0] for column in numbers.T]
 
 
 def hiragana(word: str) -> str:
@@ -86,8 +86,8 @@ def test_words_and_letters_agree_with_the_table(data: Dataset) -> None:
         assert np.array_equal(part.decoder_x[1:][counted[1:]], part.target[:-1][counted[1:]])
         assert np.array_equal(counted.sum(0), [len(target) for target in targets])
         assert (np.diff(counted.astype(int), axis=0) <= 0).all()
-    assert (data.output_symbols[:2], data.readout_size) == (("<s>", "</s>"), len(data.output_symbols))
-    assert set("".join(TABLE.values())) == set(data.output_symbols[2:])
+    assert (data.outputs.symbols[:2], data.outputs.size) == (("<s>", "</s>"), len(data.outputs.symbols))
+    assert set("".join(TABLE.values())) == set(data.outputs.symbols[2:])
     assert {hiragana(symbol) for symbol in data.symbols} == set("".join(TABLE)) | {"っ"}
 
 
@@ -128,42 +128,42 @@ def test_the_seed_decides(data: Dataset) -> None:
 
 
 def test_score_and_baseline(data: Dataset) -> None:
-    test, size = data.test, data.readout_size
+    test, size = data.test, data.outputs.size
     perfect = 3.0 * np.eye(size)[np.maximum(test.target, 0)]
-    assert data.score(perfect, test) == 1
+    assert data.scoring.score(perfect, test) == 1
     plain = [not set(hiragana(word)) & {"っ", *GLIDES} for word in kana(data, test)]
-    assert data.baseline.value == pytest.approx(np.mean(plain))
+    assert data.scoring.baseline.value == pytest.approx(np.mean(plain))
     padding = perfect.copy()
     padding[test.target < 0] = np.eye(size)[5]
-    assert data.score(padding, test) == 1
+    assert data.scoring.score(padding, test) == 1
     wrong = perfect.copy()
     wrong[0, :30] = np.eye(size)[np.where(test.target[0, :30] == 2, 3, 2)]  # the first letter of 30 words
     ends = (test.target == 1).argmax(0)
     wrong[ends[30:90], np.arange(30, 90)] = np.eye(size)[2]  # the end of 60 others
-    assert data.score(wrong, test) == pytest.approx(210 / 300)
-    picture = json.loads(json.dumps(data.picture(wrong, test)))
+    assert data.scoring.score(wrong, test) == pytest.approx(210 / 300)
+    picture = json.loads(json.dumps(data.display.picture(wrong, test)))
     assert (picture["plot"], picture["columns"]) == ("strings", ["kana", "right", "predicted", "ok"])
     assert [row[0] for row in picture["rows"]] == kana(data, test)[:12]
     for word, truth, predicted, ok in picture["rows"]:
         assert (truth, ok) == (by_table(word), "no")
         assert (predicted[0] != truth[0], predicted[1:]) == (True, truth[1:])
-    assert [row[2:] for row in data.picture(perfect, test)["rows"]] == [
+    assert [row[2:] for row in data.display.picture(perfect, test)["rows"]] == [
         [by_table(w), "yes"] for w in kana(data, test)[:12]
     ]
 
 
 def test_encode_and_decode(data: Dataset) -> None:
-    assert data.encode is not None
-    assert data.decode is not None
-    batch = data.encode(["かっきゃ", "ン"])
+    assert data.display.encode is not None
+    assert data.display.decode is not None
+    batch = data.display.encode(["かっきゃ", "ン"])
     assert kana(data, batch) == ["かっきゃ", "ン"]
     assert batch.decoder_x is not None
     assert batch.decoder_x.shape == batch.target.shape == (9, 2)
     assert (set(batch.target.ravel()), set(batch.decoder_x[0])) == ({-1}, {0})
-    number = {symbol: place for place, symbol in enumerate(data.output_symbols)}
+    number = {symbol: place for place, symbol in enumerate(data.outputs.symbols)}
     first = [number[c] for c in "kakkya"] + [1, number["o"], number["o"]]
-    logits = np.eye(data.readout_size)[np.array([first, [number["n"]] * 9]).T]
-    assert data.decode(logits, batch) == ["kakkya", "nnnnnnnnn"]
+    logits = np.eye(data.outputs.size)[np.array([first, [number["n"]] * 9]).T]
+    assert data.display.decode(logits, batch) == ["kakkya", "nnnnnnnnn"]
     known = repr("".join(data.symbols))
     for words, message in [
         (["かx"], f"word: expected characters of {known}, got 'x' in 'かx'"),
@@ -171,7 +171,7 @@ def test_encode_and_decode(data: Dataset) -> None:
         (["か", ""], "word: expected at least one character, got none"),
     ]:
         with pytest.raises(InvalidInput) as caught:
-            data.encode(words)
+            data.display.encode(words)
         assert str(caught.value) == message
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from reports.results.outcomes import pairs
+from reports.results.outcomes import contests
 from reports.sections import drift, flow
 from tests.task_records import FLOW, lines, norms, other, outcome, runs, section
 
@@ -33,7 +33,7 @@ def test_gradient_flow() -> None:
     apart = section([*FLOW, norms("LSTM", "after", 0.96875, "jax", 0.25)], "flow")
     assert "do NOT coincide: they differ by up to 2.5e-01 of their size" in " ".join(apart.paragraphs)
     assert "Only numpy was run." in section(FLOW[:1], "flow").paragraphs[-1]
-    silent = norms("RNN", "before", 0.5) | {"norms": [0.0, 0.0, 0.0]}
+    silent = norms("RNN", "before", 0.5) | {"norms": {"h": [0.0, 0.0, 0.0]}}
     text = " ".join(section([silent], "flow").paragraphs)
     assert "RNN dL/dh_t is multiplied by not finite a step back on the whole, and not finite of it" in text
     assert math.isnan(flow.factor(np.array([0.0, 0.0, 1.0])))
@@ -43,7 +43,7 @@ def test_gradient_flow() -> None:
 def test_both_gradients_of_an_lstm() -> None:
     """What is said follows from the numbers: here h fades, c stays, and the RNN explodes."""
     straight = [2.0] * 20 + [0.0]
-    records = [norms("RNN", "after", 2.0), norms("LSTM", "after", 0.5) | {"norms_c": straight}]
+    records = [norms("RNN", "after", 2.0), norms("LSTM", "after", 0.5, c=straight)]
     part = section([*records, outcome()], "flow")
     text = " ".join(part.paragraphs)
     assert "dL/dh_t with the memory c_t held fixed, and dL/dc_t with h_t held fixed" in text
@@ -80,11 +80,12 @@ def test_drift_between_backends() -> None:
     part = section(records, "drift")
     text = " ".join(part.paragraphs)
     assert (
-        "2 of 3 runs part by 1e-9 of the loss, the first after 90 updates (Adding problem, modern, RNN), half" in text
+        "2 of 3 runs diverge by 1e-9 of the loss, the first after 90 updates (Adding problem, modern, RNN), half"
+        in text
     )
-    assert "half of these by update 95. In the order of parting: Adding problem, modern, RNN; Adding problem" in text
-    assert "1 of 3 runs part by 1e-6 of the loss, the first after 500 updates (Adding problem, modern, RNN)" in text
-    assert "None of 3 runs parts by 1e-3." in text
+    assert "half of these by update 95. In order: Adding problem, modern, RNN; Adding problem" in text
+    assert "1 of 3 runs diverge by 1e-6 of the loss, the first after 500 updates (Adding problem, modern, RNN)" in text
+    assert "None of 3 runs diverges by 1e-3 of the loss." in text
     found = {(row["Apart by"], row["Cell"]): row for row in lines(part.tables[0])}
     assert (found["1e-9", "RNN"]["Runs"], found["1e-9", "RNN"]["First, at update"]) == ("1 of 1 (100%)", "90")
     assert (found["1e-9", "LSTM"]["Runs"], found["1e-9", "LSTM"]["First, at update"]) == ("1 of 2 (50%)", "100")
@@ -98,14 +99,14 @@ def test_drift_between_backends() -> None:
         "LSTM: after 1 update the median relative difference is 5.0e-17 and the largest 1.0e-16; after 100, 2.0e-09"
         in lstm.alt
     )
-    (run,) = drift.partings(pairs([outcome(backend="jax", drift=[[1, 2e-9], [9, None]])])[0].first)
+    (run,) = drift.divergences(contests([outcome(backend="jax", drift=[[1, 2e-9], [9, None]])])[0].first)
     assert (run.reaches(1e-9), run.reaches(1e-3), run.after(400)) == (1, 9, math.inf)
-    (run,) = drift.partings(pairs([outcome(backend="jax")])[0].first)
+    (run,) = drift.divergences(contests([outcome(backend="jax")])[0].first)
     assert (run.after(90), run.after(300), run.after(301), run.after(999)) == (2e-8, 2e-8, 5e-4, 5e-4)
     early = [outcome(), outcome(backend="jax"), outcome("LSTM"), outcome("LSTM", backend="jax", drift=[[3, 4e-9]])]
     text = " ".join(section(early, "drift").paragraphs)
     assert "the first after 3 updates (Adding problem, modern, LSTM), half of these by update 46." in text
-    assert "In the order of parting: Adding problem, modern, LSTM; Adding problem, modern, RNN." in text
+    assert "In order: Adding problem, modern, LSTM; Adding problem, modern, RNN." in text
     lost = [outcome(), outcome(backend="jax", drift=[[1, 2e-9], [9, None]])]
     assert "not finite" in section(lost, "drift").plots[0].panels[0].alt
 
@@ -129,9 +130,9 @@ def test_scores_agree_or_do_not() -> None:
 def test_drift_names_its_own_reference() -> None:
     """Where numpy diverged, another backend is the reference of the drift."""
     records = [outcome(), outcome(seed=5, backend="torch") | {"reference": "jax"}]
-    assert "losses of jax and those" in section(records, "drift").plots[0].caption
-    assert "loss from that of jax in so many" in section(records, "task-adding").tables[1].note
+    assert "losses of jax and of another" in section(records, "drift").plots[0].caption
+    assert "loss from that of jax in the first" in section(records, "task-adding").tables[1].note
     mixed = [*records, outcome(backend="torch") | {"reference": "numpy"}]
-    assert "losses of jax or numpy and those" in section(mixed, "drift").plots[0].caption
+    assert "losses of jax or numpy and of another" in section(mixed, "drift").plots[0].caption
     plain = [outcome(), outcome(backend="jax")]
-    assert "losses of numpy and those" in section(plain, "drift").plots[0].caption
+    assert "losses of numpy and of another" in section(plain, "drift").plots[0].caption

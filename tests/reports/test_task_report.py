@@ -8,8 +8,7 @@ import reports
 from reports.page.render import MARKDOWN_LIMIT, markdown, page
 from reports.sections import build
 from reports.sections.choice import choice_section
-from reports.sections.task_texts import WORDS
-from tests.task_records import ADDING, ALL, STUDY, diverged, outcome, runs, sample, section, study
+from tests.task_records import ADDING, ALL, STUDY, VARIANTS, diverged, outcome, runs, sample, section, study
 
 
 def test_text_that_was_written() -> None:
@@ -82,7 +81,7 @@ def test_examples_are_a_table() -> None:
         "Examples: LSTM, numpy, seed 4",
     ]
     assert part.tables[2].rows == (("BT|P`E", "T"), ("BP", "P"))
-    assert ("After which symbol" in part.tables[2].note, part.tables[3].note) == (True, "")
+    assert ("first goes wrong" in part.tables[2].note, part.tables[3].note) == (True, "")
     assert "| <code>BT\\|P\\`E</code> | T |" in markdown(study())
 
 
@@ -115,7 +114,7 @@ def test_the_order_of_records_changes_nothing_but_their_own() -> None:
     titles = [part.title for part in build(STUDY[::-1]).sections if part.anchor.startswith("task-")]
     assert titles == [part.title for part in study().sections if part.anchor.startswith("task-")]
     assert titles[0] == "Tasks: Sine wave"
-    assert len(titles) == len({task for task, _ in WORDS}) == 10
+    assert len(titles) == len({task for task, _ in VARIANTS}) == 10
 
 
 def test_records_without_outcomes_and_outcomes_without_checks() -> None:

@@ -6,6 +6,7 @@ import torch
 
 from common import datasets
 from common.backend import registry
+from common.backend.contract import Batch
 from common.errors import InvalidInput
 from common.model.initial import initial_network
 from common.model.network import NetworkSpec
@@ -21,7 +22,7 @@ def problem(cell: str) -> tuple:
     return network, initial_network(network, 3), data.test
 
 
-def by_autograd(network: NetworkSpec, params: dict, batch: datasets.task.Batch) -> dict[str, np.ndarray]:
+def by_autograd(network: NetworkSpec, params: dict, batch: Batch) -> dict[str, np.ndarray]:
     """The states one by one as torch.nn's cell makes them, each keeping its gradient; one sequence at a time."""
     model = network.model
     cell = getattr(torch.nn, model.cell.removesuffix("Cell") + "Cell")(2, H, dtype=torch.float64)

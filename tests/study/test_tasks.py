@@ -11,10 +11,12 @@ from common import datasets, records
 from common.datasets import TASKS
 from common.errors import Diverged
 from common.model.run import RunSpec
+from common.record_types import GradientNorms, Outcome, Sample
+from common.records import of_kind
 from common.study import tasks
 from common.training import settings
 from common.training.loop import train
-from reports.sections.published import FIGURES
+from reports.sections.literature import FIGURES
 
 NAMES = ("numpy", "torch")
 POINT = 60
@@ -53,8 +55,7 @@ def test_every_task_and_reading_is_trained_over_five_seeds() -> None:
 
 
 def test_the_outcomes_are_those_of_training(short: None) -> None:
-    found = tasks.outcomes(NAMES, "adding", "modern", "LSTM", (2, 3))
-    outcomes = [record for record in found if record["kind"] == "outcome"]
+    outcomes: list[Any] = of_kind(tasks.outcomes(NAMES, "adding", "modern", "LSTM", (2, 3)), Outcome)
     assert [(r["seed"], r["backend"]) for r in outcomes] == [(s, n) for s in (2, 3) for n in NAMES]
     data = datasets.load("adding", "modern")
     for record in outcomes:
@@ -71,7 +72,7 @@ def test_the_outcomes_are_those_of_training(short: None) -> None:
             assert "drift" not in record
         else:
             assert max(gap for _, gap in record["drift"]) < 1e-12
-            assert (record["reference"], record["forget_bias"], record["tested"]) == ("numpy", 1.0, 30)
+            assert (record["reference"], record["spec"]["forget_bias"], record["tested"]) == ("numpy", 1.0, 30)
             assert "curve" not in record
     pictures = [(r["seed"], r["backend"]) for r in outcomes if "picture" in r]
     assert pictures == [(2, "numpy")]
@@ -79,14 +80,14 @@ def test_the_outcomes_are_those_of_training(short: None) -> None:
 
 def test_the_first_seed_shows_where_gradients_go(short: None) -> None:
     found = tasks.outcomes(NAMES, "adding", "modern", "RNN", (2, 3))
-    flow = [record for record in found if record["kind"] == "gradient-norms"]
+    flow: list[Any] = of_kind(found, GradientNorms)
     assert [(r["backend"], r["stage"], r["seed"]) for r in flow] == [
         (name, stage, 2) for name in NAMES for stage in ("before", "after")
     ]
     for record in flow:
-        assert len(record["norms"]) == 9
-        assert min(record["norms"]) > 0
-    by = {(r["backend"], r["stage"]): np.array(r["norms"]) for r in flow}
+        assert len(record["norms"]["h"]) == 9
+        assert min(record["norms"]["h"]) > 0
+    by = {(r["backend"], r["stage"]): np.array(r["norms"]["h"]) for r in flow}
     np.testing.assert_allclose(by["numpy", "before"], by["torch", "before"], rtol=1e-10)
     assert abs(by["numpy", "before"] / by["numpy", "after"] - 1).max() > 1e-3
     others = tasks.outcomes(NAMES, "sine", "windows", "RNN", (2,))
@@ -95,7 +96,7 @@ def test_the_first_seed_shows_where_gradients_go(short: None) -> None:
 
 def test_a_text_is_continued_by_every_backend_with_the_same_weights(short: None) -> None:
     found = tasks.outcomes(NAMES, "text", "characters", "RNN", (0,))
-    samples = {(r["backend"], r["temperature"]): r for r in found if r["kind"] == "sample"}
+    samples = {(r["backend"], r["temperature"]): r for r in of_kind(found, Sample)}
     assert set(samples) == {(name, temperature) for name in NAMES for temperature in (0.0, tasks.TEMPERATURE)}
     for temperature in (0.0, tasks.TEMPERATURE):
         texts = {samples[name, temperature]["text"] for name in NAMES}
@@ -110,7 +111,8 @@ def test_a_run_that_diverges_is_recorded(short: None, monkeypatch: pytest.Monkey
         return train(backend, run, data)
 
     monkeypatch.setattr(tasks, "train", explode)
-    first, second, third, fourth = tasks.outcomes(NAMES, "sine", "windows", "RNN", (1, 2))
+    found: list[Any] = tasks.outcomes(NAMES, "sine", "windows", "RNN", (1, 2))
+    first, second, third, fourth = found
     assert (first["ended"], first["problem"], "score" in first) == ("diverged", "the loss is nan", False)
     assert second["backend"] == "torch"
     assert "picture" in second
@@ -131,7 +133,7 @@ def test_every_record_can_be_written(short: None, tmp_path: Any) -> None:
 @pytest.mark.parametrize("count", [1, 2, 59, 60, 61, 5000])
 def test_groups_hold_every_update_once(count: int) -> None:
     losses = np.random.default_rng(count).uniform(1, 2, count).tolist()
-    found = tasks.thinned(losses)
+    found: list[Any] = tasks.thinned(losses)
     assert len(found) <= POINT + 3
     stops = [int(stop) for stop, _ in found]
     assert (stops[-1], stops == sorted(set(stops))) == (count, True)

@@ -45,9 +45,9 @@ def test_every_window_is_followed_by_its_target(reading: str | None, dtype: str)
     assert_close(target, np.array(series[25:])[:, None], 1e-12 if dtype == "float64" else 1e-7)
     assert (x.dtype, target.dtype) == (dtype, dtype)
     assert (x.shape, target.shape) == ((176, 25, 1) if article else (25, 176, 1), (176, 1))
-    # What the readout sees is the value just before the target: in the article's reading, the series itself.
+    # What the readout sees is the value just before the target: in the variant of the article, the series itself.
     assert_close(x[:, -1, 0] if article else x[-1, :, 0], np.array(series[24:200]), 1e-7)
-    picture = data.picture(target, batch)
+    picture = data.display.picture(target, batch)
     assert_close(np.array(picture["series"]), np.array(series), 1e-12)
     assert picture["position"] == list(range(25, 201))
     assert_close(np.array(picture["prediction"]), target[:, 0])
@@ -149,7 +149,7 @@ def test_train_starts_at_the_seed_and_tells_the_loss_before_each_update() -> Non
     assert (len(result.losses), result.final_loss) == (4, loss)
     assert_close((result.prediction, result.params), (prediction, trainer.params()))
     assert result.losses[0] != result.losses[1]
-    assert (result.score, result.ended) == (data.score(prediction, batch), "finished")
+    assert (result.score, result.ended) == (data.scoring.score(prediction, batch), "finished")
 
 
 @pytest.mark.parametrize("cell", ["RNN", "RNNCell"])

@@ -42,11 +42,17 @@ def small(task: str, reading: str) -> Dataset:
 
 def run_of(data: Dataset, cell: str, rule: OptimizerSpec) -> RunSpec:
     """At least 100 updates, of mini-batches that leave a rest."""
-    size = None if data.readout == "last_sequence" or data.chunk else 8 if data.train.x.shape[1] <= 50 else 64
+    size = (
+        None
+        if data.outputs.readout == "last_sequence" or data.training.chunk
+        else 8
+        if data.train.x.shape[1] <= 50
+        else 64
+    )
     count = data.train.x.shape[1]
     each = 1 if size is None else -(-count // size)
-    if data.chunk:
-        each = -(-data.train.x.shape[0] // data.chunk)
+    if data.training.chunk:
+        each = -(-data.train.x.shape[0] // data.training.chunk)
     chosen = {"seed": 3, "epochs": -(-UPDATES // each), "hidden_size": 5}
     run = settings.run_spec(chosen, data, cell)
     return replace(run, optimizer=rule, batch_size=size, patience=None)
@@ -97,7 +103,7 @@ BY_READOUT = {
 @pytest.mark.parametrize("readout", BY_READOUT)
 def test_a_readout_and_a_rule_train_alike(readout: str, rule: str) -> None:
     data = small(*BY_READOUT[readout])
-    assert data.readout == readout
+    assert data.outputs.readout == readout
     run = run_of(data, "LSTM", RULES[rule])
     expected, *others = (train(registry.load(name), run, data) for name in ("torch", "numpy", "jax"))
     assert len(expected.losses) >= UPDATES

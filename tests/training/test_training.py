@@ -63,7 +63,7 @@ def columns(batch: Batch) -> list[bytes]:
 
 def test_every_sequence_is_seen_once_an_epoch_in_another_order_each_time() -> None:
     data = datasets.load("reber", train=7, validation=3, test=3)
-    assert data.draw is None
+    assert data.training.draw is None
     steps = recorded(run_of(data, batch_size=3), data)
     assert [(batch.x.shape[1], carried) for batch, carried in steps] == [(3, False), (3, False), (1, False)] * 3
     epochs = [[c for batch, _ in steps[3 * e : 3 * e + 3] for c in columns(batch)] for e in range(3)]
@@ -186,7 +186,7 @@ def test_what_patience_keeps_is_the_best_of_the_recorded_evaluations(name: str) 
     assert kept.evaluate(data.validation)[0] == pytest.approx(min(values), rel=1e-9)
     assert kept.evaluate(data.test)[0] == pytest.approx(result.final_loss, rel=1e-9)
     np.testing.assert_allclose(result.prediction, kept.evaluate(data.test)[1], rtol=0, atol=1e-9)
-    assert result.score == pytest.approx(data.score(result.prediction, data.test))
+    assert result.score == pytest.approx(data.scoring.score(result.prediction, data.test))
     assert values[-1] > 1.0001 * min(values)
 
 
