@@ -18,7 +18,7 @@ from tests.study_records import (
     run,
     training,
 )
-from tests.task_records import ADDING, FLOW, PICTURES, diverged, other, outcome, sample
+from tests.task_records import ADDING, FLOW, PICTURES, RULE, diverged, model, other, outcome, sample
 
 # Keys that a record may have or not, and that are shown.
 FREE = ("system", "device", "architecture")
@@ -28,8 +28,7 @@ MACHINE = environment("machine", {"system": "Linux"})
 BLAS = {"internal_api": "openblas", "version": "0.3", "architecture": "SkylakeX"}
 FACTS = {"device": "cpu", "cpu_capability": "avx", "blas": BLAS}
 NUMPY = environment("numpy", FACTS)
-TRAINED = {"hidden_size": 8, "epochs": 3, "batch_size": 4, "forget_bias": 1.0}
-TRAINED |= {"optimizer": {"name": "adam", "lr": 0.01, "schedule": "cosine"}}
+TRAINED = {"epochs": 3, "batch_size": 4, "optimizer": RULE | {"schedule": "cosine", "schedule_steps": 9}}
 ARMS = [bench(environment=FACTS), bench("numpy", 0.5, environment=FACTS), bench("torch.nn (A/A)", backend="torch.nn")]
 FAILED = check("dx", 9.0, rung="gradient", smallest=problem(steps=1, hidden_size=1))
 DRAWN = [drawn(0.25, "tanh", RNN), drawn(2.0, "T=1|tanh", SHORT), drawn(0.5, "tanh", RNN, b="one-bias")]
@@ -49,7 +48,11 @@ SETS: dict[str, Records] = {
     "training": [TASK, training() | SETTINGS, training("jax", 4e-14) | SETTINGS],
     "one-bias": [ONE_BIAS, check("dx", 0.1, b="one-bias", rung="gradient")],
     "bench": ARMS,
-    "outcome": [outcome() | TRAINED, other(outcome(), reference="numpy"), diverged("LSTM", backend="jax")],
+    "outcome": [
+        model(outcome(), hidden_size=8, forget_bias=1.0) | TRAINED,
+        other(outcome(), reference="numpy"),
+        diverged("LSTM", backend="jax"),
+    ],
     **{
         f"picture {row['picture']['plot']}": [row] for row in (PAIRS[key] | {"picture": PICTURES[key]} for key in PAIRS)
     },

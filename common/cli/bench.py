@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 
-from common import records
 from common.backend import registry
 from common.cli import console, tables
 from common.cli.options import (
@@ -17,6 +16,7 @@ from common.cli.options import (
     named,
 )
 from common.record_types import Bench
+from common.records import of_kind
 from common.study import bench
 from common.study.bench import SIZES
 
@@ -38,7 +38,8 @@ def run(options: Namespace) -> int:
     chosen = bench.cases(cells(options), options.size or list(SIZES), dtypes(options), options.seed)
     with console.Stages() as stages:
         advance = stages.stage("timings", len(chosen))
-        rows = console.collect(bench.bench(names, chosen, options.rounds, lambda _: advance()), options)
+        stream = bench.bench(names, chosen, options.rounds, lambda _: advance())
+        rows = console.collect(stream, options, options.seed)
     if not options.json:
-        tables.print_bench(records.of_kind(rows, Bench))
+        tables.print_bench(of_kind(rows, Bench))
     return 0

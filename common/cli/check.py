@@ -75,7 +75,7 @@ def run(options: Namespace) -> int:
         )
     with console.Stages() as stages:
         stream = check(names, chosen, options.jobs, stages.stage)
-        rows = console.collect(chain(environment(names), stream), options)
+        rows = console.collect(chain(environment(names), stream), options, options.seed)
     if not options.json:
         tables.print_checks(rows)
         if options.configs is not None:

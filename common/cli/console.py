@@ -57,12 +57,12 @@ def _text(value: Any, style: str = "") -> "Text":
     return Text(printable(str(value)), style)
 
 
-def collect(stream: Iterable[Record], options: Namespace) -> list[Record]:
-    """All records of a stream; with --json, each is printed as soon as it comes."""
+def collect(stream: Iterable[Record], options: Namespace, seed: int) -> list[Record]:
+    """All records of a stream; with --json, each is printed as soon as it comes, under a header with the seed."""
     if not options.json:
         return list(stream)
     rows = []
-    with records.writing(sys.stdout, options.command, options.seed) as writer:
+    with records.writing(sys.stdout, options.command, seed) as writer:
         for record in stream:
             writer.write(record)
             rows.append(record)

@@ -255,6 +255,4 @@ def _print_value(name: str, value: np.ndarray) -> None:
 
 def _gap(first: np.ndarray, other: np.ndarray | None) -> str:
     """The largest difference over the largest value."""
-    if other is None:
-        return ""
-    return f"{relative_distance(other, first):.1e}"
+    return "" if other is None else f"{relative_distance(other, first):.1e}"

@@ -47,7 +47,6 @@ def chosen_settings(options: Namespace) -> dict[str, Any]:
 def run(options: Namespace) -> int:
     """Train in every chosen backend, save what was trained, compare the backends if there are several."""
     chosen = chosen_settings(options)
-    options.seed = chosen.get("seed", 0)  # which the configuration file may hold
     names = load_backends(chosen.get("backend", ["numpy"]))
     runs = list(settings.resolve(chosen))
     folder = Path(options.out)
@@ -81,7 +80,7 @@ def run(options: Namespace) -> int:
                 yield from (row.record() for row in study_runs.compare_runs(data, run, results, of_task))
 
     with console.Stages() as stages, signals.interruptible() as arrived:
-        rows = console.collect(stream(), options)
+        rows = console.collect(stream(), options, chosen.get("seed", 0))
     if not options.json:
         tables.print_training(rows)
         if any(record["kind"] == "check" for record in rows):

@@ -52,8 +52,8 @@ def load(path: str, *, tested: bool) -> tuple[Trained, Dataset]:
         raise InvalidInput(mismatch(f"symbols of {about['task']}", "those in the file", "others", cause))
     if tested and fingerprint(data) != about["data"]:
         raise InvalidInput(mismatch(f"test data of {about['task']}", "the data in the file", "other data", cause))
-    wanted = data.outputs.readout, data.outputs.size, data.outputs.loss
-    got = network.readout, network.readout_size, network.loss
+    wanted = (data.outputs.readout, data.outputs.size, data.outputs.loss)
+    got = (network.readout, network.readout_size, network.loss)
     if wanted != got:
         raise InvalidInput(mismatch(f"readout, its size and loss in {path}", f"{wanted} of {data.task}", got))
     return trained, data
@@ -104,28 +104,20 @@ def predict(options: Namespace) -> int:
     """Print the predictions for the inputs, or for the test data with their score."""
     name = _backend(options)
     (network, params, _), data = load(options.file, tested=not options.input)
-    backend = registry.load(name)
-    if options.input and (data.display.encode is None or data.display.decode is None):
+    backend, display, scoring = registry.load(name), data.display, data.scoring
+    if options.input and (display.encode is None or display.decode is None):
         wanted = f"none, as inputs of {data.task} cannot be typed"
         raise InvalidInput(mismatch("input", wanted, " ".join(options.input)))
     batch = data.test
-    if options.input and data.display.encode:
-        batch = datasets.cast(data.display.encode(options.input), network.model.dtype)
+    if options.input and display.encode:
+        batch = datasets.cast(display.encode(options.input), network.model.dtype)
     if network.has_decoder:
         prediction = decoding.greedy(backend, network, params, batch)
     else:
         prediction, _ = backend.predict(network, params, batch)
-    lines = (
-        data.display.decode(prediction, batch)
-        if data.display.decode
-        else [f"{value:.6f}" for value in prediction.ravel()]
-    )
+    lines = display.decode(prediction, batch) if display.decode else [f"{value:.6f}" for value in prediction.ravel()]
     if options.json:
-        facts = (
-            {}
-            if options.input
-            else {"metric": data.scoring.metric.name, "score": data.scoring.score(prediction, batch)}
-        )
+        facts = {} if options.input else {"metric": scoring.metric.name, "score": scoring.score(prediction, batch)}
         print(records.dumps({"task": data.task, "backend": name, "inputs": options.input, "says": lines, **facts}))
         return 0
     if options.input:
@@ -137,9 +129,10 @@ def predict(options: Namespace) -> int:
 
 
 def _print_test(data: Dataset, batch: Batch, prediction: np.ndarray, lines: list[str], name: str) -> None:
+    metric, baseline = data.scoring.metric, data.scoring.baseline
     score = data.scoring.score(prediction, batch)
-    console.line(f"{data.task}, {data.reading}, on the test data in {name}: {data.scoring.metric.name} {score:.6g}")
-    console.line(f"without learning ({data.scoring.baseline.text}): {data.scoring.baseline.value:.6g}")
+    console.line(f"{data.task}, {data.reading}, on the test data in {name}: {metric.name} {score:.6g}")
+    console.line(f"without learning ({baseline.text}): {baseline.value:.6g}")
     first = f"The first {min(SHOWN, len(lines))} of {len(lines)} predictions:"
     console.line("\n  ".join([first, *lines[:SHOWN]]), keep="\n\t")
     sys.stdout.flush()

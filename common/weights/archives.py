@@ -7,9 +7,9 @@ gaps in the order of the directory, and the data of each must have its checksum.
 Format Specification* (PKWARE, APPNOTE 6.3), as far as NumPy and PyTorch write it: stored or deflated entries, zip64
 fields, data descriptors, and PyTorch's padding in the extra field (kind ``FB``, content ``Z``).
 
-What is not compared, as nothing else in the file repeats it: the version that made an entry and its file attributes.
-Other readers do heed them: PyTorch's gives uninitialised memory for an entry that is marked as a folder. So they are
-handed ``rewritten``, which has none of the original's.
+The version that made an entry and its file attributes are not compared, as nothing else in the file repeats them. Other
+readers do act on them: PyTorch's returns uninitialised memory for an entry that is marked as a folder. So other readers
+are given what ``rewritten`` makes, which has no attributes of the original.
 """
 
 import io
@@ -31,11 +31,11 @@ MAX16, MAX32 = 0xFFFF, 0xFFFFFFFF
 
 
 class Damaged(ValueError):
-    """A zip file whose parts do not agree, or that holds what NumPy and PyTorch do not write."""
+    """A zip file whose parts contradict one another, or that holds what NumPy and PyTorch do not write."""
 
 
 class Entry(NamedTuple):
-    """What the central directory records of an entry; ``header`` is what the header before its data must repeat."""
+    """What the central directory records about an entry; ``header`` is what the header before its data must repeat."""
 
     name: bytes
     header: tuple[int, ...]
@@ -57,25 +57,25 @@ def is_zip(data: bytes) -> bool:
 def contents(data: bytes) -> dict[str, bytes]:
     """The data of every entry of a zip file by name, each with its checksum compared; raises ``Damaged``."""
     if not is_zip(data):
-        raise Damaged("no zip file")
+        raise Damaged("not a zip file")
     count, directory, end = _ends(data)
     entries = tuple(_directory(data, count, directory, end))
     if entries and not any(entry.crc for entry in entries):
         raise Damaged("its entries carry no checksums; torch.serialization.set_crc32_options(False)?")
-    found, position = {}, 0
+    data_of, position = {}, 0
     for entry in entries:
         name = _text(entry)
-        if name in found:
+        if name in data_of:
             raise Damaged(f"two entries are named {name}")
         if entry.offset != position:
             raise Damaged(f"{name} begins at byte {entry.offset}, where {position} is expected")
         start = position + _header(data, entry, name)
         stop = start + entry.compressed
-        found[name] = _inflated(data[start:stop], entry, name)
+        data_of[name] = _inflated(data[start:stop], entry, name)
         position = stop + _descriptor(data, stop, entry, name)
     if position != directory:
         raise Damaged(f"the entries end at byte {position}, and the directory begins at {directory}")
-    return found
+    return data_of
 
 
 def rewritten(parts: Mapping[str, bytes]) -> io.BytesIO:
@@ -152,19 +152,19 @@ def _wide(numbers: tuple[int, ...], extra: bytes) -> tuple[int, ...]:
 
 def _extras(extra: bytes) -> dict[int, bytes]:
     """Kind -> content of the parts of an extra field, which fill it."""
-    found, position = {}, 0
+    content_of, position = {}, 0
     while position < len(extra):
         if position + 4 > len(extra):
             raise Damaged("an extra field is cut off")
         kind, size = struct.unpack_from("<2H", extra, position)
         content = extra[position + 4 : position + 4 + size]
-        if len(content) < size or kind in found or kind not in (ZIP64, PADDING):
+        if len(content) < size or kind in content_of or kind not in (ZIP64, PADDING):
             raise Damaged("an extra field is cut off, twice there, or of another kind than zip64 and padding")
         if kind == PADDING and content.strip(b"Z"):
             raise Damaged("the padding of an entry is not padding")
-        found[kind] = content
+        content_of[kind] = content
         position += 4 + size
-    return found
+    return content_of
 
 
 def _header(data: bytes, entry: Entry, name: str) -> int:
@@ -229,4 +229,4 @@ def _text(entry: Entry) -> str:
     try:
         return entry.name.decode("utf-8" if entry.flags & UTF8 else "ascii")
     except UnicodeDecodeError as error:
-        raise Damaged("the name of an entry is no text") from error
+        raise Damaged("the name of an entry is not text") from error

@@ -13,10 +13,10 @@ from common.model.spec import ModelSpec
 
 
 def loaded_parameters(spec: ModelSpec, params: Any) -> Parameters:
-    """What ``load_state_dict`` takes over: copies of parameters of any framework, as NumPy arrays in the spec's dtype.
+    """Copies of parameters of any framework as NumPy arrays in the dtype of ``spec``, which ``load_state_dict`` takes.
 
-    A dtype that is exact in the spec's is converted; any other is refused (``common.model.dtypes``), as are names and
-    shapes that are not the spec's (``layout.require_parameters``).
+    A dtype that is exact in it is converted; any other is refused (``common.model.dtypes``), as are names and shapes
+    that are not those of the model (``layout.require_parameters``).
     """
     arrays, dtype = to_arrays(params), numpy_dtype(spec.dtype)
     if isinstance(arrays, Mapping):
@@ -26,7 +26,7 @@ def loaded_parameters(spec: ModelSpec, params: Any) -> Parameters:
 
 
 def to_arrays(params: Any) -> Any:
-    """Parameters of any framework as NumPy arrays in their own dtype; what is no mapping stays, to be refused."""
+    """Parameters of any framework as NumPy arrays in their own dtype; anything but a mapping is returned as it is."""
     if not isinstance(params, Mapping):
         return params
     for name, value in params.items():
@@ -36,15 +36,15 @@ def to_arrays(params: Any) -> Any:
 
 
 def to_array(name: str, value: Any) -> np.ndarray:
-    """An array of any framework as NumPy's; one of a subclass as a plain one."""
+    """An array of any framework as a plain NumPy array."""
     refuse_masked(name, value)
     try:
-        if hasattr(value, "detach"):  # a tensor of torch, which gives NumPy neither gradients' leaves nor bfloat16
+        if hasattr(value, "detach"):  # a tensor of PyTorch, which converts neither leaves of gradients nor bfloat16
             value = value.detach().cpu()
             if str(value.dtype) == "torch.bfloat16":
                 return value.float().numpy().astype(numpy_dtype("bfloat16"))
             return value.numpy()
-    except (TypeError, RuntimeError) as error:  # sparse, on no device, or of a dtype that NumPy has not
+    except (TypeError, RuntimeError) as error:  # sparse, on no device, or of a dtype that NumPy lacks
         got = f"a tensor of {value.dtype}, {value.layout}, on {value.device}"
         raise InvalidType(mismatch(name, "a dense tensor that NumPy can take", got)) from error
     return np.asarray(value)

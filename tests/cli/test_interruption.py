@@ -74,11 +74,11 @@ def test_an_interruption_saves_what_was_learnt(number: int, expected: int, word:
     assert err.splitlines()[-1] == f"rosetta: {word}; what was trained so far is saved"
     assert "Traceback" not in err
     (tmp_path / "records.jsonl").write_text(out)
-    rows: list[Any] = records.read(tmp_path / "records.jsonl")
-    (record,) = (row for row in rows if row["kind"] == "training")
+    found: list[Any] = records.read(tmp_path / "records.jsonl")
+    (record,) = (r for r in found if r["kind"] == "training")
     assert (record["ended"], record["backend"], len(record["losses"])) == ("interrupted", "slow:BACKEND", 4)
-    found = files.read_trained(tmp_path / record["saved"])
-    assert (found.about["ended"], found.about["updates"]) == ("interrupted", 4)
+    about = files.read_trained(tmp_path / record["saved"]).about
+    assert (about["ended"], about["updates"]) == ("interrupted", 4)
     assert os.listdir(tmp_path / "trained") == ["adding-modern-RNN-slow_BACKEND.npz"]
 
 

@@ -45,8 +45,8 @@ def traced(call: Call, *words: str) -> dict[str, dict[str, Any]]:
     assert (code, err) == (0, "")
     path = Path("trace.jsonl")
     path.write_text(out, encoding="utf-8")
-    rows: list[Any] = read(path)
-    header, *found, end = rows
+    everything: list[Any] = read(path)
+    header, *found, end = everything
     assert " ".join(header["command"]) == " ".join(["rosetta trace --json --steps 4", *words])
     assert (header["kind"], end) == ("header", {"kind": "end", "records": len(found)})
     assert {record["kind"] for record in found} == {"trace"}

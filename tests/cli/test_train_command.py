@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from common import datasets, records
 from common.backend import registry
 from common.cli import main
 from common.equivalence.reproduce import row_command
-from common.record_types import Check
 from common.training.decoding import greedy
 from common.weights import files
 from tests.refusals import assert_refusal
@@ -303,10 +302,16 @@ def test_another_seed_has_a_file_of_its_own_and_a_file_that_is_replaced_is_named
     assert sorted(os.listdir("kept")) == ["sine-windows-RNN-numpy-seed1.npz", "sine-windows-RNN-numpy.npz"]
 
 
-def test_a_comparison_reports_a_command_that_makes_it_again(run: Run) -> None:
+def test_a_comparison_tells_the_command_that_makes_it_again(run: Run) -> None:
     words = ["sine", "--epochs", "2", "--lr", "0.1", "--set", "window=4", "--backend", "numpy", "--backend", "torch"]
-    rows = [row for row in lines(run("train", *words, "--json")[1]) if row["kind"] == "check"]
-    (command,) = {row_command(cast(Check, row)) for row in rows}
-    program, *again = shlex.split(command)
-    assert program == "rosetta"
-    assert [row for row in lines(run(*again, "--json")[1]) if row["kind"] == "check"] == rows
+    checks = compared(run("train", *words, "--json"))
+    assert checks
+    (command,) = {row_command(row) for row in checks}
+    assert command.startswith("rosetta train sine ")
+    assert compared(run(*shlex.split(command)[1:], "--json")) == checks
+
+
+def compared(answer: tuple[int, str, str]) -> list[Any]:
+    code, out, _ = answer
+    assert code == 0
+    return [record for record in lines(out) if record["kind"] == "check"]
