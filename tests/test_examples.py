@@ -18,6 +18,7 @@ MODULES = (
     "common.model.spec",
     "common.training.loop",
     "common.training.settings",
+    "common.weights.arrays",
     "jax_impl.modules",
     "numpy_impl.modules",
     "numpy_impl.trace",
