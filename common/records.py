@@ -157,7 +157,7 @@ class Fault(NamedTuple):
 def require_fields(where: str, record: dict[str, Any]) -> None:
     """Raise unless a record has every field of its kind, in its type; further fields are ignored."""
     if fault := _checker(TYPES[record["kind"]])(record):
-        raise InvalidInput(mismatch(" of ".join((*fault.names, where)), fault.expected, fault.got))
+        raise InvalidInput(mismatch(f"{' of '.join(fault.names)} in {where}", fault.expected, fault.got))
 
 
 @cache

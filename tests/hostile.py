@@ -3,31 +3,50 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tests.reports.test_report import HEADER, ONE_BIAS, TASK, bench, check, drawn, training
+from tests.study_records import (
+    HEADER,
+    ONE_BIAS,
+    RNN,
+    SHORT,
+    TASK,
+    bench,
+    check,
+    drawn,
+    environment,
+    of_run,
+    problem,
+    run,
+    training,
+)
 from tests.task_records import ADDING, FLOW, PICTURES, diverged, other, outcome, sample
 
 # Keys that a record may have or not, and that are shown.
 FREE = ("system", "device", "architecture")
-Records = list[dict[str, Any]]
+Records = list[Any]
 TEXT = ADDING | {"task": "text", "reading": "characters"}
-MACHINE = {"kind": "environment", "of": "machine", "system": "Linux"}
+MACHINE = environment("machine", {"system": "Linux"})
 BLAS = {"internal_api": "openblas", "version": "0.3", "architecture": "SkylakeX"}
-NUMPY = {"kind": "environment", "of": "numpy", "device": "cpu", "cpu_capability": "avx", "blas": BLAS}
+FACTS = {"device": "cpu", "cpu_capability": "avx", "blas": BLAS}
+NUMPY = environment("numpy", FACTS)
 TRAINED = {"hidden_size": 8, "epochs": 3, "batch_size": 4, "forget_bias": 1.0}
 TRAINED |= {"optimizer": {"name": "adam", "lr": 0.01, "schedule": "cosine"}}
-ARMS = [bench(environment=NUMPY), bench("numpy", 0.5, environment=NUMPY), bench("torch.nn (A/A)", backend="torch.nn")]
-CHECKED = check(options=["tanh"], arguments="--seed 3")
-FAILED = check("dx", 9.0, rung="gradient", arguments="--cell RNN", smallest="--cell RNN --steps 1")
-DRAWN = [drawn(0.25, "tanh", "--cell RNN"), drawn(2.0, "T=1|tanh", "--cell RNN"), drawn(0.5, "tanh", "", b="one-bias")]
+ARMS = [bench(environment=FACTS), bench("numpy", 0.5, environment=FACTS), bench("torch.nn (A/A)", backend="torch.nn")]
+FAILED = check("dx", 9.0, rung="gradient", smallest=problem(steps=1, hidden_size=1))
+DRAWN = [drawn(0.25, "tanh", RNN), drawn(2.0, "T=1|tanh", SHORT), drawn(0.5, "tanh", RNN, b="one-bias")]
+SETTINGS = {"inputs": "embedding", "options": {"text": "a file"}}
+# A run on a task whose optimiser has a schedule, and a problem that is not plain: every string of a command.
+SCHEDULED = run() | SETTINGS | {"optimizer": run()["optimizer"] | {"schedule": "cosine", "schedule_steps": 9}}
+CURVE = of_run(ratio=9.0) | {"run": SCHEDULED}
+HUGE = check("y", 9.0, problem=problem() | {"regime": "huge"})
 PAIRS = {key: outcome(cell, of=ADDING | {"task": key[0], "reading": key[1]}) for key in PICTURES for cell in ("LSTM",)}
 # Small sets, each drawn and written in a moment, that together have every field of every kind.
 SETS: dict[str, Records] = {
-    "header": [HEADER, CHECKED, {"kind": "end", "records": 1}],
-    "command of a check": [HEADER | {"command": "rosetta check --json"}, CHECKED],
+    "header": [HEADER, check(), {"kind": "end", "records": 1}],
+    "command of a check": [HEADER | {"command": ["rosetta", "check", "--json", "--seed", "3"]}, check()],
     "environment": [MACHINE, NUMPY],
-    "check": [HEADER, CHECKED, FAILED, *DRAWN],
-    "command of a row": [FAILED | {"command": "rosetta train sine"}, check("y", 9.0, rung="sine", arguments="--lr 1")],
-    "training": [TASK, training(model="--num-layers 2"), training("jax", 4e-14, model="--num-layers 2")],
+    "check": [HEADER, check(), FAILED, *DRAWN],
+    "command of a row": [CURVE, HUGE],
+    "training": [TASK, training() | SETTINGS, training("jax", 4e-14) | SETTINGS],
     "one-bias": [ONE_BIAS, check("dx", 0.1, b="one-bias", rung="gradient")],
     "bench": ARMS,
     "outcome": [outcome() | TRAINED, other(outcome(), reference="numpy"), diverged("LSTM", backend="jax")],
@@ -41,7 +60,7 @@ SETS: dict[str, Records] = {
 
 
 class Field(NamedTuple):
-    """A string of a set of records: of which kind, under which keys; "key" stands behind what is a key itself."""
+    """A string of a set of records: of which kind, under which keys; "key" follows what is a key itself."""
 
     of: str
     kind: str

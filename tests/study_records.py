@@ -42,9 +42,10 @@ def check(quantity="y", ratio: float | None = 0.25, *, a="numpy", b="jax", rung=
     known = (None, None, None) if ratio is None else (ratio * 1e-11, 0.5, 1e-11)
     row: dict = row | dict(zip(("error", "scale", "tolerance"), known, strict=True))
     row |= {"options": ["tanh", "no state", "plain"], "run": None} | options
+    if "problem" not in row:
+        row["problem"] = problem(row["cell"], dtype=row["dtype"]) if row["run"] is None else None
     verdict = decided(row["resolution"], row["dtype"]) if ratio is not None and ratio <= 1 else "failed"
     whole: dict = {"verdict": verdict, "resolutions": {quantity: row["resolution"]}, "verdicts": {quantity: verdict}}
-    whole["problem"] = problem(row["cell"], dtype=row["dtype"]) if row["run"] is None else None
     if "resolutions" in row:
         whole["verdicts"] = {name: decided(value, row["dtype"]) for name, value in row["resolutions"].items()}
     return whole | row

@@ -2,19 +2,35 @@
 
 import json
 import math
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from common import records
+from common.equivalence.variants import Variant
 from common.errors import InvalidInput, RecordsCut
-from common.records import Record, read, writing
+from common.model.run import OptimizerSpec, RunSpec
+from common.model.spec import ModelSpec
+from common.record_types import Optimizer, Problem, Run, Spec
+from common.records import read, writing
 
-GIVEN: list[Record] = [
-    {"kind": "bench", "quantity": "dx", "error": 1.5e-17, "verdict": "passed", "count": 12},
-    {"kind": "training", "losses": [0.5, 0.25, 1 / 3], "text": '\u00e4 \u2028 "quoted" \\ {\n}', "seed": None},
-    {"kind": "environment", "of": "numpy", "blas": {"threads": 1, "names": []}},
+GIVEN: list[Any] = [
+    {
+        "kind": "sample",
+        "task": "text",
+        "cell": "RNN",
+        "backend": "numpy",
+        "seed": 3,
+        "prompt": "",
+        "temperature": 1.5e-17,
+    }
+    | {"text": '\u00e4 \u2028 "quoted" \\ {\n}'},
+    {"kind": "gradient-norms", "task": "adding", "cell": "RNN", "backend": "jax", "seed": 0, "stage": "after"}
+    | {"sequences": 20, "norms": {"h": [0.5, 0.25, 1 / 3, None], "c": []}},
+    {"kind": "environment", "of": "numpy", "facts": {"blas": {"threads": 1, "names": []}}},
 ]
 
 
@@ -22,7 +38,7 @@ GIVEN: list[Record] = [
 def path(tmp_path: Path) -> Path:
     """A complete file: a header, the given records, a closing record."""
     path = tmp_path / "records.jsonl"
-    with path.open("w", encoding="utf-8") as stream, writing(stream, "study") as writer:
+    with path.open("w", encoding="utf-8") as stream, writing(stream, ["rosetta", "study"], 3) as writer:
         for record in GIVEN:
             writer.write(record)
     return path
@@ -37,10 +53,11 @@ def replace_lines(path: Path, lines: list[str]) -> None:
 
 
 def test_what_is_written_is_read(path: Path) -> None:
-    header, *found, end = read(path)
+    header, *found, end = cast(list[Any], read(path))
     assert found == GIVEN
     assert end == {"kind": "end", "records": len(GIVEN)}
-    assert (header["kind"], header["schema"], header["command"]) == ("header", records.SCHEMA, "study")
+    assert (header["kind"], header["schema"], header["seed"]) == ("header", records.SCHEMA, 3)
+    assert header["command"] == ["rosetta", "study"]
     assert header["version"] == records.package_version()
     assert len(lines_of(path)) == len(GIVEN) + 2, "one line a record"
 
@@ -80,7 +97,6 @@ def test_a_line_too_many_is_noticed(path: Path) -> None:
         read(path)
 
 
-HEADER = json.dumps({"kind": "header", "schema": 2})
 KIND = "expected one of header, environment, check, training, one-bias, bench, task, "
 KIND += "outcome, sample, gradient-norms, trace, end, got"
 # The bytes of a file, and what the message says after the name of the file.
@@ -142,9 +158,10 @@ def test_a_folder_or_no_file_is_refused(name: str, tmp_path: Path) -> None:
 def test_what_is_not_finite_becomes_null(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     number = {"a": math.nan, "b": [math.inf, 1.0, (-math.inf, {"c": np.float64("nan")})], "d": np.float64(2)}
-    with path.open("w") as stream, writing(stream, "check") as writer:
-        writer.write({"kind": "bench", **number})
-    assert read(path)[1] == {"kind": "bench", "a": None, "b": [None, 1.0, [None, {"c": None}]], "d": 2.0}
+    record: Any = {"kind": "environment", "of": "numpy", "facts": number}
+    with path.open("w") as stream, writing(stream, ["rosetta", "check"]) as writer:
+        writer.write(record)
+    assert read(path)[1] == record | {"facts": {"a": None, "b": [None, 1.0, [None, {"c": None}]], "d": 2.0}}
     assert not any(word in path.read_text() for word in ("NaN", "Infinity"))
 
 
@@ -152,7 +169,7 @@ def test_a_run_that_fails_leaves_no_closing_record(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
 
     def run() -> None:
-        with path.open("w") as stream, writing(stream, "study") as writer:
+        with path.open("w") as stream, writing(stream, ["rosetta", "study"]) as writer:
             writer.write(GIVEN[0])
             raise KeyboardInterrupt
 
@@ -165,7 +182,7 @@ def test_a_run_that_fails_leaves_no_closing_record(tmp_path: Path) -> None:
 
 def test_every_line_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    with path.open("w", buffering=1 << 20) as stream, writing(stream, "study") as writer:
+    with path.open("w", buffering=1 << 20) as stream, writing(stream, ["rosetta", "study"]) as writer:
         assert len(lines_of(path)) == 1, "the header"
         for count, record in enumerate(GIVEN, start=2):
             writer.write(record)
@@ -175,9 +192,9 @@ def test_every_line_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("record", [{}, {"kind": "chekc"}, {"kind": None}])
-def test_a_record_of_no_known_kind_is_not_written(record: Record, tmp_path: Path) -> None:
+def test_a_record_of_no_known_kind_is_not_written(record: Any, tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    with path.open("w") as stream, writing(stream, "study") as writer:
+    with path.open("w") as stream, writing(stream, ["rosetta", "study"]) as writer:
         with pytest.raises(InvalidInput) as caught:
             writer.write(record)
         assert str(caught.value) == f"kind: {KIND} {record.get('kind')!r}"
@@ -191,41 +208,110 @@ def test_plain_is_for_tables(value: object, text: str) -> None:
     assert records.plain(value) == text
 
 
-CHECK: Record = {
-    **dict.fromkeys(("check", "cell", "variant", "dtype", "quantity", "a", "b", "verdict", "reason", "arguments"), "x"),
+SPEC = asdict(ModelSpec(cell="LSTM", input_size=3, hidden_size=7, forget_bias=1.0))
+PROBLEM = Variant(spec=ModelSpec(**SPEC), batch=2, lengths=(3, 0)).data
+RULE = {"name": "adam", "lr": 0.01, "momentum": 0.0, "betas": [0.9, 0.999], "alpha": 0.99, "eps": 1e-8}
+RULE |= {"clip_norm": 1.0, "schedule": "step", "schedule_steps": 7, "schedule_factor": 0.1}
+RUN = {"task": "sine", "reading": "windows", "options": {"window": 25}, "spec": SPEC, "inputs": "features"}
+RUN |= {"optimizer": RULE, "epochs": 3, "batch_size": 4, "patience": 2, "seed": 5}
+CHECK: dict[str, Any] = {
+    **dict.fromkeys(("check", "cell", "variant", "dtype", "quantity", "a", "b", "verdict", "reason"), "x"),
     **dict.fromkeys(("error", "scale", "tolerance", "ratio", "resolution"), 0.5),
     "kind": "check",
+    "problem": PROBLEM,
+    "run": RUN,
     "count": 3,
     "drawn": False,
     "options": ["plain"],
     "resolutions": {"y": 0.5, "dx": None},
     "verdicts": {"y": "passed", "dx": "undecided"},
+    "smallest": PROBLEM,
 }
+# A wrong value for each field, and what the message says of it: the names that lead to it, and the type.
+WRONG: list[tuple[dict[str, Any], str]] = [
+    *(({name: value}, f"{name} in .*: expected a string") for name in ("a", "verdict") for value in (None, 7, ["x"])),
+    *(({name: True}, f"{name} in .*: expected a number or null") for name in ("error", "ratio", "resolution")),
+    *(({"count": value}, "count in .*: expected an integer") for value in (None, True, 1.5, "3", {})),
+    *(({"drawn": value}, "drawn in .*: expected true or false") for value in (None, 1, "yes")),
+    *(({"options": value}, "options in .*: expected a list") for value in (None, "plain", {})),
+    ({"options": ["plain", 3]}, "item 1 of options in .*: expected a string, got 3"),
+    *(({"verdicts": value}, "verdicts in .*: expected an object") for value in (None, [], "passed")),
+    ({"verdicts": {"y": None}}, "y of verdicts in .*: expected a string, got None"),
+    ({"resolutions": {"y": []}}, r"y of resolutions in .*: expected a number or null, got \[\]"),
+    ({"resolutions": {"dx": True}}, "dx of resolutions in .*: expected a number or null, got True"),
+    ({"problem": "--cell RNN"}, "problem in .*: expected an object or null, got '--cell RNN'"),
+    ({"problem": PROBLEM | {"steps": "1"}}, "steps of problem in .*: expected an integer, got '1'"),
+    ({"problem": PROBLEM | {"lengths": [1.5]}}, "item 0 of lengths of problem in .*: expected an integer, got 1.5"),
+    ({"problem": PROBLEM | {"spec": {}}}, "cell of spec of problem in .*: expected a value, got nothing"),
+    (
+        {"problem": PROBLEM | {"spec": SPEC | {"bias": 1}}},
+        "bias of spec of problem in .*: expected true or false, got 1",
+    ),
+    ({"run": RUN | {"optimizer": "sgd"}}, "optimizer of run in .*: expected an object, got 'sgd'"),
+    ({"smallest": None}, "smallest in .*: expected an object, got None"),
+]
 
 
-def written(path: Path, record: Record) -> Path:
-    with path.open("w", encoding="utf-8") as stream, writing(stream, "check") as writer:
+def written(path: Path, record: Any) -> Path:
+    with path.open("w", encoding="utf-8") as stream, writing(stream, ["rosetta", "check"]) as writer:
         writer.write(record)
     return path
 
 
-@pytest.mark.parametrize("value", [None, True, 7, "text", [], {}, {"y": []}, {"y": True}, [3]], ids=repr)
-@pytest.mark.parametrize("name", [name for name in CHECK if name != "kind"])
-def test_a_check_record_has_every_field_in_its_type(name: str, value: object, tmp_path: Path) -> None:
-    """Those of the right type are left out: a number where a number is, an empty list of options."""
+@pytest.mark.parametrize(("fields", "message"), WRONG, ids=str)
+def test_a_field_of_another_type_is_refused_by_name(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
     assert read(written(tmp_path / "good.jsonl", CHECK))[1] == CHECK
-    right = [type(CHECK[name])] + [type(None), int] * (name in ("error", "scale", "tolerance", "ratio", "resolution"))
-    if type(value) in right and value not in ({"y": []}, {"y": True}, [3]):
-        assert read(written(tmp_path / "other.jsonl", CHECK | {name: value}))[1][name] == value
+    with pytest.raises(InvalidInput, match=f"^{message}"):
+        read(written(tmp_path / "bad.jsonl", CHECK | fields))
+
+
+@pytest.mark.parametrize("name", [name for name in CHECK if name != "kind"])
+@pytest.mark.parametrize("value", [None, True, 7, "text", [], {}, {"y": []}, {"y": True}, [3]], ids=repr)
+def test_a_check_record_has_every_field_in_its_type(name: str, value: object, tmp_path: Path) -> None:
+    """Those of the right type are read: a number or null where a number is, an empty list of options."""
+    right = [type(CHECK[name])]
+    if name in ("error", "scale", "tolerance", "ratio", "resolution"):
+        right += [type(None), int]
+    if name in ("problem", "run"):
+        right = [type(None)]
+    nested = ({"y": []}, {"y": True}, [3], *([{}] if name == "smallest" else []))
+    if type(value) in right and value not in nested:
+        assert read(written(tmp_path / "other.jsonl", CHECK | {name: value}))[1][name] == value  # pyright: ignore
         return
-    with pytest.raises(InvalidInput, match=f"^{name} .*line 2: expected "):
+    with pytest.raises(InvalidInput, match=f"^(.* of )?{name} in .*line 2: expected "):
         read(written(tmp_path / "bad.jsonl", CHECK | {name: value}))
 
 
+@pytest.mark.parametrize("kind", records.KINDS)
+def test_a_record_lacks_nothing(kind: str, tmp_path: Path) -> None:
+    """Of any kind, and in the objects of its fields."""
+    required = records.TYPES[kind].__required_keys__ - {"kind"}
+    assert required
+    header = json.dumps({"kind": "header", "schema": 2, "command": [], "seed": None, "version": "", "python": ""})
+    path = tmp_path / "bad.jsonl"
+    lines = [json.dumps({"kind": kind, "schema": 2})] if kind == "header" else [header, json.dumps({"kind": kind})]
+    replace_lines(path, [*lines, json.dumps({"kind": "end", "records": 1})])
+    with pytest.raises(
+        InvalidInput, match=f"^({'|'.join(required)}) in .* line {len(lines)}: expected .*, got nothing$"
+    ):
+        read(path)
+
+
 def test_a_check_record_lacks_nothing(tmp_path: Path) -> None:
-    for name in CHECK.keys() - {"kind"}:
-        with pytest.raises(InvalidInput, match=f"^{name} in .* line 2: expected .*, got 'nothing'$"):
+    for name in CHECK.keys() - {"kind", "smallest"}:
+        with pytest.raises(InvalidInput, match=f"^{name} in .* line 2: expected a value, got nothing$"):
             read(written(tmp_path / "bad.jsonl", {key: value for key, value in CHECK.items() if key != name}))
+    small = {key: value for key, value in CHECK.items() if key != "smallest"} | {"more": 3}
+    assert read(written(tmp_path / "good.jsonl", small))[1] == small
+
+
+def test_the_types_of_records_are_those_of_what_they_hold() -> None:
+    """The fields of a specification, of an optimiser, of a problem and of a run are those of their classes."""
+    for kind, of in ((Spec, ModelSpec), (Optimizer, OptimizerSpec), (Problem, Variant)):
+        assert list(kind.__annotations__) == [field.name for field in fields(of)]
+    own = {field.name for field in fields(RunSpec)} - {"network"}
+    assert own < set(Run.__annotations__)
+    assert set(RUN) == set(Run.__annotations__)
 
 
 @pytest.mark.parametrize("place", [1, 2])

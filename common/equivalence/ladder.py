@@ -58,7 +58,7 @@ CHECKS = {
     "gradient": "gradients of every parameter, of x and of the initial states, for random cotangents",
     "loss": "every readout and loss on top, over features and symbols, and its gradient",
     "training": "SGD, Adam and RMSprop for 20 to 100 steps: every loss, and the parameters at the end",
-    "task": "a task, under its name: the losses of the first 10 updates (sine: 100), and the prediction after them",
+    "task": "a task, under its own name: the losses of the first 10 updates (sine: 100), and the prediction after them",
 }
 
 # Of a problem with more numbers than this the complex step takes directions, as its cost grows with their square.

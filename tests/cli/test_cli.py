@@ -276,15 +276,15 @@ def test_study_writes_records_and_reports(tmp_path: Path, capsys: pytest.Capture
     rows = [row for row in found if row["kind"] == "check" and row["b"] != "one-bias"]
     random = [row for row in rows if row.get("drawn")]
     rows = [row for row in rows if not row.get("drawn")]
-    assert {row["arguments"] for row in random} == {v.arguments for v in variants.drawn(8, ["RNN"], DTYPES, 0)}
-    ladder = [row for row in rows if row["check"] != "sine"]
+    assert {str(row["problem"]) for row in random} == {str(v.data) for v in variants.drawn(8, ["RNN"], DTYPES, 0)}
+    ladder = [row for row in rows if row["check"] != "task"]
     labels = {(variant.label, variant.spec.dtype) for variant in variants.variants(["RNN"])}
     assert {(row["variant"], row["dtype"]) for row in ladder} == labels
     for check, count in CHECKED.items():
         assert sum(row["check"] == check for row in rows) == count, check
-    runs = {(r["reading"], r["optimizer"], r["dtype"], r["backend"]) for r in found if r["kind"] == "training"}
+    runs = {(r["reading"], r["optimizer"]["name"], r["dtype"], r["backend"]) for r in found if r["kind"] == "training"}
     assert runs == {(*run, name) for run in sine.SINE_RUNS for name in ("numpy", "torch.nn")}
-    assert sum(row["check"] == "sine" for row in rows) == 2 * len(sine.SINE_RUNS)
+    assert sum(row["check"] == "task" for row in rows) == 2 * len(sine.SINE_RUNS)
     assert sum(record["kind"] == "bench" for record in found) == 2 * 3
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["records.jsonl", "report.html", "report.md"]
     before = [(tmp_path / "new" / name).read_bytes() for name in ("report.html", "report.md")]
@@ -321,8 +321,9 @@ def test_train_compares_several_backends(capsys: pytest.CaptureFixture[str]) -> 
     runs = [record for record in found if record["kind"] == "training"]
     assert [run["backend"] for run in runs] == ["numpy", "torch"]
     assert {len(run["losses"]) for run in runs} == {3}
-    assert {(run["reading"], run["optimizer"], run["lr"]) for run in runs} == {("article", "adam", 0.01)}
-    assert [record["check"] for record in found if record["kind"] == "check"] == ["sine", "sine"]
+    rules = {(run["reading"], run["optimizer"]["name"], run["optimizer"]["lr"]) for run in runs}
+    assert rules == {("article", "adam", 0.01)}
+    assert [record["run"]["task"] for record in found if record["kind"] == "check"] == ["sine", "sine"]
     assert [record["of"] for record in found if record["kind"] == "environment"] == ["machine", "numpy", "torch"]
 
 

@@ -13,7 +13,7 @@ from common.cli import console, tables
 from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
 from common.printable import printable
-from tests.reports.test_report import HEADER, check
+from tests.study_records import HEADER, check
 
 ESCAPE = "\x1b[2J\x9b1m\x7f\x07\r\u202e\u2066"
 ESCAPED = r"\x1b[2J\x9b1m\x7f\x07\r\u202e\u2066"
@@ -139,8 +139,8 @@ def test_a_text_that_is_generated_keeps_its_lines_and_tabs(capsys: pytest.Captur
 
 
 def test_records_in_tables_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
-    row = check(ratio=9.0, variant=ESCAPE, arguments="--cell RNN", b=ESCAPE, options=["tanh", ESCAPE])
-    tables.print_checks([HEADER, row], 0)
+    row = check(ratio=9.0, variant=ESCAPE, b=ESCAPE, options=["tanh", ESCAPE])
+    tables.print_checks([HEADER, row])
     tables.print_coverage([row], 1)
     said = capsys.readouterr().out
     assert not set(said) & (set(ACTING) - {"\n"})

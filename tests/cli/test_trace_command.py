@@ -43,7 +43,7 @@ def traced(call: Call, *words: str) -> dict[str, dict[str, Any]]:
     path = Path("trace.jsonl")
     path.write_text(out, encoding="utf-8")
     header, *found, end = read(path)
-    assert header["command"] == " ".join(["rosetta trace --json --steps 4", *words])
+    assert " ".join(header["command"]) == " ".join(["rosetta trace --json --steps 4", *words])
     assert (header["kind"], end) == ("header", {"kind": "end", "records": len(found)})
     assert {record["kind"] for record in found} == {"trace"}
     return {record["backend"]: record for record in found}

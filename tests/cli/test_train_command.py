@@ -134,7 +134,8 @@ def test_train_prints_records_that_read_back_and_a_table_that_fits(run: Run, tmp
     assert [record["kind"] for record in found] == kinds
     first, second = (record for record in found if record["kind"] == "training")
     assert [first["saved"], second["saved"]] == [f"here/adding-modern-LSTM-{n}.npz" for n in ("numpy", "torch")]
-    assert (first["optimizer"], first["lr"], first["hidden_size"], first["epochs"]) == ("adam", 0.125, 3, 2)
+    assert (first["optimizer"]["name"], first["optimizer"]["lr"]) == ("adam", 0.125)
+    assert (first["spec"]["hidden_size"], first["epochs"]) == (3, 2)
     assert len(first["losses"]) == 4
     assert [update for update, _ in first["evaluations"]] == [2, 4]
     np.testing.assert_allclose(second["losses"], first["losses"], rtol=1e-9)
@@ -154,7 +155,7 @@ def test_the_settings_of_a_file_are_those_of_the_run(run: Run, tmp_path: Path) -
     assert code == 0
     (record,) = (r for r in lines(out) if r["kind"] == "training")
     assert (record["task"], record["cell"], record["backend"], record["epochs"]) == ("copy", "LSTM", "numpy", 1)
-    assert (record["hidden_size"], record["seed"]) == (4, 9)
+    assert (record["spec"]["hidden_size"], record["seed"]) == (4, 9)
     options = saved.load(Path(record["saved"])).about["options"]
     assert options == {"train": 6, "validation": 2, "test": 2, "delay": 3}
 

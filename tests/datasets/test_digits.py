@@ -1,4 +1,4 @@
-"""The digits: scikit-learn's images, each in one part, in the order that the reading says."""
+"""The digits: scikit-learn's images, each in one part, in the order of the variant."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Place names: against a reading of the package's own folders, and a distance between spellings of its own."""
+"""Place names: against a separate reading of the package's own folders, and a distance between spellings of its own."""
 
 import json
 import sys

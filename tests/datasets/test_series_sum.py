@@ -1,4 +1,4 @@
-"""The sums of sparse series: both readings have the same series, and the numbers are what they are said to be."""
+"""The sums of sparse series: both variants have the same series, and the numbers are as documented."""
 
 import json
 from typing import Any

@@ -24,6 +24,8 @@ from common.model.network import INPUTS, LOSSES, READOUTS
 from common.model.run import OPTIMIZERS, SCHEDULES
 from common.model.spec import CELLS, DTYPES, ModelSpec
 from common.parallel import Piece
+from common.record_types import Check, End, Training
+from common.records import of_kind
 from common.study import study
 from common.study.runs import train_everywhere
 
@@ -66,7 +68,7 @@ def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
     found = {check: {row.quantity for row in rows if row.check == check} for check in expected}
     assert found == expected
     assert {row.check for row in rows} == set(expected)
-    steps = {row.quantity.split()[0]: row.count for row in rows if row.quantity.endswith("curve")}
+    steps = {row.quantity.split()[0]: row.measured.count for row in rows if row.quantity.endswith("curve")}
     assert steps == ({kind: 100 if kind == "last_step" else 20 for kind in rules} if spec.bias else {})
     count = Counter((row.check, row.variant, row.quantity, row.a, row.b) for row in rows)
     assert set(count.values()) == {1}
@@ -114,12 +116,12 @@ def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) ->
     runs = study.sine_runs([cell], ["float64"], seed=0)
     (run,) = [run for run in runs if run[1] == "windows" and run[2].optimizer.name == optimizer]
     records = train_everywhere(registry.DEFAULT, *run)
-    curves = {r["backend"]: np.array([*r["losses"], r["final_loss"]]) for r in records if r["kind"] == "training"}
+    curves = {r["backend"]: np.array([*r["losses"], r["final_loss"]]) for r in of_kind(records, Training)}
     assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(registry.DEFAULT, 101)
     for a, b in PAIRS:
         assert (abs(curves[a] - curves[b]) / curves[a]).max() < 1e-9
         assert curves[a][-1] < curves[a][0] / 10
-    rows = [r for r in records if r["kind"] == "check"]
+    rows = of_kind(records, Check)
     assert len(rows) == 2 * len(PAIRS)
     assert all(row["verdict"] == PASSED for row in rows)
 
@@ -137,17 +139,17 @@ def test_what_is_not_finite_fails(bad: float) -> None:
 
 def test_nothing_compared_is_a_failure() -> None:
     empty = row(np.zeros((0, 3)), np.zeros((0, 3)))
-    assert (empty.count, empty.verdict) == (0, FAILED)
+    assert (empty.measured.count, empty.verdict) == (0, FAILED)
     assert not all_passed([])
-    assert not all_passed([{"kind": "header"}])
-    good = row([1.0], [1.0], bound=Bound(1e-10, 1.0)).record()
-    assert all_passed([{"kind": "header"}, good])
+    assert not all_passed([End(kind="end", records=0)])
+    good: Any = row([1.0], [1.0], bound=Bound(1e-10, 1.0)).record()
+    assert all_passed([End(kind="end", records=0), good])
     assert not all_passed([good, good | {"count": 0}])
     assert not all_passed([good, good | {"verdict": FAILED}])
 
 
 def test_counts_are_those_of_the_elements() -> None:
-    assert row(np.ones((4, 5)), np.ones((4, 5))).count == 20
+    assert row(np.ones((4, 5)), np.ones((4, 5))).measured.count == 20
 
 
 def test_shapes_and_quantities_must_match() -> None:
@@ -186,11 +188,11 @@ def test_a_backend_that_raises_is_named() -> None:
 
 def test_what_cannot_be_compared_says_why() -> None:
     ones = np.ones(2)
-    assert row(ones, np.ones(2, "float32")).reason == "right gives float32, not float64"
-    assert row(np.array([1, np.nan]), ones).reason == "left gives nan"
-    assert row(ones, np.array([1, -np.inf])).reason == "right gives -inf"
-    assert row(np.ones(0), np.ones(0)).reason == "nothing to compare"
-    assert row(ones, ones).reason == row(ones, ones + 1).reason == ""
+    assert row(ones, np.ones(2, "float32")).decision.reason == "right gives float32, not float64"
+    assert row(np.array([1, np.nan]), ones).decision.reason == "left gives nan"
+    assert row(ones, np.array([1, -np.inf])).decision.reason == "right gives -inf"
+    assert row(np.ones(0), np.ones(0)).decision.reason == "nothing to compare"
+    assert row(ones, ones).decision.reason == row(ones, ones + 1).decision.reason == ""
 
 
 @pytest.mark.parametrize(("part", "quantity"), [(0, "y"), (1, "h_n")])

@@ -15,6 +15,7 @@ from common.cli import main
 from common.equivalence.comparison import FAILED, PASSED, UNDECIDED, ZERO, Row, compare_all, decided
 from common.equivalence.complex_step import complex_step, directions, inner
 from common.equivalence.ladder import named_grads, named_outputs
+from common.equivalence.reproduce import arguments
 from common.equivalence.rounding import answers
 from common.equivalence.tolerances import Bound, bounds
 from common.equivalence.variants import REGIMES, Variant, drawn, problem
@@ -91,7 +92,7 @@ def wrong_in_one_element(variant: Variant, share: float) -> Iterator[Row]:
         yield from compare_all(rung.check, variant, results, bounds=rung.limits)
 
 
-@pytest.mark.parametrize("variant", [*DRAWN, *REAL], ids=lambda variant: variant.arguments.replace(" ", ""))
+@pytest.mark.parametrize("variant", [*DRAWN, *REAL], ids=lambda variant: arguments(variant.data).replace(" ", ""))
 def test_what_is_right_does_not_fail_and_what_is_wrong_does_not_pass(variant: Variant) -> None:
     """Wrong by 1% (in float64 by a millionth), up or down; or missing. What passes where it is right fails there."""
     right = {(row.check, row.quantity): row.verdict for row in rows(variant)}
@@ -129,7 +130,7 @@ def test_at_most_one_comparison_in_a_hundred_is_undecided(dtype: str, regime: st
 @pytest.mark.parametrize(
     "variant",
     [v for v in [*DRAWN, *REAL] if v.spec.is_lstm and v.regime in ("plain", "saturated") and max(v.lengths or (1,))],
-    ids=lambda variant: variant.arguments.replace(" ", ""),
+    ids=lambda variant: arguments(variant.data).replace(" ", ""),
 )
 def test_two_swapped_gates_of_one_layer_are_seen(variant: Variant) -> None:
     """The rows of i and f of the last layer and direction are exchanged, as a wrong conversion does."""

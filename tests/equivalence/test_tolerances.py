@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from common.equivalence import rounding
-from common.equivalence.comparison import FAILED, PASSED, UNDECIDED, ZERO, Row, Tally, compare, decided, tally, verdicts
+from common.equivalence.comparison import FAILED, PASSED, UNDECIDED, ZERO, Row, compare, decided
 from common.equivalence.ladder import CHECKS, all_passed
+from common.equivalence.tally import Tally, tally, verdicts
 from common.equivalence.tolerances import COARSEST, MARGIN, TOLERANCES, Bound, Tolerance, bounds
 from common.equivalence.variants import H, I, Variant
 from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
-from common.records import Record
+from common.record_types import End
 
 
 def row(a: Any, b: Any, *, dtype: str = "float64", check: str = "forward", **options: Any) -> Row:
@@ -50,8 +51,8 @@ def test_within_the_bound_passes_beyond_it_fails_and_a_coarse_one_decides_nothin
         assert row(reference, within, dtype=dtype, bound=fine).verdict == PASSED
         assert row(reference, within, dtype=dtype, bound=coarse).verdict == UNDECIDED
         found = row(reference, beyond, dtype=dtype, bound=fine)
-        assert (found.verdict, found.scale) == (FAILED, 1000)
-        assert found.ratio == pytest.approx(1.01, rel=1e-3)
+        assert (found.verdict, found.measured.scale) == (FAILED, 1000)
+        assert found.measured.ratio == pytest.approx(1.01, rel=1e-3)
         assert found.resolution == pytest.approx(0.99 * limit)
     assert row(reference, reference + [0, 1.01 * coarse.allowed], dtype=dtype, bound=coarse).verdict == FAILED
 
@@ -66,7 +67,7 @@ def test_of_an_exact_zero_any_error_fails_and_none_proves_nothing() -> None:
     zero = Bound(0.0, 0.0)
     assert row([0.0, 0.0], [0.0, 0.0], bound=zero).verdict == ZERO
     found = row([0.0, 0.0], [0.0, 1e-300], bound=zero)
-    assert (found.verdict, found.ratio) == (FAILED, np.inf)
+    assert (found.verdict, found.measured.ratio) == (FAILED, np.inf)
     noise = row([0.0], [1e-9], bound=Bound(1e-8, 0.0))
     assert (noise.verdict, noise.resolution) == (UNDECIDED, np.inf)
     assert decided(None, "float64") == UNDECIDED, "as a file has what is infinite"
@@ -83,7 +84,7 @@ def test_a_curve_is_held_to_its_bound_step_by_step() -> None:
     assert good.resolution == pytest.approx(allowed / 1e-4), "the coarsest step's"
     worst = row(curve, curve + [0, 0, 1.01 * allowed], check="training", curve=True)
     assert worst.verdict == FAILED
-    assert worst.scale == pytest.approx(1e-4)
+    assert worst.measured.scale == pytest.approx(1e-4)
     assert growth > 0
     vanished = row([1.0, 1e-9], [1.0, 1e-9], check="training", curve=True)
     assert vanished.verdict == UNDECIDED, "1e-14 is a hundred-thousandth of 1e-9"
@@ -107,8 +108,15 @@ def test_the_table_has_the_checks_that_are_not_measured() -> None:
     assert len(TOLERANCES) == 3 * 2
 
 
-def record(quantity: str, resolution: float | None, verdict: str = PASSED, **options: Any) -> Record:
-    fields = {"kind": "check", "check": "gradient", "cell": "RNN", "dtype": "float32", "quantity": quantity}
+def record(quantity: str, resolution: float | None, verdict: str = PASSED, **options: Any) -> Any:
+    fields: dict[str, Any] = {
+        "kind": "check",
+        "run": None,
+        "check": "gradient",
+        "cell": "RNN",
+        "dtype": "float32",
+        "quantity": quantity,
+    }
     fields |= {"count": 3, "verdict": verdict, "resolutions": {quantity: resolution}, "drawn": False, "a": "numpy"}
     fields |= {"verdicts": {quantity: verdict}, "ratio": 2.0 if verdict == FAILED else 0.5, "resolution": resolution}
     return fields | {"b": "torch", "reason": ""} | options
@@ -119,7 +127,7 @@ def test_a_tally_counts_what_every_record_speaks_for() -> None:
     verdict_of = {"y": PASSED, "dx": UNDECIDED, "dweight_hh_l1": ZERO, "dweight_ih_l1_reverse": UNDECIDED}
     several = record("y", 1e-6, resolutions=drawn, verdicts=verdict_of, drawn=True)
     rows = [record("y", 1e-6), record("dx", 1e-6, FAILED), several]
-    found = tally([{"kind": "header"}, *rows])
+    found = tally([End(kind="end", records=0), *rows])
     assert found[:5] == (6, 2, 1, 2, 1)
     assert verdicts(several) == verdict_of
     worse = several | {"verdicts": verdict_of | {"dx": FAILED, "y": PASSED}}

@@ -14,7 +14,7 @@ from common import cli
 from common.backend import registry
 from common.backend.guards import unsupported
 from common.cli import arguments
-from common.equivalence import comparison, ladder, processes
+from common.equivalence import comparison, ladder, processes, reproduce
 from common.equivalence.coverage import coverage
 from common.equivalence.variants import (
     OPTIONS,
@@ -29,12 +29,24 @@ from common.equivalence.variants import (
 )
 from common.errors import BackendBroken, InvalidInput
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
-from common.records import Record
+from common.record_types import Check, End
+from common.records import of_kind
 
 COUNTS = {"float64": 208, "float32": 208, "float16": 24, "bfloat16": 24}
 PIECE = processes.DRAWN_PIECE
 PIECES = [(dtype, start) for dtype, count in COUNTS.items() for start in range(0, count, PIECE)]
 STACK = draw("LSTM", "float64", 7, 0)
+
+
+def words(variant: Variant) -> str:
+    """The options of ``rosetta check`` for a variant."""
+    return reproduce.arguments(variant.data)
+
+
+def judged(row: comparison.Row, verdict: str) -> comparison.Row:
+    """The same with another verdict on its own quantity."""
+    verdicts = row.decision.verdicts | {row.quantity: verdict}
+    return replace(row, decision=row.decision._replace(verdicts=verdicts))
 
 
 def chosen(dtype: str) -> list[Variant]:
@@ -48,11 +60,11 @@ def test_drawn_variants_agree_over_all_pairs(dtype: str, start: int) -> None:
     for variant in chosen(dtype)[start : start + PIECE]:
         rows = ladder.check_drawn(backends, variant)
         failed = [
-            f"{row.check} {row.quantity} {row.a} {row.b}: {row.ratio}"
+            f"{row.check} {row.quantity} {row.a} {row.b}: {row.measured.ratio}"
             for row in rows
             if row.verdict == comparison.FAILED
         ]
-        assert not failed, f"rosetta check {variant.arguments}\n{failed}"
+        assert not failed, f"rosetta check {words(variant)}\n{failed}"
         able = [name for name, own in backends.items() if not unsupported(own, variant.spec, bool(variant.lengths))]
         assert ("flax" in able) == (variant.spec.proj_size == 0)
         assert ("numpy" in able) == (dtype != "bfloat16")
@@ -65,14 +77,14 @@ def test_drawn_variants_agree_over_all_pairs(dtype: str, start: int) -> None:
         assert Counter(row.check for row in rows) == expected
         outputs = variant.steps * variant.batch * variant.spec.output_size
         outputs += sum(int(np.prod(shape)) for shape in variant.spec.state_shapes(variant.batch))
-        assert {row.count for row in rows if row.check == "forward"} == {outputs}
-        assert all(row.count > 0 and row.drawn for row in rows)
+        assert {row.measured.count for row in rows if row.check == "forward"} == {outputs}
+        assert all(row.measured.count > 0 and row.drawn for row in rows)
 
 
 def test_the_drawn_variants_cover_every_option_and_the_corners() -> None:
     found = [variant for dtype in DTYPES for variant in chosen(dtype)]
     assert len(found) >= 200
-    assert len({variant.arguments for variant in found}) == len(found)
+    assert len({words(variant) for variant in found}) == len(found)
     counts = Counter(option for variant in found for option in variant.options)
     assert set(counts) == set(OPTIONS)
     assert min(counts.values()) >= 10, counts
@@ -103,9 +115,11 @@ def test_the_seed_decides_a_variant_and_its_problem() -> None:
     assert len({problem(v).x[0, 0, 0] for v in found[:4]}) == 4
 
 
-@pytest.mark.parametrize("variant", [v for dtype in COUNTS for v in chosen(dtype)[::3][:8]], ids=lambda v: v.arguments)
+@pytest.mark.parametrize(
+    "variant", [v for dtype in COUNTS for v in chosen(dtype)[::3][:8]], ids=lambda v: reproduce.arguments(v.data)
+)
 def test_the_arguments_of_a_variant_describe_it_whole(variant: Variant) -> None:
-    options = cli.parser().parse_args(["check", *shlex.split(variant.arguments)])
+    options = cli.parser().parse_args(["check", *shlex.split(words(variant))])
     one = arguments.given(options, (*arguments.MODEL, *arguments.ONE))
     assert arguments.variant(options.cell[0], options.dtype[0], options.seed, one) == variant
 
@@ -201,7 +215,7 @@ def test_a_backend_that_breaks_is_reported_with_its_command_and_does_not_stop_th
     variant = chosen("float64")[0]
     (row, *_) = ladder.check_drawn({name: registry.load(name) for name in ("numpy", "torch")}, variant)
     monkeypatch.setattr(ladder, "check_drawn", broken)
-    command = re.escape(f"boom; rosetta check {variant.arguments} --backend numpy --backend torch")
+    command = re.escape(f"boom; rosetta check {words(variant)} --backend numpy --backend torch")
     with pytest.raises(BackendBroken, match=f"^{command}$"):
         processes.drawn_records(["numpy", "torch"], [variant])
     assert not processes.fails(row, variant)
@@ -210,7 +224,7 @@ def test_a_backend_that_breaks_is_reported_with_its_command_and_does_not_stop_th
 def test_a_variant_fails_as_a_row_did_only_if_the_same_rung_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     variant, pair = chosen("float64")[0], {name: registry.load(name) for name in ("numpy", "torch")}
     rows = ladder.check_drawn(pair, variant)
-    bad = [replace(row, verdict="failed" if row.check == "gradient" else row.verdict) for row in rows]
+    bad = [judged(row, "failed") if row.check == "gradient" else row for row in rows]
     monkeypatch.setattr(ladder, "check_drawn", lambda *_: bad)
     assert {row.check: processes.fails(row, variant) for row in rows if row.b == "torch"} == {
         "forward": False,
@@ -235,24 +249,28 @@ def test_a_failed_record_has_the_smallest_variant_and_others_have_none(monkeypat
     def spoiled(backends: object, variant: Variant) -> list[comparison.Row]:
         rows = real(backends, variant)  # pyright: ignore
         bad = variant.spec.bidirectional
-        return [replace(row, verdict="failed" if row.check == "forward" and bad else row.verdict) for row in rows]
+        return [judged(row, "failed") if row.check == "forward" and bad else row for row in rows]
 
     monkeypatch.setattr(ladder, "check_drawn", spoiled)
     two = [v for v in chosen("float64") if v.spec.num_layers > 1 and v.lengths]
     mixed = [next(v for v in two if v.spec.bidirectional is on) for on in (True, False)]
-    records = processes.drawn_records(["numpy", "torch"], mixed)
+    records = of_kind(processes.drawn_records(["numpy", "torch"], mixed), Check)
     assert {record["verdict"] for record in records} == {"passed", "failed"}
     for record in records:
         assert ("smallest" in record) == (record["verdict"] == "failed")
         if "smallest" in record:
-            words = shlex.split(record["smallest"])
-            assert "--bidirectional" in words
-            assert not {"--num-layers", "--lengths"} & set(words)
+            smallest = record["smallest"]
+            assert smallest["spec"]["bidirectional"]
+            assert (smallest["spec"]["num_layers"], smallest["lengths"]) == (1, None)
+            command = shlex.split(reproduce.row_command(record))
+            assert command[:2] == ["rosetta", "check"]
+            assert "--bidirectional" in command
+            assert not {"--num-layers", "--lengths"} & set(command)
 
 
 def test_coverage_counts_variants_and_keeps_the_worst() -> None:
-    def row(arguments: str, a: str, b: str, ratio: float, *options: str) -> Record:
-        names = {"a": a, "b": b, "arguments": arguments, "options": options}
+    def row(problem: str, a: str, b: str, ratio: float, *options: str) -> Any:
+        names = {"a": a, "b": b, "problem": problem, "run": None, "options": options}
         return {"kind": "check", "ratio": ratio, **names}
 
     found = [
@@ -260,7 +278,7 @@ def test_coverage_counts_variants_and_keeps_the_worst() -> None:
         row("one", "numpy", "jax", 0.3, "relu", "lengths"),
         row("two", "numpy", "torch", 0.2, "lengths"),
         row("two", "numpy", "complex step", 0.5, "lengths"),
-        {"kind": "header"},
+        End(kind="end", records=0),
     ]
     table = coverage(found)
     assert table["lengths", "numpy"] == (2, 0.5)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -20,15 +21,14 @@ from reports.page.svg import draw, identifier
 from reports.sections import build
 from tests import hostile
 from tests.browser import INJECTED, TEXTS, chromium, without_policy
-from tests.reports.test_report import HEADER, bench, check
+from tests.study_records import HEADER, bench, check, environment, of_run, problem, run, training
 
 # What would end a text, an attribute in either quotation mark, a cell, a fence, and the elements that hold no markup.
 MARKUP = "<img src=x onerror=window.hit=1></title></style></script><script>window.hit=1</script>]]>&quot;<!-- "
 QUOTED = "\" onmouseover=\"window.hit=1' onmouseover='window.hit=1"
 HOSTILE = f"x\\|`{MARKUP}`\n\n\r{MARKUP}\n```\n~~~~\n{MARKUP}</details>{QUOTED}"
 ADDRESS = "javascript:window.hit=1"
-# What stands in it the same whether or not it was quoted for a shell; a command line is taken apart into words.
-COMMANDS = ("arguments", "smallest", "model", "command")
+# What stands in it the same whether or not it was quoted for a shell.
 PART, MARK = "</title></style></script><script>window.hit=1</script>]]>&quot;<!-- ", "zq7"
 NOTHING = ["nothing ran"]
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
@@ -59,7 +59,7 @@ def problems(tab: Page, report: Report, part: str = "") -> list[str]:
 @pytest.mark.parametrize("of", hostile.SETS)
 def test_every_string_of_a_record_is_text(of: str, tab: Page) -> None:
     for field in (field for field in hostile.fields() if field.of == of):
-        is_shown = field.path[-1] not in COMMANDS and MARK in page(build(hostile.changed(field, MARK))).lower()
+        is_shown = MARK in page(build(hostile.changed(field, MARK))).lower()
         report = build(hostile.changed(field, HOSTILE))
         assert problems(tab, report, PART if is_shown else "") == [], str(field)
 
@@ -87,22 +87,19 @@ def test_a_records_file_with_markup_in_it_is_reported(tmp_path: Path, capsys: py
     """Through the command: what cannot be a record is refused in a line, everything else is text."""
     file = tmp_path / "records.jsonl"
 
-    def run(*rows: dict) -> tuple[int, str]:
-        rows = tuple({"options": ["plain"], "arguments": ""} | row for row in rows)
+    def report(*rows: dict) -> tuple[int, str]:
         every = [HEADER, *rows, {"kind": "end", "records": len(rows)}]
         file.write_text("".join(json.dumps(row) + "\n" for row in every), encoding="utf-8")
         code = cli.main(["report", str(file)])
         said = capsys.readouterr()
         return code, said.out + said.err
 
-    code, said = run(check() | {"kind": HOSTILE})
+    code, said = report(check() | {"kind": HOSTILE})
     assert (code, said.startswith(f"rosetta: kind of {file} line 2: expected one of header, ")) == (2, True)
-    code, said = run(check(ratio=9, arguments="--cell 'RNN"))
-    assert (code, said) == (
-        2,
-        'rosetta: command line in a record: expected closed quotation marks, got "--cell \'RNN"\n',
-    )
-    code, said = run(check(ratio=9, variant="\x1b[2J\ud800\u202eRNN\r", arguments="--cell RNN"))
+    code, said = report(check(ratio=9, problem=problem() | {"spec": {"cell": HOSTILE}}))
+    assert code == 2
+    assert re.match(r"rosetta: (\w+) of spec of problem in .* line 2: expected a value, got nothing\n$", said)
+    code, said = report(check(ratio=9, variant="\x1b[2J\ud800\u202eRNN\r"))
     assert code == 1
     assert said.startswith("NOT equivalent: 1 of 1 comparison is out of tolerance; the worst is y of \\x1b[2J\\ud800")
     for name in ("report.html", "report.md"):
@@ -112,21 +109,36 @@ def test_a_records_file_with_markup_in_it_is_reported(tmp_path: Path, capsys: py
         assert "ud800" in text
 
 
-CHAINED = "rosetta check --cell RNN; touch here `touch there` $(touch everywhere) | sh"
+CHAINED = "RNN; touch here `touch there` $(touch everywhere) | sh 'x\"\n\r\x1b"
+SPEC = problem()["spec"] | {"cell": CHAINED, "nonlinearity": CHAINED, "dtype": CHAINED}
+PROBLEM: Any = problem() | {"spec": SPEC, "regime": CHAINED, "seed": CHAINED, "steps": CHAINED, "lengths": [CHAINED]}
+RULE: Any = run()["optimizer"] | {"name": CHAINED, "lr": 1, "schedule": CHAINED, "schedule_steps": CHAINED}
+RUN: Any = run() | {
+    "task": CHAINED,
+    "reading": CHAINED,
+    "options": {CHAINED: CHAINED, "plain": [CHAINED]},
+    "spec": SPEC,
+}
+RUN |= {"inputs": CHAINED, "optimizer": RULE, "epochs": CHAINED, "seed": CHAINED}
 
 
 @pytest.mark.parametrize(
     "rows",
     [
-        [HEADER | {"command": CHAINED}, check()],
-        [HEADER, check(ratio=9, rung="gradient", command=CHAINED)],
-        [HEADER, check(ratio=9, arguments=CHAINED, cell="`touch there`; x", a="`y`\nz")],
-        [bench(cell="`touch there`; x")],
-        [{"kind": "environment", "of": "machine", "seed": "1; touch here"}],
+        [HEADER | {"command": [CHAINED, "check", CHAINED]}, check()],
+        [HEADER | {"command": ["rosetta", "check", CHAINED]}, check()],
+        [HEADER | {"seed": CHAINED}, check()],
+        [HEADER, check(ratio=9, problem=PROBLEM, cell="`touch there`; x", a="`y`\nz")],
+        [HEADER, check(ratio=9, smallest=PROBLEM)],
+        [HEADER, of_run(ratio=9, a=CHAINED) | {"run": RUN, "cell": CHAINED, "dtype": CHAINED}],
+        [training(of=RUN, backend=CHAINED)],
+        [hostile.ONE_BIAS | RUN],
+        [bench(cell="`touch there`; x", seed=CHAINED)],
+        [environment("machine", {"seed": "1; touch here"})],
     ],
-    ids=["header", "row", "arguments", "names", "seed"],
+    ids=["header", "check", "seed", "problem", "smallest", "run", "training", "one-bias", "bench", "environment"],
 )
-def test_a_command_to_paste_is_one_command(rows: list[dict]) -> None:
+def test_a_command_to_paste_is_one_command(rows: list[Any]) -> None:
     """In the page, in its tables and in the twin, whose fences and quotes leave it as it is."""
     report = build(rows)
     tables = [table for part in report.sections for table in part.tables]
@@ -138,6 +150,7 @@ def test_a_command_to_paste_is_one_command(rows: list[dict]) -> None:
     for command in commands:
         assert shlex.join(shlex.split(command)) == command
         assert command.startswith("rosetta ")
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f]", command)
 
 
 def test_ids_are_safe_and_differ() -> None:

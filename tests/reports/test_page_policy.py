@@ -17,7 +17,7 @@ from reports.page.render import page as report_page
 from reports.sections import build
 from reports.teaching import pages, script, show, stepper, walk
 from tests.browser import INJECTED, PHONE, POLICY, chromium, opened, without_policy
-from tests.reports.test_report import DRAWN, STUDY
+from tests.study_records import DRAWN, STUDY
 from tests.task_records import STUDY as TASKS
 from tests.teaching.test_lessons import GOOD, small
 

@@ -123,7 +123,7 @@ def test_a_run_that_diverges_is_recorded(short: None, monkeypatch: pytest.Monkey
 
 def test_every_record_can_be_written(short: None, tmp_path: Any) -> None:
     path = tmp_path / "records.jsonl"
-    with path.open("w") as stream, records.writing(stream, "rosetta study --full") as writer:
+    with path.open("w") as stream, records.writing(stream, ["rosetta", "study", "--full"]) as writer:
         for record in tasks.outcomes(["numpy"], "adding", "modern", "LSTM", (0,)):
             writer.write(record)
     kinds = [record["kind"] for record in records.read(path)]

@@ -45,7 +45,7 @@ def test_every_window_is_followed_by_its_target(reading: str | None, dtype: str)
     assert_close(target, np.array(series[25:])[:, None], 1e-12 if dtype == "float64" else 1e-7)
     assert (x.dtype, target.dtype) == (dtype, dtype)
     assert (x.shape, target.shape) == ((176, 25, 1) if article else (25, 176, 1), (176, 1))
-    # What the readout sees is the value just before the target: in the article's reading, the series itself.
+    # What the readout sees is the value just before the target: in the variant of the article, the series itself.
     assert_close(x[:, -1, 0] if article else x[-1, :, 0], np.array(series[24:200]), 1e-7)
     picture = data.display.picture(target, batch)
     assert_close(np.array(picture["series"]), np.array(series), 1e-12)
