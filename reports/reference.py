@@ -19,7 +19,7 @@ from pdoc import doc, render
 
 from common.errors import InvalidInput, mismatch
 from reports.page.policy import policy
-from reports.teaching.pages import prose
+from reports.teaching.html import prose
 from reports.teaching.sources import folder as folder_of
 
 PACKAGES = ("common", "numpy_impl", "jax_impl", "torch_impl")

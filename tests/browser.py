@@ -1,4 +1,4 @@
-"""What a browser can say about a page: contrast, labels, overflow, and whether it asked for anything."""
+"""What a browser reports about a page: contrast, labels, overflow, and whether the page requested anything."""
 
 import os
 import re
@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1200, "height": 900}
-# Every text that is pale, tiny or cut off, every control without a name, every id that stands twice or nowhere, and
-# whether the page is wider than its window. What it cannot judge it reports: closed details, unknown colours, filters.
+# Reports every text that is pale, tiny or cut off, every control without a name, every id that is used twice or that a
+# reference does not find, and a page that is wider than its window. It also reports what it cannot judge: closed
+# details, unknown colours, filters.
 AUDIT = r"""
 () => {
   const found = new Set(), all = (selector) => [...document.querySelectorAll(selector)];
@@ -32,7 +33,7 @@ AUDIT = r"""
     const mixed = [0, 1, 2].map((i) => (top[i] * top[3] + below[i] * below[3] * (1 - top[3])) / (alpha || 1));
     return [...mixed, alpha];
   };
-  // A text's colour and the colour behind it, both as all ancestors with their backgrounds and opacities leave them.
+  // The colour of a text and the colour behind it, after the backgrounds and opacities of all ancestors.
   const colours = (element, own) => {
     let [ink, ground] = [parse(own), [0, 0, 0, 0]];
     for (let e = element; e; e = e.parentElement) {
@@ -64,12 +65,12 @@ AUDIT = r"""
     if (ratio < (large ? 3 : 4.5)) report(`contrast ${ratio.toFixed(2)}`, text);
   };
   const there = (e) => e.checkVisibility({ checkVisibilityCSS: true });
-  // For a screen reader only, or outside of the window until it has the focus.
+  // Only for screen readers, or outside the window until it has the focus.
   const unseen = (e) => {
     const box = e.getBoundingClientRect();
     return box.width < 2 || box.right < 0;
   };
-  // A letter's box is taller than the letter: less than half of one is no loss.
+  // The box of a letter is taller than the letter: cutting off less than half of it loses nothing.
   const clips = (e) => {
     const { overflowX, overflowY, fontSize } = getComputedStyle(e), cut = ["hidden", "clip"];
     return (cut.includes(overflowX) && e.clientWidth && e.scrollWidth > e.clientWidth + 1)
@@ -89,7 +90,7 @@ AUDIT = r"""
     if (there(e)) judge(e, `${e.tagName} ${e.value}`);
   if (texts < 20) found.add(`only ${texts} texts were looked at`);
   for (const e of all("details:not([open])")) report("closed, not looked into", e);
-  // What a screen reader says of an element.
+  // What a screen reader says for an element.
   const spoken = (root) => {
     const kept = (node) => (node.nodeType === 1 && (node.ariaHidden === "true" || !there(node))
       ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
@@ -129,7 +130,7 @@ AUDIT = r"""
   return [...found];
 }
 """
-# Which of these selectors find nothing, or something without a size, transparent, or beneath something else.
+# Which of these selectors match nothing, or something that has no size, is transparent, or is covered.
 OUT_OF_SIGHT = """
 (selectors) => selectors.filter((selector) => {
   const e = document.querySelector(selector);
@@ -144,8 +145,8 @@ OUT_OF_SIGHT = """
 })
 """
 
-# What ran, and what a page has that no text may bring there, after a mouse that was everywhere: scripts and what loads
-# something, attributes that act, links that lead elsewhere or nowhere, ids that are not safe or stand twice.
+# After a mouse event on every element: what ran, and what no text may bring onto a page. That is scripts and elements
+# that load something, attributes that act, links to elsewhere or to nothing, and ids that are unsafe or used twice.
 INJECTED = r"""
 () => {
   const all = [...document.querySelectorAll("*")];
@@ -162,7 +163,7 @@ INJECTED = r"""
   return [window.hit ?? "nothing ran", ...strange.map((e) => e.outerHTML.slice(0, 90)), ...astray, ...unsafe];
 }
 """
-# Every text, and every text that is spoken in the place of another.
+# Every text, and every text that is spoken instead of another.
 TEXTS = """
 () => [document.documentElement.textContent,
   ...[...document.querySelectorAll("[aria-label]")].map((e) => e.ariaLabel)].join("\\n")
@@ -171,20 +172,20 @@ POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="[^"]*"
 
 
 def without_policy(text: str) -> str:
-    """A page that has nothing but its escapes."""
+    """The page without its content security policy, so that only its escaping protects it."""
     bare, count = POLICY.subn("", text)
     assert count == 1
     return bare
 
 
 def executable() -> str | None:
-    """The system's Chromium."""
+    """The path of the system's Chromium, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, headless; where there is none a skip, and in CI a failure."""
+    """The system's Chromium, headless. If there is none the test is skipped; in CI it fails."""
     path = executable()
     if path is None:
         text = f"no browser: none of {', '.join(NAMES)} is on the PATH"
@@ -199,20 +200,20 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, file: Path, **options: Any) -> Iterator[Page]:
-    """A page from a file; behind the block, it must have logged no error and asked for nothing but itself."""
+    """Opens a page from a file. At the end of the block it must have logged no error and requested only itself."""
     chosen: dict[str, Any] = {"viewport": DESK} | options
     context = browser.new_context(**chosen)
     page = context.new_page()
     page.set_default_timeout(10_000)
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    logged: list[str] = []
+    page.on("console", lambda message: logged.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: logged.append(str(error)))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     try:
         page.goto(file.as_uri())
         yield page
-        assert said == []
-        assert {url.partition("#")[0] for url in asked} <= {file.as_uri(), "data:,"}
+        assert logged == []
+        assert {url.partition("#")[0] for url in requested} <= {file.as_uri(), "data:,"}
     finally:
         context.close()

@@ -4,26 +4,26 @@
 # **Question.** What does an `RNNCell` compute, and why does it have two biases?
 #
 # **Answer.** An `RNNCell` multiplies its input and its previous state by one weight matrix each, adds the two
-# products and two biases, and takes the tanh of every sum. PyTorch has two for compatibility with cuDNN; they
-# act as one, as only their sum enters the result. They train differently from one, as each of the two receives
-# the whole gradient, so that under gradient descent their sum moves twice as far.
+# products and two biases, and takes the tanh of each sum. PyTorch has two biases for compatibility with cuDNN;
+# in the result they act as one, because only their sum enters it. They train differently from a single bias,
+# though: each of the two receives the whole gradient, so under gradient descent their sum moves twice as far.
 #
 # A **recurrent network** reads a sequence one element after another and keeps a memory of what it has read. A
-# **cell** is the rule for one step of it. It takes two things: the **input** of this step, a vector of $I$
-# numbers, and the **hidden state** that the step before has left, a vector of $H$ numbers. It gives the new
-# hidden state, again $H$ numbers, one for each **hidden unit**. This page is about the cell of Elman (1990),
-# which PyTorch calls `RNNCell`. A cell treats several sequences at once, a **batch** of $B$. Each sequence is
-# one row, so the inputs are a matrix $x$ of $B$ rows and $I$ columns, and the states a matrix $h$ of $B$ rows
-# and $H$ columns.
+# **cell** is the rule for one step. It takes two things: the **input** of this step, a vector of $I$ numbers,
+# and the **hidden state** left by the previous step, a vector of $H$ numbers. It returns the new hidden state,
+# again $H$ numbers, one for each **hidden unit**. This page is about the cell of Elman (1990), which PyTorch
+# calls `RNNCell`. A cell processes several sequences at once, a **batch** of $B$. Each sequence is one row, so
+# the inputs are a matrix $x$ of $B$ rows and $I$ columns, and the states a matrix $h$ of $B$ rows and $H$
+# columns.
 #
-# What a cell learns are its **parameters**: the **weights**, two matrices that the input and the state are
-# multiplied by, and the **biases**, vectors that are added to every row. The sum before the tanh is the
-# **pre-activation** $a$; tanh is a function that grows from $-1$ to $1$. With $h_{\text{prev}}$ for the state
-# before the step, the whole cell is
+# The numbers that a cell learns are its **parameters**: the **weights**, two matrices by which the input and
+# the state are multiplied, and the **biases**, vectors that are added to every row. The sum before the tanh is
+# the **pre-activation** $a$; tanh is a function that rises from $-1$ to $1$. With $h_{\text{prev}}$ for the
+# previous state, the whole cell is
 #
 # $$ h = \tanh(x W_{ih}^\top + b_{ih} + h_{\text{prev}} W_{hh}^\top + b_{hh}) $$
 #
-# where $ih$ says "from the input to the hidden state" and $hh$ "from the hidden state to the hidden state".
+# where $ih$ means "from the input to the hidden state" and $hh$ "from the hidden state to the hidden state".
 
 # %% tags=["setup"]
 
@@ -58,7 +58,7 @@ def near(a, b):
 # ## One step by hand
 #
 # The example has $B = 2$ sequences, $I = 3$ inputs and $H = 4$ hidden units. Every number is a multiple of a
-# tenth, so that you can follow with a pencil.
+# tenth, so that you can follow the calculation with a pencil.
 
 # %%
 B, I, H = 2, 3, 4
@@ -69,15 +69,15 @@ rows = [
     ("x", x.shape, "a row for each sequence, a column for each input"),
     ("h_prev", h_prev.shape, "a row for each sequence, a column for each hidden unit"),
     ("W_ih", W_ih.shape, "a row for each hidden unit, a column for each input"),
-    ("W_hh", W_hh.shape, "a row for each hidden unit, a column for each unit of the state before"),
+    ("W_hh", W_hh.shape, "a row for each hidden unit, a column for each unit of the previous state"),
     ("b_ih, b_hh", b_ih.shape, "a number for each hidden unit"),
 ]
-show.table("What a step is given", ("Name", "Shape", "Meaning"), rows)
+show.table("The inputs of a step", ("Name", "Shape", "Meaning"), rows)
 
 # %% [markdown]
 # Take one number of the result: unit 0 of sequence 0. Its pre-activation has one term for each input, one for
-# each unit of the state before, and the two biases. The weights come from row 0 of each matrix, the row of unit
-# 0.
+# each unit of the previous state, and the two biases. The weights come from row 0 of each matrix, which is the
+# row of unit 0.
 
 # %%
 terms = [(f"x[0, {k}] · W_ih[0, {k}]", x[0, k], W_ih[0, k]) for k in range(I)]
@@ -89,8 +89,8 @@ rows += [("the sum a[0, 0]", "", f"{total:.2f}"), ("h[0, 0] = tanh a[0, 0]", "",
 show.table("Unit 0 of sequence 0", ("Term", "Numbers", "Value"), rows, numbers=(1, 2))
 
 # %% [markdown]
-# Two matrix products do this for all units of all sequences. As the weights of a unit stand in a *row*, they
-# need the transposes: `x @ W_ih.T` multiplies each row of `x` by each row of `W_ih`.
+# Two matrix products do this for all units of all sequences. Because the weights of a unit form a *row*, the
+# products need the transposes: `x @ W_ih.T` multiplies each row of `x` by each row of `W_ih`.
 
 # %%
 a = x @ W_ih.T + h_prev @ W_hh.T + b_ih + b_hh
@@ -100,10 +100,10 @@ rows = [(n, *(f"{value:.4f}" for value in h[n])) for n in range(B)]
 show.table("The new state h", ("Sequence", *(f"unit {m}" for m in range(H))), rows, numbers=range(H + 1))
 
 # %% [markdown]
-# **Rows against columns.** Papers write $W x$ for one column $x$. That is the same number for number: row $n$
-# of `x @ W.T` is `W` times row $n$ of `x`. The form with rows does the whole batch in one product. If the
-# transpose is forgotten, `x @ W_ih` is an error, because the sizes do not fit. But `h_prev @ W_hh` is no error,
-# because `W_hh` is square: it gives wrong numbers and says nothing.
+# **Rows or columns.** Papers write $W x$ for one column $x$. The numbers are the same: row $n$ of `x @ W.T` is
+# `W` times row $n$ of `x`. The form with rows processes the whole batch in one product. If you forget the
+# transpose, `x @ W_ih` raises an error, because the sizes do not match. But `h_prev @ W_hh` raises none,
+# because `W_hh` is square: it silently gives wrong numbers.
 
 # %%
 assert near(x @ W_ih.T, np.stack([W_ih @ row for row in x]))
@@ -111,21 +111,21 @@ assert x.shape[1] != W_ih.shape[0]  # so x @ W_ih is refused
 assert (h_prev @ W_hh).shape == (h_prev @ W_hh.T).shape
 wrong = gap(h_prev @ W_hh, h_prev @ W_hh.T)
 assert wrong > 0.1
-show.text(f"`h_prev @ W_hh` has the right shape, and an element that is wrong by {wrong:.2f}.")
+show.text(f"`h_prev @ W_hh` has the right shape, but one of its elements is wrong by {wrong:.2f}.")
 
 # %% [markdown]
 # ## The same step in three frameworks
 #
 # Here are the equations of the step, each beside the line that computes it. $\phi$ stands for tanh, or for relu
-# if one asks for it, and $a \leftarrow a + \dots$ says that $a$ takes a new value, as in code.
+# if that is chosen, and $a \leftarrow a + \dots$ means that $a$ gets a new value, as in code.
 
 # %%
 show.lines("C1", "C2", "C3")
 
 # %% [markdown]
-# A **backend** is one of the implementations, behind a common door that takes NumPy arrays. It reads whole
-# sequences, so the example is handed over as sequences of one step. The backend `torch.nn` is PyTorch's own
-# `RNNCell`.
+# A **backend** is one of the implementations, called through a common interface that takes NumPy arrays. It
+# reads whole sequences, so we pass the example as sequences of one step. The backend `torch.nn` is PyTorch's
+# own `RNNCell`.
 
 # %%
 spec = ModelSpec(cell="RNNCell", input_size=I, hidden_size=H)
@@ -135,54 +135,57 @@ for name in ("numpy", "jax", "torch", "torch.nn"):
     y, (h_n,) = registry.load(name).forward(spec, params, x[None], (h_prev[None],))
     assert max(gap(y[0], h), gap(h_n[0], h)) < 1e-12
     rows.append((name, f"{gap(h_n[0], h):.1e}"))
-show.table("The new state against the one by hand", ("Backend", "Largest difference"), rows, numbers=(1,))
+show.table(
+    "The new state compared with the one computed by hand", ("Backend", "Largest difference"), rows, numbers=(1,)
+)
 
 # %% [markdown]
-# ## One bias in place of two
+# ## One bias instead of two
 #
-# Both biases are added to the same sum, so only $b_{ih} + b_{hh}$ matters. Many people who write a cell themselves
+# Both biases are added to the same sum, so only $b_{ih} + b_{hh}$ matters. Many people who write their own cell
 # therefore use one linear map with one bias. They put the input and the state side by side into one row $[x,
 # h_{\text{prev}}]$ of $I + H$ columns, and the two matrices side by side into one:
 #
 # $$ h = \tanh([x, h_{\text{prev}}] W^\top + b), \quad W = [W_{ih}, W_{hh}], \quad b = b_{ih} + b_{hh} $$
 #
-# In PyTorch that is `tanh(Linear([x, h]))`. The next cell turns the parameters of the one kind into those of
-# the other, and shows this cell as the project has it, in the line marked (B1). The loop around that line is
-# the subject of the next lesson, and what it keeps in `tapes` is for the way back.
+# In PyTorch that is `tanh(Linear([x, h]))`. The next code block converts the parameters of one kind of cell
+# into those of the other, and shows the cell as the project implements it, in the line marked (B1). The loop
+# around that line is the subject of the next lesson, and what it keeps in `tapes` is for the backward pass.
 
 # %%
 (W, b), note = to_one_bias(Weights(W_ih, W_hh, b_ih, b_hh))
 h_one = np.tanh(np.concatenate([x, h_prev], axis=1) @ W.T + b)
 assert near(h_one, h)
-show.text(f"The two states differ by at most {gap(h_one, h):.1e}. The conversion notes: *{note}*.")
+show.text(f"The two states differ by at most {gap(h_one, h):.1e}. The conversion adds this note: *{note}*.")
 show.source("numpy_impl/one_bias.py", "forward")
 
 # %% [markdown]
 # ## The gradient does not halve
 #
-# A **loss** is one number that says how bad the result is; training lowers it. The **gradient** of a parameter
-# holds the derivatives of the loss with respect to its numbers. **Gradient descent** subtracts from each
-# parameter its gradient, times a small factor, the **learning rate**. Doing so once is an **update**.
+# A **loss** is a single number that says how bad the result is; training lowers it. The **gradient** of a
+# parameter holds the derivatives of the loss with respect to its elements. **Gradient descent** subtracts from
+# each parameter its gradient times a small factor, the **learning rate**. Doing this once is called an
+# **update**.
 #
 # Let some loss depend on the new state, and let $dh$ hold its derivatives with respect to the elements of $h$.
-# Such a derivative that is handed in from outside is called a **cotangent**; here it is random. The chain rule
-# takes it through the tanh, whose derivative is $1 - h^2$, to the pre-activation. Write $da$ for what arrives
-# there. A bias is added to every row of $a$, so its gradient $db$ is the sum of the rows of $da$. That holds for
-# *both* biases.
+# Such a derivative, when it is given from outside, is called a **cotangent**; here it is random. The chain rule
+# carries it through the tanh, whose derivative is $1 - h^2$, to the pre-activation. Write $da$ for what arrives
+# there. A bias is added to every row of $a$, so its gradient $db$ is the sum of the rows of $da$. That holds
+# for *both* biases.
 
 # %%
 show.lines("C4", "C7")
 
 # %% [markdown]
-# Here $\psi(h)$ is $1 - h \odot h$ for tanh, $\odot$ is the product element by element, and $\mathbf{1}^\top da$
-# is the sum of the rows. JAX and PyTorch have no such lines: they derive them. So we ask PyTorch for the
-# gradients of both kinds of cell. The loss is the sum of $dh \odot h$, whose derivative with respect to $h$ is
-# $dh$.
+# Here $\psi(h)$ is $1 - h \odot h$ for tanh, $\odot$ is the element-wise product, and $\mathbf{1}^\top da$ is
+# the sum of the rows. JAX and PyTorch have no such lines, because they derive them automatically. So we ask
+# PyTorch for the gradients of both kinds of cell. As the loss we take the sum of $dh \odot h$, whose derivative
+# with respect to $h$ is $dh$.
 
 
 # %%
 class OneBiasCell(torch.nn.Module):
-    """tanh(Linear([x, h])), with the weights and the bias that make it the same function as above."""
+    """tanh(Linear([x, h])), with the weights and the bias that make it the same function as the cell above."""
 
     def __init__(self):
         super().__init__()
@@ -194,7 +197,7 @@ class OneBiasCell(torch.nn.Module):
 
 
 def pair():
-    """PyTorch's cell with two biases, and the one with one, from the same start."""
+    """PyTorch's cell with two biases and the cell with one, with the same initial parameters."""
     cell = torch.nn.RNNCell(I, H, dtype=torch.float64)
     cell.load_state_dict({name: torch.tensor(value) for name, value in params.items()})
     return cell, OneBiasCell()
@@ -207,17 +210,17 @@ grads = [torch.autograd.grad((dh_t * cell(x_t, h_t)).sum(), list(cell.parameters
 (dW_ih, dW_hh, db_ih, db_hh), (dW, db) = grads
 assert near(torch.cat([dW_ih, dW_hh], dim=1), dW)
 by_hand = (dh * (1 - h * h)).sum(axis=0)  # (C4) and (C7)
-assert all(near(found, by_hand) for found in (db_ih, db_hh, db))
+assert all(near(grad, by_hand) for grad in (db_ih, db_hh, db))
 assert abs(by_hand).min() > 0.01
 numbers = ", ".join(f"{value:.4f}" for value in by_hand)
-show.text(f"All three biases, the two and the one, have the gradient {numbers}.")
+show.text(f"All three biases, the two of one cell and the single one of the other, have the gradient {numbers}.")
 
 # %% [markdown]
-# So the gradient is not shared out between the two biases: each has all of it. An update with learning rate
-# $\eta$ subtracts $\eta \, db$ from each, and from their sum $2 \eta \, db$. From the one bias it subtracts
-# $\eta \, db$. SGD in the table is gradient descent. Adam adapts the step of every number to the sizes of its
-# past gradients. As both biases have had the same gradients, it gives both the same step, and their sum again
-# moves twice as far.
+# So the gradient is not divided between the two biases: each receives all of it. An update with learning rate
+# $\eta$ subtracts $\eta \, db$ from each, and therefore $2 \eta \, db$ from their sum. From a single bias it
+# subtracts only $\eta \, db$. SGD in the table is gradient descent. Adam adapts the step of every number to the
+# sizes of its past gradients. Because both biases have had the same gradients, it gives both the same step, and
+# again their sum moves twice as far.
 
 # %%
 rows, RATE = [], 0.1
@@ -233,16 +236,17 @@ for rule, tolerance in ((torch.optim.SGD, 1e-12), (torch.optim.Adam, 1e-6)):
     for m in range(H):
         moves = (sum_moved[m], one_moved[m], sum_moved[m] / one_moved[m])
         rows.append((rule.__name__, m, *(f"{move:.4f}" for move in moves)))
-columns = ("Rule", "Unit", "Sum of two moved by", "One bias moved by", "Ratio")
+columns = ("Rule", "Unit", "Change of the sum of two", "Change of the single bias", "Ratio")
 show.table(f"After one update with learning rate {RATE}", columns, rows, numbers=range(1, 5))
 
 # %% [markdown]
-# ## What that does to training
+# ## What this does to training
 #
-# Now whole training runs. The data are **windows** of a sine wave, pieces of equal length; the network reads a
-# window and predicts the value that follows it. The state after the last step goes through a linear layer, and
-# the loss is the mean squared error of the predictions. All runs start from the same parameters and see the same
-# data, once per update. Under each of the two rules, the only difference is the number of biases.
+# Now we compare whole training runs. The data are **windows** of a sine wave, that is, pieces of equal length;
+# the network reads a window and predicts the value that follows it. The state after the last step goes through
+# a linear layer, and the loss is the mean squared error of the predictions. All runs start from the same
+# parameters and see the same data, once per update. For each of the two rules, the only difference is the
+# number of biases.
 
 # %%
 data, ratios = datasets.load("sine"), {}
@@ -259,48 +263,48 @@ caption, alt = "Loss with one bias over loss with two", f"The ratio is 1 before 
 show.plot(caption, range(run.epochs), ratios, alt=alt, x_label="updates", y_label="ratio")
 
 # %% [markdown]
-# The losses before the first update are the same, as the functions are the same. All later ones differ: first
-# the biases, then the gradients, then everything. Neither run is wrong. But two programs with the same settings
-# can be compared number by number only if both have the same number of biases.
+# The losses before the first update are the same, because the functions are the same. All later losses differ:
+# first the biases diverge, then the gradients, then everything else. Neither run is wrong. But two programs
+# with the same settings can be compared number by number only if both have the same number of biases.
 #
 # ## Why PyTorch has two
 #
-# Nothing in the mathematics asks for a second bias. PyTorch has it for compatibility with cuDNN, NVIDIA's
-# library for such layers, whose layout of parameters has two. `SimpleCell` of Flax and `SimpleRNN` of Keras
-# have one. If you carry parameters from PyTorch to one of these, add the biases. On the way back, put the one
-# bias into `bias_ih` and zeros into `bias_hh`.
+# Nothing in the mathematics requires a second bias. PyTorch has it for compatibility with cuDNN, NVIDIA's
+# library for such layers, whose parameter layout has two. `SimpleCell` of Flax and `SimpleRNN` of Keras have
+# one. If you carry parameters from PyTorch to one of these, add the biases. On the way back, put the one bias
+# into `bias_ih` and zeros into `bias_hh`.
 
 # %%
 assert [name for name, _ in two_biased.named_parameters() if "bias" in name] == ["bias_ih", "bias_hh"]
 of_flax = flax.linen.SimpleCell(H).init(jax.random.key(0), np.zeros((B, H)), np.zeros((B, I)))["params"]
-assert [part for part, values in of_flax.items() if "bias" in values] == ["i"]  # none beside the state
+assert [part for part, values in of_flax.items() if "bias" in values] == ["i"]  # none on the side of the state
 
 # %% [markdown]
 # ## Exercises
 #
 # ### Exercise 1
 #
-# Change *one* learning rate of the home-made cell so that under gradient descent it trains exactly as the cell
-# with two biases does. Show it: start from `pair()`, read a random sequence of five steps, take the mean
-# squared error of the last state against a random target, and compare the losses of 30 updates.
-# (`torch.optim.SGD` takes a list of groups of parameters, each with a rate of its own.)
+# Change *one* learning rate of the cell with a single bias so that under gradient descent it trains exactly
+# like the cell with two biases. Then demonstrate it: start from `pair()`, read a random sequence of five steps,
+# take the mean squared error of the last state against a random target, and compare the losses of 30 updates.
+# (`torch.optim.SGD` accepts a list of parameter groups, each with its own learning rate.)
 
 # %% tags=["solution"]
-# The rate of the one bias is doubled; that of the weight stays.
+# The rate of the single bias is doubled; that of the weight stays the same.
 xs, target = torch.tensor(rng.normal(size=(5, B, I))), torch.tensor(rng.uniform(-1, 1, (B, H)))
 
 
 def losses_of(cell, groups):
-    optimizer, found = torch.optim.SGD(groups, lr=RATE), []
+    optimizer, losses = torch.optim.SGD(groups, lr=RATE), []
     for _ in range(30):
         state = torch.zeros(B, H, dtype=torch.float64)
         for x_step in xs:
             state = cell(x_step, state)
-        found.append(((state - target) ** 2).mean())
+        losses.append(((state - target) ** 2).mean())
         optimizer.zero_grad()
-        found[-1].backward()
+        losses[-1].backward()
         optimizer.step()
-    return torch.stack(found)
+    return torch.stack(losses)
 
 
 gaps = {}
@@ -313,14 +317,14 @@ for factor in (1, 2):
 assert gaps[1] > 1e-4
 assert gaps[2] < 1e-12
 rows = [(f"{factor} times that of the weight", f"{value:.1e}") for factor, value in gaps.items()]
-show.table("Losses of 30 updates", ("Rate of the one bias", "Largest difference"), rows, numbers=(1,))
+show.table("Losses of 30 updates", ("Rate of the single bias", "Largest difference"), rows, numbers=(1,))
 
 # %% [markdown]
 # ### Exercise 2
 #
-# An `RNNCell` can have relu, $\max(a, 0)$, in place of tanh, and it can be built without biases. Write that
-# step in NumPy, and check it against `torch.nn.RNNCell(I, H, bias=False, nonlinearity="relu")`. Use inputs ten
-# times as large as above. Between which limits do the states lie now, and between which does tanh keep them?
+# An `RNNCell` can use relu, $\max(a, 0)$, instead of tanh, and it can be built without biases. Write that step
+# in NumPy, and check it against `torch.nn.RNNCell(I, H, bias=False, nonlinearity="relu")`. Use inputs ten times
+# as large as above. Between which limits do the states now lie, and between which does tanh keep them?
 
 # %% tags=["solution"]
 # relu has no upper limit, and is exactly 0 where the sum is below 0; tanh stays within -1 and 1.

@@ -3,22 +3,22 @@
 #
 # **Question.** What do autograd, `lax.scan` and `jax.vjp` really do, and which hand-written line do they replace?
 #
-# **Answer.** They write down every operation of the forward pass together with what its derivative needs, and then go
-# through that record from its end, one use of the chain rule for each operation. The nodes of PyTorch and the
-# transposed program of JAX replace all hand-written lines of the way back, (C4) to (C9) below, and compute the same
-# numbers. They differ in what they save at each step, and in whether a weight's gradient is summed inside the loop over
-# time or after it.
+# **Answer.** They record every operation of the forward pass together with what its derivative needs, and then go
+# through that record from the end, with one use of the chain rule for each operation. PyTorch's nodes and JAX's
+# transposed program replace all hand-written lines of the backward pass, (C4) to (C9) below, and compute the same
+# numbers. They differ in what they save at each step, and in whether the gradient of a weight is summed inside the loop
+# over time or after it.
 #
-# **What you need.** Matrix products and the chain rule, and these words. A **cell** is one step of a recurrent network:
-# it takes the input of the step and the **hidden state**, the numbers carried over from the step before, and gives the
-# new state. The **loss** is one number that says how wrong the network is. The **gradient** of the loss with respect
-# to an array has the array's shape; $dz$ is short for $\partial \mathcal{L} / \partial z$. To begin the way back, one
-# must be given the gradient of the outputs, which is called their **cotangent**. **Autodiff** (automatic
-# differentiation) is a program that makes the backward pass from the forward pass. The record of the forward pass on
-# which the way back relies is the **tape**.
+# **What you need.** You need matrix products, the chain rule, and the following terms. A **cell** is one step of a
+# recurrent network: it takes the input of the step and the **hidden state**, the numbers carried over from the previous
+# step, and returns the new state. The **loss** is a single number that says how wrong the network is. The **gradient**
+# of the loss with respect to an array has the shape of that array; $dz$ is short for $\partial \mathcal{L} / \partial
+# z$. The backward pass starts from a given gradient of the outputs, which is called their **cotangent**. **Autodiff**
+# (automatic differentiation) derives the backward pass from the forward pass. The record of the forward pass on which
+# the backward pass relies is the **tape**.
 #
-# Sizes here: $T = 8$ steps, $B = 2$ sequences side by side, $I = 3$ inputs, $H = 4$ hidden units. One row of an array
-# is one sequence.
+# The sizes in this lesson are $T = 8$ steps, $B = 2$ sequences side by side, $I = 3$ inputs and $H = 4$ hidden units.
+# Each row of an array is one sequence.
 
 # %% tags=["setup"]
 import re
@@ -41,7 +41,7 @@ import torch_impl.lstm
 import torch_impl.rnn_cell
 from common.model.layout import Weights
 from common.tracing.watch import watching
-from jax_impl.native import precision  # inside it JAX computes in 64 bits
+from jax_impl.native import precision  # inside this context JAX computes in 64 bits
 from numpy_impl import elman, lstm, rnn_cell, unroll
 from reports.teaching import show
 from torch_impl.native import to_torch
@@ -55,7 +55,7 @@ def weights(gates):
 
 
 def leaves(*arrays) -> Any:
-    """Tensors that PyTorch is to find gradients for; None stays None."""
+    """Tensors for which PyTorch computes gradients; None stays None."""
     return [None if a is None else to_torch(a).requires_grad_() for a in arrays]
 
 
@@ -69,7 +69,7 @@ def short(jaxpr):
 
 
 def numpy_bytes(tape):
-    """Every buffer once, though h_prev and h are two views of one."""
+    """The bytes of all buffers, each counted once, because h_prev and h are two views of one buffer."""
     owners = [array if array.base is None else array.base for array in tape]
     return sum({id(owner): owner.nbytes for owner in owners}.values())
 
@@ -81,13 +81,13 @@ def jax_residuals(f, *arguments):
 
 
 def torch_bytes(forward, w, x, *state):
-    """Every buffer that a node saves, once, and without the weights."""
-    w, (x_leaf, *state), kept = Weights(*leaves(*w)), leaves(x, *state), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+    """The bytes of all buffers that nodes save, each counted once, without the weights."""
+    w, (x_leaf, *state), saved = Weights(*leaves(*w)), leaves(x, *state), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         forward(w, x_leaf, tuple(state))
-    buffers = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
-    own = {part.untyped_storage().data_ptr() for part in w if part is not None}
-    return sum(nbytes for place, nbytes in buffers.items() if place not in own)
+    buffers = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in saved}
+    of_weights = {part.untyped_storage().data_ptr() for part in w if part is not None}
+    return sum(nbytes for place, nbytes in buffers.items() if place not in of_weights)
 
 
 def close(found, wanted, rtol=1e-12):
@@ -104,15 +104,15 @@ dy, dh = rng.standard_normal((T, B, H)), rng.standard_normal((B, H))
 # ## One step, line by line
 #
 # One step of the Elman network (Elman 1990) is $a = x W_{ih}^\top + h_{\text{prev}} W_{hh}^\top + b_{ih} + b_{hh}$ and
-# $h = \tanh(a)$, equations (C1) to (C3). These are the equations of the way back. NumPy has a line for each. JAX and
-# PyTorch have none: there the page shows the forward line that autodiff starts from.
+# $h = \tanh(a)$, equations (C1) to (C3). Below are the equations of the backward pass. NumPy has a line for each of
+# them. JAX and PyTorch have none, so the page shows the forward line from which autodiff derives the result.
 
 # %%
 show.lines("C4", "C5", "C6", "C7", "C8", "C9")
 
 # %% [markdown]
-# We run NumPy's step on random numbers and keep what every tagged line assigns (`watching` is a tracer of the
-# project). These numbers are what we look for in the other two.
+# We run the NumPy step on random numbers and keep what every tagged line assigns (`watching` is the project's tracer).
+# Then we look for these numbers in the other two frameworks.
 
 # %%
 with watching(Path(rnn_cell.__file__)) as events:
@@ -123,7 +123,7 @@ BACKWARD = {"C4", "C5", "C6", "C7", "C8", "C9"}
 
 
 def line_of(array):
-    """The tag of NumPy's line that assigned this very array of numbers."""
+    """The tag of the NumPy line that assigned the same numbers as in this array."""
     alike = ((tag, own) for tag, own in by_line.items() if own.shape == array.shape)
     return next((tag for tag, own in alike if np.allclose(own, array, 1e-12, 1e-14)), "")
 
@@ -133,11 +133,12 @@ assert by_line.keys() == BACKWARD | {"C1", "C2", "C3"}
 # %% [markdown]
 # ## PyTorch: a graph of nodes
 #
-# Every operation on a tensor that needs a gradient also makes a **node**. It holds the saved values, a backward
-# function, and pointers to the nodes that made its inputs. The result knows its node as `grad_fn`, and `next_functions`
-# are the pointers. `AccumulateGrad` stands where a path ends, at a **leaf**, here a weight or an input, and adds what
-# arrives to the leaf's `.grad`. `loss.backward()` begins at the loss with the gradient 1 and runs each node once, after
-# all nodes that lead to it. We walk the graph and ask each node to tell what it hands on when it runs.
+# Every operation on a tensor that needs a gradient also creates a **node**. The node holds the saved values, a backward
+# function, and pointers to the nodes that produced its inputs. The node of a result is its `grad_fn`, and the pointers
+# of a node are its `next_functions`. Where a path ends, at a **leaf**, here a weight or an input, there is an
+# `AccumulateGrad` node, which adds what arrives to the leaf's `.grad`. `loss.backward()` begins at the loss with the
+# gradient 1 and runs each node once, after all nodes that lead to it. We walk through the graph and register a hook
+# that records what each node passes on when it runs.
 
 # %%
 w_torch, (x_leaf, h_leaf) = Weights(*leaves(*w)), leaves(x[0], h0)
@@ -150,7 +151,7 @@ def walk(node):
     if node is None or node in nodes:
         return
     nodes.append(node)
-    node.register_hook(lambda handed_on, _: ran.append((node, [g for g in handed_on if g is not None])))
+    node.register_hook(lambda passed_on, _: ran.append((node, [g for g in passed_on if g is not None])))
     for following, _ in node.next_functions:
         walk(following)
 
@@ -159,8 +160,8 @@ walk(loss.grad_fn)
 loss.backward()
 
 # %% [markdown]
-# The table lists the nodes in the order in which `loss.backward()` ran them. In the last column stands the line of
-# NumPy that has the same numbers; every backward line is found.
+# The table lists the nodes in the order in which `loss.backward()` ran them. The last column gives the NumPy line with
+# the same numbers; every backward line is found.
 
 # %%
 inner = [(node, gradients) for node, gradients in ran if node.next_functions]
@@ -169,22 +170,23 @@ for node, gradients in inner:
     to = [next_node.name().rpartition("::")[2] for next_node, _ in node.next_functions if next_node is not None]
     tags = [line_of(g.numpy()) for g in gradients]
     rows.append((node.name(), ", ".join(to), ", ".join(f"({tag})" for tag in tags if tag) or "–"))
-found = {line_of(g.numpy()) for _, gradients in inner for g in gradients}
-assert found >= BACKWARD
+matched = {line_of(g.numpy()) for _, gradients in inner for g in gradients}
+assert matched >= BACKWARD
 assert len(ran) == len(nodes) and len(nodes) - len(inner) == 6  # four weights and biases, x and h_prev
 assert [name for name, _, tags in rows if tags == "–"] == ["SumBackward0", "MulBackward0"]
 assert all("(C4)" in tags for name, _, tags in rows if name == "AddBackward0")
-show.table("PyTorch's tape of one step, as it is run backward", ("node", "leads to", "NumPy's line"), rows)
+show.table("PyTorch's tape of one step, in the order of the backward pass", ("node", "leads to", "NumPy's line"), rows)
 show.text(
-    f"{len(nodes)} nodes, {len(nodes) - len(inner)} of them leaves. The nodes of the loss have a dash. An addition "
-    "passes $da$ on as it came, so (C4) appears again at each `AddBackward0`."
+    f"There are {len(nodes)} nodes, of which {len(nodes) - len(inner)} are leaves. The nodes of the loss have a dash. "
+    "An addition passes $da$ on unchanged, so (C4) appears again at each `AddBackward0`."
 )
 
 # %% [markdown]
-# ## JAX: a program that makes a program
+# ## JAX: a program that writes a program
 #
-# JAX runs a function once on placeholders and writes down its operations, one equation each. That text is a **jaxpr**.
-# This is the step (`f64[2,4]` is an array of two rows and four columns, `dot_general` a matrix product):
+# JAX runs a function once on placeholders and records its operations, one equation for each. This record is a
+# **jaxpr**. Here is the jaxpr of the step (`f64[2,4]` is an array with two rows and four columns, and `dot_general` is
+# a matrix product):
 
 # %%
 with precision():
@@ -192,11 +194,11 @@ with precision():
 show.output("The step as a jaxpr", short(step.jaxpr))
 
 # %% [markdown]
-# `jax.vjp(f, ...)` returns the result of `f` and a function, the **pull-back**. It takes the cotangent of the result
-# and gives the gradients of the arguments. That too is a list of equations. JAX makes it in two moves. It first writes
-# the derivative at the given point as a linear program, from a change of the arguments to the change of the result.
-# Then it **transposes** this program: it goes through it from its end and puts the transpose in the place of each
-# linear operation, as $W^\top$ for $W$, and a sum in the place of each value with several uses. We run the outcome one
+# `jax.vjp(f, ...)` returns the result of `f` and a function, the **pull-back**. The pull-back takes the cotangent of
+# the result and returns the gradients of the arguments. It, too, is a list of equations. JAX derives it in two stages.
+# First it writes the derivative at the given point as a linear program, from a change of the arguments to the change of
+# the result. Then it **transposes** this program: it goes through it from the end and replaces each linear operation by
+# its transpose, such as $W$ by $W^\top$, and each value with several uses by a sum. We run the resulting program one
 # equation at a time, as an interpreter does, and look for NumPy's numbers again.
 
 
@@ -223,20 +225,20 @@ show.table(
     ("equation", "operation", "shape", "NumPy's line"),
     rows,
     numbers=(0,),
-    note=f"{len(jaxpr.eqns)} equations in all; the others transpose, reshape, or compute a part of a line.",
+    note=f"There are {len(jaxpr.eqns)} equations in total; the others transpose, reshape, or compute a part of a line.",
 )
 
 # %% [markdown]
-# What does the way back cost? A product of two factors brings two products on the way back, one for the gradient of
-# each factor: (C5) and (C8), (C6) and (C9). So the step has two products, and its pull-back four: about twice the work
-# of the way forward, in all three frameworks.
+# What does the backward pass cost? Each product of two factors leads to two products in the backward pass, one for the
+# gradient of each factor: (C5) and (C8), (C6) and (C9). So the step has two products and its pull-back has four, which
+# is about twice the work of the forward pass, in all three frameworks.
 #
 # ## The whole sequence: a scan backward
 #
-# `lax.scan` is JAX's loop over time: a body that takes the **carry**, here the hidden state, and the input of one step.
-# What is its gradient? We look for scans in the jaxpr of the pull-back of the whole sequence, and find two: the forward
-# one, and a second one with as many steps and with `reverse=True`. It is the transpose of the scan: its carry is the
-# gradient of the state, and its body is the transposed body. (`add_any` adds gradients.)
+# `lax.scan` is JAX's loop over time: its body takes the **carry**, here the hidden state, and the input of one step.
+# What is the gradient of a scan? We look for scans in the jaxpr of the pull-back of the whole sequence and find two:
+# the forward one, and a second one with the same number of steps and with `reverse=True`. The second is the transpose
+# of the first: its carry is the gradient of the state, and its body is the transposed body. (`add_any` adds gradients.)
 
 
 # %%
@@ -258,12 +260,12 @@ show.output("The body of the reversed scan", short(back.params["jaxpr"].jaxpr))
 show.lines("E7", "E8", "E9", "U2")
 
 # %% [markdown]
-# Read the body beside the lines. The first sum is (E7): what the later step sends back, and the cotangent of this
-# step's output. The two products and the sum after it are (E8), as $dh (1 - h) + dh (1 - h) h$ is $dh (1 - h^2)$. Then
-# come two matrix products. One is (E9). The other is this step's part of $dW_{hh}$, which is added to a second carry of
-# the shape of $W_{hh}$. That is (U2): JAX adds up the gradient of $W_{hh}$ inside the loop, as NumPy's loop over any
-# cell does. NumPy's Elman network, which has the lines (E7) to (E9), takes one product after the loop instead. $W_{ih}$
-# was used before the forward loop, so its gradient is taken after the backward one.
+# Compare the body with the lines. The first sum is (E7): what the later step sends back plus the cotangent of this
+# step's output. The two products and the sum after it are (E8), because $dh (1 - h) + dh (1 - h) h$ is $dh (1 - h^2)$.
+# Then come two matrix products. One is (E9). The other is this step's part of $dW_{hh}$, which is added to a second
+# carry with the shape of $W_{hh}$. That is (U2): JAX adds up the gradient of $W_{hh}$ inside the loop, as NumPy's loop
+# over any cell does. NumPy's Elman network, which has the lines (E7) to (E9), computes one product after the loop
+# instead. $W_{ih}$ was used before the forward loop, so its gradient is computed after the backward loop.
 
 # %%
 body = back.params["jaxpr"].jaxpr
@@ -274,32 +276,34 @@ assert [equation.primitive.name for equation in body.eqns[:4]] == ["add_any", "m
 assert sorted(products) == sorted([(B, H), (H, H)])
 assert w.weight_hh.shape in carries and (B, H) in carries and w.weight_ih.shape not in carries
 np.testing.assert_allclose(dh * (1 - h) + dh * (1 - h) * h, dh * rnn_cell.tanh_slope(h), atol=1e-15)
-show.text(f"JAX's backward loop has {len(products)} matrix products a step, and {len(carries)} carries.")
+show.text(f"JAX's backward loop has {len(products)} matrix products in each step, and {len(carries)} carries.")
 
 # %% [markdown]
-# PyTorch sees no loop. Python runs it, and the tape has the nodes of all steps. $W_{hh}$ is one leaf, to which a path
-# leads from each step. On the way back PyTorch adds up what arrives over these paths, step after step: (U2) again.
+# PyTorch sees no loop. Python runs the loop, and the tape has the nodes of all steps. $W_{hh}$ is a single leaf, to
+# which a path leads from each step. In the backward pass PyTorch adds up what arrives along these paths, step after
+# step: this is (U2) again.
 
 # %%
 rows = []
 for steps in (2, 4, T):
-    own = Weights(*leaves(*w))
-    states, _ = torch_impl.elman.forward(own, to_torch(x[:steps]), (to_torch(h0),), "tanh")
+    w_leaves = Weights(*leaves(*w))
+    states, _ = torch_impl.elman.forward(w_leaves, to_torch(x[:steps]), (to_torch(h0),), "tanh")
     nodes.clear()
     walk(states.sum().grad_fn)
     ends = [getattr(following, "variable", None) for node in nodes for following, _ in node.next_functions]
-    rows.append((steps, len(nodes), sum(end is own.weight_hh for end in ends)))
+    rows.append((steps, len(nodes), sum(end is w_leaves.weight_hh for end in ends)))
 assert all(steps == paths for steps, _, paths in rows)
-assert (rows[2][1] - rows[1][1]) * 2 == (rows[1][1] - rows[0][1]) * (T - 4)  # every step adds as many nodes
+assert (rows[2][1] - rows[1][1]) * 2 == (rows[1][1] - rows[0][1]) * (T - 4)  # every step adds the same number of nodes
 show.table("PyTorch's tape of a sequence", ("steps", "nodes", "paths to W_hh"), rows, numbers=range(3))
 
 # %% [markdown]
 # ## What is saved, and how much
 #
-# A backward step needs numbers of its forward step. NumPy's `Tape` names them: $x$, $h_{\text{prev}}$ and $h$, the
-# last two in one buffer shifted by a step. In JAX they are the **residuals**, arrays inside the pull-back, to which
-# every step of the forward scan adds a slice. PyTorch tells through `saved_tensors_hooks` which tensors its nodes save.
-# We count the bytes of each, every buffer once, and without the weights. (The counters are in the folded code above.)
+# A backward step needs numbers from its forward step. NumPy's `Tape` names them: $x$, $h_{\text{prev}}$ and $h$, the
+# last two in one buffer, shifted by one step. In JAX they are the **residuals**, arrays inside the pull-back, to which
+# every step of the forward scan adds a slice. In PyTorch, `saved_tensors_hooks` reports which tensors the nodes save.
+# We count the bytes in each framework, every buffer once, and without the weights. (The functions that count are in the
+# folded code above.)
 
 
 # %%
@@ -319,24 +323,25 @@ assert sorted(array.shape[1:] for array in residuals) == sorted([(B, I), *[(B, H
 _, h_prev, h = elman.forward(w, x, (h0,), "tanh")[2]
 with precision():
     inside = [np.array(array) for array in jax.tree.leaves(jax.vjp(network, w, x, h0)[1])]
-for wanted in (x, h_prev, h, 1 - h):  # each is there
+for wanted in (x, h_prev, h, 1 - h):  # each of them is there
     assert any(array.shape == wanted.shape and np.allclose(array, wanted, atol=1e-14) for array in inside)
 columns = ("steps T", "NumPy's tape", "PyTorch's saved tensors", "JAX's residuals")
-show.table("Bytes that are saved for the way back", columns, rows, numbers=range(4))
+show.table("Bytes saved for the backward pass", columns, rows, numbers=range(4))
 show.text(
     f"Memory grows linearly: {times[1] - times[0]} more steps need {saved[1, 1] - saved[0, 1]} more bytes in NumPy and "
-    f"PyTorch, {saved[1, 3] - saved[0, 3]} in JAX. JAX holds {', '.join(size(array) for array in residuals)}: beside "
-    r"$x$ it stacks $h_{\text{prev}}$, $h$ and $1 - h$, where the others have one buffer. (What its compiler makes "
-    f"of it is not counted. This is PyTorch {torch.__version__} and JAX {jax.__version__}; others may save more or "
-    "less.)"
+    f"PyTorch, {saved[1, 3] - saved[0, 3]} in JAX. JAX holds {', '.join(size(array) for array in residuals)}: besides "
+    r"$x$ it stacks $h_{\text{prev}}$, $h$ and $1 - h$, where the others have one buffer. (What JAX's compiler makes "
+    f"of this is not counted. These are PyTorch {torch.__version__} and JAX {jax.__version__}; other versions may save "
+    "more or less.)"
 )
 
 # %% [markdown]
 # ## The Jacobian is never built
 #
 # The **Jacobian** of a function has one number for every pair of an output and an input. A pull-back is a
-# **vector-Jacobian product** (VJP): a row, the cotangent, times the Jacobian. It is computed without the matrix. On a
-# tiny case we can afford the matrix, and compare. `jax.jacrev` makes it row by row, with one pull-back for each output.
+# **vector-Jacobian product** (VJP): a row, the cotangent, times the Jacobian. It is computed without the matrix. In a
+# tiny case we can afford to build the matrix and compare. `jax.jacrev` builds it row by row, with one pull-back for
+# each output.
 
 
 # %%
@@ -358,12 +363,12 @@ show.text(
 )
 
 # %% [markdown]
-# ## Four ways, the same gradients
+# ## Four ways to the same gradients
 #
-# `loss.backward()` leaves the gradients in the leaves' `.grad`, `torch.autograd.grad` returns them, `jax.grad` makes a
-# function that returns them, and NumPy has them by hand. All four on the Elman network and on the LSTM (long
-# short-term memory, a cell with gates and a second state $c$; Hochreiter & Schmidhuber 1997, Gers et al. 2000). The
-# loss is $\sum dy \odot h$.
+# `loss.backward()` stores the gradients in the `.grad` of the leaves, `torch.autograd.grad` returns them, `jax.grad`
+# makes a function that returns them, and NumPy computes them by hand. We compare all four on the Elman network and on
+# the LSTM (long short-term memory, a cell with gates and a second state $c$; Hochreiter & Schmidhuber 1997, Gers et al.
+# 2000). The loss is $\sum dy \odot h$.
 
 # %%
 cases = {
@@ -393,18 +398,19 @@ def four_ways(own, state, in_numpy, in_jax, in_torch, options):
 rows = []
 for cell, case in cases.items():
     by_hand, ways = four_ways(*case)
-    for way, found in ways.items():
-        assert close(found, by_hand, rtol=1e-12)
-        gap = max(abs(np.asarray(a) - b).max() for a, b in zip(found, by_hand, strict=True))
+    for way, grads in ways.items():
+        assert close(grads, by_hand, rtol=1e-12)
+        gap = max(abs(np.asarray(a) - b).max() for a, b in zip(grads, by_hand, strict=True))
         rows.append((cell, way, f"{gap:.1e}"))
 show.table("Largest difference from the gradients by hand", ("cell", "way", "difference"), rows, numbers=(2,))
 
 # %% [markdown]
-# ## Computing again instead of saving
+# ## Recomputing instead of saving
 #
-# A tape need not be complete. Keep only every k-th state, and on the way back run each segment of k steps forward once
-# more to get its tape (Chen et al. 2016 call it checkpointing). The segments below use the project's own forward and
-# backward pass. We count the states that are held at once, and the forward steps that are executed.
+# A tape need not be complete. We can keep only every k-th state, and in the backward pass run each segment of k steps
+# forward once more to get its tape. This is known as checkpointing (Chen et al. 2016). The segments below use the
+# project's own forward and backward passes. We count the states that are held at once and the forward steps that are
+# executed.
 
 
 # %%
@@ -415,7 +421,7 @@ def in_segments(w, x, dy, k):
         h, (last,), _ = elman.forward(w, x[start : start + k], (states[-1],), "tanh")
         states.append(last)
         executed += len(h)
-    states.pop()  # the last one begins no segment
+    states.pop()  # no segment begins with the last state
     total, dh_next = None, np.zeros_like(h0)
     for start in reversed(starts):
         h, _, tape = elman.forward(w, x[start : start + k], (states[-1],), "tanh")
@@ -438,22 +444,22 @@ for k in ks:
 best = ks[int(np.argmin(held))]
 assert best == isqrt(steps) and min(held) == 2 * best < steps
 show.plot(
-    "States held at once, by the length of a segment",
+    "States held at once, by segment length",
     ks,
-    {"one state in k kept": held, "every state kept": [steps + 1] * len(ks)},
+    {"every k-th state kept": held, "every state kept": [steps + 1] * len(ks)},
     alt=f"The curve falls from {held[0]} states at k = 1 to {min(held)} at k = {best} and rises again to {held[-1]}; "
     f"keeping every state needs {steps + 1}.",
     x_label="k",
 )
 show.text(
-    f"With {steps} steps, {min(held)} states are enough instead of {steps + 1}, at k = {best}, the square root of T. "
-    f"The price: {executed} forward steps instead of {steps}. The gradients are the same."
+    f"With {steps} steps, {min(held)} states are enough instead of {steps + 1}, if k = {best}, the square root of T. "
+    f"The price is {executed} forward steps instead of {steps}. The gradients are the same."
 )
 
 # %% [markdown]
 # JAX does the same if the body of the scan is wrapped in `jax.checkpoint` (PyTorch has `torch.utils.checkpoint`). Then
-# a step saves its arguments, $x$ and $h_{\text{prev}}$, and the backward body begins with the forward step. We count
-# the tanh in both bodies.
+# a step saves only its arguments, $x$ and $h_{\text{prev}}$, and the backward body begins with the forward step. We
+# count the calls of tanh in both bodies.
 
 
 # %%
@@ -475,10 +481,10 @@ show.table("RNNCell in a scan", ("body", "bytes of residuals", "forward steps"),
 #
 # ### Exercise 1
 #
-# JAX saves $h$ and $1 - h$ for tanh, although $h$ is enough for (C4). Write a tanh with a derivative of your own that
-# saves $h$ alone. (`jax.custom_vjp` wraps a function; `.defvjp` of the outcome takes two more. One gives the result and
-# what to save. The other takes what was saved and the cotangent, and gives a tuple of gradients, one for each
-# argument.) Use it in a scan, check the gradients against NumPy's, and count the residuals.
+# JAX saves $h$ and $1 - h$ for tanh, although $h$ is enough for (C4). Write a tanh with your own derivative that saves
+# only $h$. (`jax.custom_vjp` wraps a function; the method `.defvjp` of the result takes two more functions. The first
+# returns the result and what to save. The second takes what was saved and the cotangent, and returns a tuple of
+# gradients, one for each argument.) Use it in a scan, check the gradients against NumPy's, and count the residuals.
 
 
 # %% tags=["solution"]
@@ -512,12 +518,12 @@ show.text(f"Arrays with a time axis: {before} with JAX's rule for tanh, {after} 
 # %% [markdown]
 # ### Exercise 2
 #
-# How much does an LSTM save for each step? Its lines stand in `numpy_impl/lstm.py`, and lesson 7 explains them. Write
-# down for NumPy which arrays the function `backward` there reads, in multiples of $H$ numbers a sequence, beside $x$.
-# Then count, in all three frameworks.
+# How much does an LSTM save for each step? Its code is in `numpy_impl/lstm.py`, and lesson 7 explains it. For NumPy,
+# write down which arrays besides $x$ the function `backward` there reads, in multiples of $H$ numbers for each
+# sequence. Then count in all three frameworks.
 
 # %% tags=["solution"]
-# The gates i, f, g, o; h_prev; c_prev; tanh_c. The tape's m is h itself here, in the buffer of h_prev.
+# The gates i, f, g, o; h_prev; c_prev; tanh_c. Without a projection, the tape's m is h, in the buffer of h_prev.
 predicted = 4 + 1 + 1 + 1
 
 

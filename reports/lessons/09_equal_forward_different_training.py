@@ -1,19 +1,21 @@
 # %% [markdown]
 # # 9. Equal forward, different training
 #
-# **Question.** Two implementations give the same outputs for the same weights; why do they train differently?
+# **Question.** If two implementations give the same outputs for the same weights, why do they train differently?
 #
-# **Answer.** The outputs are only the first part of an update: how many parameters share a gradient, the clipping, the
-# rule of the optimiser and the dropout masks are others, and they can differ where the outputs agree. Even with all of
-# them equal, sums in another order round differently, and training can amplify that difference. To find the cause,
-# compare the stages of one update in order, from the same weights and the same data, and stop where they first differ.
+# **Answer.** The outputs are only the first stage of an update: the number of parameters that share a gradient, the
+# clipping, the rule of the optimiser and the dropout masks can all differ even when the outputs agree. Even if all of
+# these are equal, sums taken in a different order round differently, and training can amplify that difference. To
+# find the cause, compare the stages of one update in order, starting from the same weights and the same data, and
+# stop where they first differ.
 #
-# Training repeats an **update**: the **forward pass** computes outputs and the **loss**, one number that is to become
-# small; the **backward pass** computes the **gradient** of the loss for every **parameter** (a weight or a bias); the
-# **optimiser** moves the parameters. In **gradient descent** each moves down by its gradient times the **learning
-# rate**. The network is a plain recurrent one (Elman 1990): at every step it makes a new **hidden state**, a row of
-# numbers for each sequence, from the input and the state before. A linear layer makes the prediction from the last
-# state. The task is the next value of a sine wave. "Relative" means: divided by the size of what is compared.
+# Training repeats an **update**: the **forward pass** computes the outputs and the **loss**, the number that training
+# makes small; the **backward pass** computes the **gradient** of the loss for every **parameter** (a weight or a
+# bias); the **optimiser** moves the parameters. In **gradient descent** the gradient of each parameter, times the
+# **learning rate**, is subtracted from it. The network is a plain recurrent network (Elman 1990): at every step it
+# computes a new **hidden state**, a row of numbers for each sequence, from the input and the previous state. A linear
+# layer computes the prediction from the last state. The task is to predict the next value of a sine wave. "Relative"
+# means divided by the size of what is compared.
 
 # %% tags=["setup"]
 import warnings
@@ -40,7 +42,7 @@ rng = np.random.default_rng(9)
 
 
 def plan(dtype="float64", inputs=1, hidden=8, updates=60, **optimizer):
-    """A run: an Elman network with a readout of one value, and an optimiser."""
+    """A run: an Elman network whose readout gives one value, and an optimiser."""
     network = NetworkSpec(
         model=ModelSpec(cell="RNN", input_size=inputs, hidden_size=hidden, dtype=dtype), readout_size=1
     )
@@ -48,22 +50,22 @@ def plan(dtype="float64", inputs=1, hidden=8, updates=60, **optimizer):
 
 
 def losses(name, run, batch, start):
-    """The loss before each update of a backend."""
+    """The loss of a backend before each update."""
     trainer, threads = registry.load(name).trainer(run, start), torch.get_num_threads()
     torch.set_num_threads(1)  # so that PyTorch adds in the same order every time
-    found = np.array([trainer.step(batch) for _ in range(run.epochs)])
+    values = np.array([trainer.step(batch) for _ in range(run.epochs)])
     torch.set_num_threads(threads)
-    return found
+    return values
 
 
 def descend(rule, updates):
-    """The losses on the wave if ``rule(gradients)`` says how far each parameter moves down."""
-    params, found = start, []
+    """The losses on the wave if ``rule(gradients)`` is what is subtracted from each parameter."""
+    params, values = start, []
     for _ in range(updates):
         loss, grads = registry.load("numpy").trainer(run, params).gradients(wave)
         params = {name: params[name] - move for name, move in rule(grads).items()}
-        found.append(loss)
-    return np.array(found)
+        values.append(loss)
+    return np.array(values)
 
 
 def relative(a, b):
@@ -72,19 +74,19 @@ def relative(a, b):
 
 
 # %% [markdown]
-# ## One bias against two
+# ## One bias or two
 #
-# A bias is a row of numbers that is added for every sequence. PyTorch's networks have two: $b_{ih}$ comes with the
-# input, $b_{hh}$ with the state. Many home-made networks have one, $b$. Only the sum matters for the outputs ($a_x$
-# is the input times its weights, a row for each sequence and step):
+# A bias is a row of numbers that is added for every sequence. PyTorch's networks have two: $b_{ih}$ goes with the
+# input, $b_{hh}$ with the state. Many self-written networks have only one, $b$. For the outputs only the sum matters
+# ($a_x$ is the input times its weights, with a row for each sequence and step):
 
 # %%
 show.lines("E2")
 
 # %% [markdown]
-# So one bias $b = b_{ih} + b_{hh}$ gives the same function. The derivative of a sum for each summand is one, so
-# $b_{ih}$, $b_{hh}$ and $b$ have the same gradient, each the whole one. Two biases both move by it: their sum moves
-# twice as far as one bias.
+# So a single bias $b = b_{ih} + b_{hh}$ gives the same function. The derivative of a sum with respect to each of its
+# terms is one, so $b_{ih}$, $b_{hh}$ and $b$ all have the same gradient, and each of them receives the whole
+# gradient. With two biases both move by it, so their sum moves twice as far as a single bias.
 
 # %%
 run = plan(lr=0.3, updates=45)
@@ -102,26 +104,27 @@ two, one = first.values()
 assert np.isclose(two[0], one[0], rtol=1e-12)  # the losses
 assert all(relative(one[1][name], two[1][name]) < 1e-11 for name in start)  # the gradients
 assert relative(moved["two biases"], 2 * moved["one bias"]) < 1e-11
-parted = np.exp(np.abs(np.log(curves["one bias"] / curves["two biases"])))  # the larger loss over the smaller
-assert parted[0] < 1 + 1e-12 < 1.5 < parted.max()
+apart = np.exp(np.abs(np.log(curves["one bias"] / curves["two biases"])))  # the larger loss over the smaller
+assert apart[0] < 1 + 1e-12 < 1.5 < apart.max()
 factor = np.linalg.norm(moved["two biases"]) / np.linalg.norm(moved["one bias"])
-show.text(f"In the first update the summed bias moves {factor:.3f} times as far with two biases as with one.")
+show.text(f"In the first update the sum of the biases moves {factor:.3f} times as far with two biases as with one.")
 show.plot(
-    "One function, trained with two biases and with one, by gradient descent", range(len(parted)), curves,
-    alt=f"Two curves that both start at {two[0]:.3f} and then differ by a factor of up to {parted.max():.0f}.",
+    "One function, trained with two biases and with one, by gradient descent", range(len(apart)), curves,
+    alt=f"Two curves that both start at {two[0]:.3f} and then differ by a factor of up to {apart.max():.0f}.",
     x_label="update", y_label="loss", log=True,
 )  # fmt: skip
 
 # %% [markdown]
-# The curves start from one number, as the function is the same. Only the moves differ: two biases have the effect of
-# a larger learning rate for the bias.
+# The curves start from the same value, because the function is the same. Only the updates differ: two biases have the
+# effect of a larger learning rate for the bias.
 #
-# ## The small number in clipping
+# ## The small constant in clipping
 #
-# **Clipping** (Pascanu et al. 2013) guards against huge gradients. Let the **norm** be the root of the sum of the
-# squares of all gradients together. If it exceeds a limit $c$, all gradients are multiplied by $c$ over the norm.
-# PyTorch's `clip_grad_norm_` first adds a small number to the norm; Optax, and this project, add none. Both libraries
-# get the same random gradients, and a tenth of the norm as limit. The ratio must be norm / (norm + small number).
+# **Clipping** (Pascanu et al. 2013) protects against huge gradients. Let the **norm** be the square root of the sum
+# of the squares of all gradients together. If it exceeds a limit $c$, all gradients are multiplied by $c$ divided by
+# the norm. PyTorch's `clip_grad_norm_` first adds a small constant to the norm; Optax and this project do not. We
+# give both libraries the same random gradients and set the limit to one tenth of the norm. The ratio of the results
+# must be norm / (norm + small constant).
 
 
 # %%
@@ -139,18 +142,18 @@ def clip_optax(grads, limit):
 
 
 # %%
-rows, small_number = [], 1e-6
+rows, small_constant = [], 1e-6
 for size in (1e3, 1.0, 1e-3, 1e-6):
     grads = {name: size * rng.standard_normal(shape) for name, shape in (("w", (3, 4)), ("b", (5,)))}
     norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
     clipped = [clip(grads, norm / 10)["w"] for clip in (clip_torch, clip_optax, optim.clip)]
-    assert relative(clipped[0], clipped[1] * norm / (norm + small_number)) < 1e-12
+    assert relative(clipped[0], clipped[1] * norm / (norm + small_constant)) < 1e-12
     assert relative(clipped[2], clipped[1]) < 1e-12  # this project
     rows.append((f"{norm:.2g}", f"{(clipped[0] / clipped[1]).mean():.9f}"))
 show.table("Clipped gradients: PyTorch's divided by Optax's", ("norm before", "ratio"), rows, numbers=(0, 1))
 
 # %% [markdown]
-# For usual norms the effect is tiny, but it has the same sign in every clipped update, so it adds up:
+# For typical norms the effect is tiny, but it has the same sign in every clipped update, so it adds up:
 
 # %%
 by_torch, by_optax = (
@@ -160,24 +163,25 @@ by_torch, by_optax = (
 gap = np.abs(by_torch / by_optax - 1)
 assert gap[0] < 1e-12 < gap[1] < gap.max() / 3
 show.text(
-    f"Two trainings that differ in nothing else: the losses after one update differ by {gap[1]:.1e} of their size, and "
-    f"within {len(gap)} updates by up to {gap.max():.1e}."
+    f"In two training runs that differ in nothing else, the losses after one update differ by {gap[1]:.1e} of their "
+    f"size, and within {len(gap)} updates they differ by up to {gap.max():.1e}."
 )
 
 # %% [markdown]
-# ## The small number in Adam
+# ## The small constant in Adam
 #
-# **Adam** (Kingma & Ba 2015) keeps two running means for each parameter: $m$ of its gradients and $v$ of their squares.
-# Both start from zero, so they are too small at first. The **bias correction** divides them by $1 - \beta_1^t$ and
-# $1 - \beta_2^t$ at update $t$, which gives $\hat m$ and $\hat v$. The parameter moves by the learning rate times
-# $\hat m / \sqrt{\hat v}$. A small $\epsilon$ keeps the divisor from being zero, in one of three places:
+# **Adam** (Kingma & Ba 2015) keeps two running means for each parameter: $m$ of its gradients and $v$ of their
+# squares. Both start at zero, so they are too small at first. At update $t$ the **bias correction** divides them by
+# $1 - \beta_1^t$ and $1 - \beta_2^t$, which gives $\hat m$ and $\hat v$. The parameter moves by the learning rate
+# times $\hat m / \sqrt{\hat v}$. A small $\epsilon$ keeps the divisor from being zero. It is added in one of three
+# places:
 #
 # - outside the root: $\hat m / (\sqrt{\hat v} + \epsilon)$, in PyTorch, and in Optax as `eps`;
 # - inside the root: $\hat m / \sqrt{\hat v + \epsilon}$, in Optax as `eps_root`;
 # - before the correction: $\hat m \sqrt{1 - \beta_2^t} / (\sqrt{v} + \epsilon)$, the form that the paper gives at the
-#   end of its section 2 ("epsilon hat"), and that TensorFlow 1 had.
+#   end of its section 2 ("epsilon hat") and that TensorFlow 1 used.
 #
-# First we check these lines against the libraries, in a first update with gradients as small as $\epsilon$.
+# First we check these formulas against the libraries, in a first update with gradients as small as $\epsilon$.
 
 # %%
 B1, B2, EPS = 0.9, 0.999, 1e-8
@@ -189,7 +193,7 @@ FORMS = {
 
 
 def adam(form, gradients):
-    """The moves of all updates, for a learning rate of 1."""
+    """The changes of a parameter in all updates, for a learning rate of 1."""
     m, v, moves = 0.0, 0.0, []
     for t, g in enumerate(gradients, start=1):
         m, v = B1 * m + (1 - B1) * g, B2 * v + (1 - B2) * g * g
@@ -210,8 +214,8 @@ with precision():
         assert relative(form, rule.update(jnp.asarray(tiny[0]), rule.init(jnp.zeros(4)))[0]) < 1e-9
 
 # %% [markdown]
-# Then we ask all three for the first move at gradients of several sizes. Without $\epsilon$ each would be one learning
-# rate, whatever the gradient.
+# Then we compute the first change of a parameter in all three forms, for gradients of several sizes. Without
+# $\epsilon$ each change would be exactly one learning rate, whatever the gradient.
 
 # %%
 rows = []
@@ -220,18 +224,20 @@ for size in (1.0, 1e-3, 1e-4, 1e-6, EPS):
     rows.append((f"{size:.0e}", *(f"{part:.6f}" for part in share)))
     assert size < 1 or max(share) - min(share) < 1e-6
     assert size > EPS or share[0] > 10 * share[2] > 100 * share[1]
-show.table("The first move of Adam, in learning rates", ("gradient", *FORMS), rows, numbers=range(4),
+show.table("The first change by Adam, in learning rates", ("gradient", *FORMS), rows, numbers=range(4),
            note=f"epsilon is {EPS:.0e} in all three forms")  # fmt: skip
 
 # %% [markdown]
-# Large gradients are treated alike, small ones are not. Gradients that come through many steps in time are often small.
-# In the form "before" the same number acts like a larger one at the first updates; exercise 2 asks how much larger.
+# All three forms treat large gradients alike, but not small ones. Gradients that come through many time steps are
+# often small. In the form "before", the same $\epsilon$ acts like a larger one during the first updates; exercise 2
+# asks how much larger.
 #
 # ## Dropout masks
 #
-# **Dropout** (Srivastava et al. 2014) multiplies the outputs of a layer by a random **mask**: zero with probability
-# $p$, else $1 / (1 - p)$. The division keeps the mean at one (**inverted** dropout), so nothing has to be scaled after
-# training. A **seed** fixes random numbers, but of one generator only. Here is one seed in three libraries:
+# **Dropout** (Srivastava et al. 2014) multiplies the outputs of a layer by a random **mask**, which is zero with
+# probability $p$ and $1 / (1 - p)$ otherwise. The division keeps the mean at one (**inverted** dropout), so nothing
+# has to be scaled after training. A **seed** fixes the random numbers, but only for one generator. Here is the same
+# seed in three libraries:
 
 # %%
 COUNT, P, SEED = 20_000, 0.4, 3
@@ -239,46 +245,49 @@ torch.manual_seed(SEED)
 factors = torch.nn.functional.dropout(torch.ones(COUNT, dtype=torch.float64), P).numpy()
 margin = 5 * np.sqrt(P / (1 - P) / COUNT)  # five standard deviations of the mean of the factors
 assert abs(factors.mean() - 1) < margin < 1 - (factors > 0).mean()
-kept = {
+nonzero = {
     "torch": factors > 0,
     "jax": np.asarray(jax.random.bernoulli(jax.random.key(SEED), 1 - P, (COUNT,))),
     "numpy": np.random.default_rng(SEED).random(COUNT) >= P,
 }
-pairs = [(a, b, np.mean(kept[a] == kept[b])) for a, b in (("torch", "jax"), ("torch", "numpy"), ("jax", "numpy"))]
+pairs = [(a, b, np.mean(nonzero[a] == nonzero[b])) for a, b in (("torch", "jax"), ("torch", "numpy"), ("jax", "numpy"))]
 chance = P**2 + (1 - P) ** 2
 assert all(abs(agree - chance) < 0.02 for _, _, agree in pairs)
-show.table("Share of places in which two masks of one seed agree", ("mask of", "and of", "agree"),
+show.table("Share of elements in which two masks with the same seed agree", ("mask of", "and of", "agree"),
            [(a, b, f"{agree:.3f}") for a, b, agree in pairs], numbers=(2,),
-           note=f"masks that know nothing of each other agree in {chance:.3f} of the places")  # fmt: skip
+           note=f"independent masks agree in {chance:.3f} of the elements")  # fmt: skip
 
 # %% [markdown]
-# So a common seed is worth nothing. Draw the masks once and hand the same arrays to all, as this project does. Below,
-# `vjp` is a backward pass from given gradients of the outputs, `dy`, and of the final state, `dstate`.
+# So a common seed is of no use. Draw the masks once and pass the same arrays to all implementations, as this project
+# does. Below, `vjp` is a backward pass from given gradients of the outputs, `dy`, and of the final state, `dstate`.
 
 # %%
 spec = ModelSpec(cell="RNN", input_size=3, hidden_size=5, num_layers=2, dropout=P)
 params, masks, others = initial_parameters(spec, 1), *(dropout_masks(spec, 4, 2, rng) for _ in range(2))
 x, dy = rng.standard_normal((4, 2, 3)), rng.standard_normal((4, 2, 5))
 state0, dstate = ((rng.uniform(-1, 1, (2, 2, 5)),) for _ in range(2))
-found = {}
+results = {}
 for label, name, factors in (("", "numpy", masks), ("j", "jax", masks), ("t", "torch", masks), ("o", "numpy", others)):
     y, final = registry.load(name).forward(spec, params, x, state0, masks=factors)
     grads = registry.load(name).vjp(spec, params, x, state0, dy, dstate, masks=factors)
-    found[label] = [y, *final, *(grads.params[name] for name in params), grads.x, *grads.state0]
-differ = {label: [relative(*pair) for pair in zip(arrays, found[""], strict=True)] for label, arrays in found.items()}
+    results[label] = [y, *final, *(grads.params[name] for name in params), grads.x, *grads.state0]
+differ = {
+    label: [relative(*pair) for pair in zip(arrays, results[""], strict=True)] for label, arrays in results.items()
+}
 worst, foreign = max(differ["j"] + differ["t"]), min(differ["o"])
 assert worst < 1e-11 < 0.01 < foreign
 show.text(
     f"With the same masks the outputs and gradients of the three frameworks agree to {worst:.0e}. With other masks of "
-    f"the same probability, each of them differs by at least {foreign:.2f} of its size in NumPy alone."
+    f"the same probability, each of them changes by at least {foreign:.2f} of its size, even within NumPy."
 )
 
 # %% [markdown]
 # ## Rounding
 #
-# A computer keeps a fixed number of digits, in **float64** about twice as many as in **float32**. Every sum is rounded,
-# so the order of its terms matters, and implementations add in different orders. JAX adds a trap: unless 64-bit types
-# are switched on, it turns float64 arrays into float32 and gives no warning. (The project's backend switches them on.)
+# A computer keeps a fixed number of digits, in **float64** about twice as many as in **float32**. Every sum is
+# rounded, so the order of its terms matters, and implementations add in different orders. JAX adds a trap: unless
+# 64-bit types are enabled, it converts float64 arrays to float32 without a warning. (The project's backend enables
+# them.)
 
 # %%
 terms = rng.standard_normal(1000)
@@ -291,12 +300,12 @@ with jax.enable_x64(True):
     full = jnp.asarray(terms)
 assert terms.dtype == full.dtype == np.float64 != silent.dtype
 show.text(
-    f"{len(terms)} float32 numbers, added forwards and backwards: {ahead:.9g} and {back:.9g}. With 64-bit types "
-    f"off, JAX made of {terms.dtype} silently {silent.dtype}."
+    f"The sum of {len(terms)} float32 numbers is {ahead:.9g} if they are added forwards and {back:.9g} if they are "
+    f"added backwards. With 64-bit types disabled, JAX silently converted {terms.dtype} to {silent.dtype}."
 )
 
 # %% [markdown]
-# In training on the wave that hardly matters:
+# In training on the sine wave this hardly matters:
 
 # %%
 calm = plan(lr=0.1, updates=100)
@@ -305,9 +314,9 @@ assert drift < 1e-9
 show.text(f"The {calm.epochs} losses of NumPy and PyTorch on the wave, both in float64, differ by at most {drift:.0e}.")
 
 # %% [markdown]
-# Other trainings are unstable: small changes of the weights grow. In the next one the recurrent weights start three
-# times too large. We compare NumPy's float64 run with three others: float32 from the same weights, PyTorch in float64,
-# and, as a yardstick, the same program with one weight **nudged** in its last digit.
+# Other training runs are unstable: small changes of the weights grow. In the next run the recurrent weights start
+# three times too large. We compare NumPy's float64 run with three others: float32 from the same weights, PyTorch in
+# float64, and, as a yardstick, the same program with one weight **nudged** in its last digit.
 
 # %%
 x = rng.uniform(-1, 1, (20, 20, 2)).astype("f4")
@@ -329,70 +338,72 @@ runs = {
 # Each curve is the largest relative difference of the losses so far.
 
 # %%
-gaps = {label: np.maximum.accumulate(np.abs(found / reference - 1)) for label, found in runs.items()}
+gaps = {label: np.maximum.accumulate(np.abs(values / reference - 1)) for label, values in runs.items()}
 assert all(gap[-1] > 100 * gap[2] for gap in gaps.values())
 assert all(gap[-1] <= gaps["NumPy, float32"][-1] for gap in gaps.values())
 assert gaps["NumPy, float32"][-1] > 1e-3 > 1e-6 > max(gap[2] for gap in gaps.values())
 assert 1e-4 < gaps["PyTorch, float64"][-1] / gaps["NumPy, float64, nudged"][-1] < 1e4
 ends = ", ".join(f"{label}: {gap[-1]:.0e}" for label, gap in gaps.items())
 show.plot(
-    "How far a training parts from NumPy's in float64", range(double.epochs), gaps,
+    "How far a training run diverges from NumPy's in float64", range(double.epochs), gaps,
     alt=f"Three curves that rise over {double.epochs} updates; they end at {ends}.",
     x_label="update", y_label="largest relative difference", log=True,
 )  # fmt: skip
 
 # %% [markdown]
-# All three rise without a mistake anywhere; float32 ends highest, as its rounding is the coarsest. The nudged run is
-# the test for "only rounding": a difference between implementations that starts at the size of rounding and grows
-# like this one needs no other cause.
+# All three rise although there is no mistake anywhere; float32 ends highest, because its rounding is the coarsest.
+# The nudged run is the test for "only rounding": a difference between implementations that starts at the size of
+# rounding and grows like this one needs no other explanation.
 #
-# ## What to compare, in which order
+# ## What to compare, and in which order
 #
 # Use float64, the same initial weights and the same batch, and stop at the first line that differs.
 
 # %%
 checklist = (
     ("parameters: names, shapes, type, values", "conversion; one bias or two; a silent float32"),
-    ("the batch: inputs, targets, lengths, masks", "shuffling; masks drawn by each library itself"),
+    ("the batch: inputs, targets, lengths, masks", "shuffling; masks that each library draws itself"),
     ("outputs and loss before the first update", "the forward pass; sum or mean in the loss"),
     ("every gradient at these parameters", "the backward pass"),
-    ("the gradients after clipping", "norm over all or over each; the small number"),
-    ("the first move, for the same gradients", "learning rate, defaults, place of epsilon"),
-    ("later moves, for the same gradients", "what the optimiser keeps; a changing rate"),
-    ("growth of the difference, beside a nudged run", "alike: rounding; larger: begin again"),
+    ("the gradients after clipping", "the norm of all or of each; the small constant"),
+    ("the first change, for the same gradients", "learning rate, defaults, position of epsilon"),
+    ("later changes, for the same gradients", "the state of the optimiser; a changing rate"),
+    ("growth of the difference, compared with a nudged run", "similar: rounding; larger: start again"),
 )
 rows = [(place, *line) for place, line in enumerate(checklist, start=1)]
-show.table("When two trainings part", ("order", "compare", "if it differs, look at"), rows, numbers=(0,))
+show.table("When two training runs diverge", ("order", "compare", "if it differs, look at"), rows, numbers=(0,))
 
 # %% [markdown]
 # ## Exercises
 #
 # ### Exercise 1
 #
-# Give the one bias a learning rate of its own, so that the home-made network trains like the one with two biases.
-# (Hint: with `descend` of the first code cell, let $b_{ih}$ move and keep $b_{hh}$ fixed.)
+# Give the single bias its own learning rate, so that the network with one bias trains like the network with two.
+# (Hint: use `descend` from the first code block, let $b_{ih}$ move and keep $b_{hh}$ fixed.)
 
 # %% tags=["solution"]
-# The sum of two biases moves by the rate times twice the gradient, so the one bias needs twice the rate.
+# The sum of two biases moves by the rate times twice the gradient, so the single bias needs twice the rate.
 one_bias = {}
 for times in (1, 2):
     rates = dict.fromkeys(start, 0.3) | {"rnn.bias_ih_l0": 0.3 * times, "rnn.bias_hh_l0": 0.0}
     one_bias[times] = descend(lambda grads, r=rates: {name: r[name] * grad for name, grad in grads.items()}, run.epochs)
 repaired = relative(one_bias[2], curves["two biases"])
 assert repaired < 1e-9
-assert relative(one_bias[1], curves["one bias"]) < 1e-9  # with the rate unchanged it is the home-made network
+assert relative(one_bias[1], curves["one bias"]) < 1e-9  # with the same rate it is the network with one bias
 show.text(f"With twice the rate for its bias, the {run.epochs} losses agree to {repaired:.0e}.")
 
 # %% [markdown]
 # ### Exercise 2
 #
-# With which $\epsilon$, another one at every update $t$, does the form "outside" move exactly like the form "before"?
+# Which $\epsilon$, different at every update $t$, makes the form "outside" change the parameters exactly as the form
+# "before" does?
 
 # %% tags=["solution"]
-# Divide both parts of the fraction of "before" by the root of 1 - beta2^t: its epsilon is divided by it, too.
+# Divide numerator and denominator of "before" by the square root of 1 - beta2^t: this divides its epsilon, too.
 moved = adam(lambda m, v, u1, u2: (m / u1) / (np.sqrt(v / u2) + EPS / np.sqrt(u2)), tiny)
 assert relative(moved, adam(FORMS["before"], tiny)) < 1e-9 < relative(adam(FORMS["outside"], tiny), moved)
 times = 1 / np.sqrt(1 - B2 ** np.array([1, 1000]))
 show.text(
-    f"The epsilon acts {times[0]:.1f} times as large at the first update, {times[1]:.2f} times at the last of 1000."
+    f"Epsilon acts as if it were {times[0]:.1f} times as large at the first update and {times[1]:.2f} times as large "
+    "at the last of 1000."
 )

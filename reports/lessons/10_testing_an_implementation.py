@@ -1,22 +1,22 @@
 # %% [markdown]
 # # 10. How to test an implementation
 #
-# **Question.** Which checks find a wrong gradient, and which pass although it is wrong?
+# **Question.** Which checks find a wrong gradient, and which pass even though it is wrong?
 #
 # **Answer.** A check finds a mistake only if its inputs make the mistake visible: zeros, ones, equal numbers and
-# sizes of one hide whole classes of them. Random inputs everywhere, once with equal and once with unequal lengths, a
-# trustworthy judge and a narrow tolerance find all the mistakes planted below, and five usual checks each miss some.
-# Whether a test can fail at all is itself to be tested, by planting mistakes on purpose.
+# sizes of one hide whole classes of mistakes. Random inputs everywhere, once with equal and once with unequal
+# lengths, a trustworthy judge and a narrow tolerance find all the mistakes planted below, while five common checks
+# each miss some. Whether a test can fail at all must itself be tested, by planting mistakes on purpose.
 #
-# A recurrent network reads a **sequence**, one input $x_t$ a step for $T$ steps, and $B$ sequences at once (the
-# **batch**). It keeps a **hidden state** $h_t$, a row of $H$ numbers for each sequence, from step to step; an LSTM
-# (Hochreiter & Schmidhuber 1997) also keeps a **cell state** $c_t$, guarded by **gates**: $i$ for what goes in, $f$
-# for what is kept, $o$ for what is seen. The states at all steps are the **outputs** $y$. The **loss** is one number
-# computed from them. The **gradient** $dz$ of anything $z$ is the derivative of the loss for every element of $z$.
-# The backward pass, back-propagation through time (**BPTT**, Werbos 1990), gets two gradients from outside, called
-# **cotangents**: $dy$ of the outputs and $dh_T$ of the final state. It returns those of weights, inputs and initial
-# state. Inside it, `dh_next` carries the gradient from each step to the one before. In the code `vjp` is the backward
-# pass of a **backend**, one of the implementations.
+# A recurrent network reads a **sequence**, one input $x_t$ at each of $T$ steps, and $B$ sequences at once (the
+# **batch**). From step to step it keeps a **hidden state** $h_t$, a row of $H$ numbers for each sequence; an LSTM
+# (Hochreiter & Schmidhuber 1997) also keeps a **cell state** $c_t$, controlled by **gates**: $i$ for what is written,
+# $f$ for what is kept, $o$ for what is let out. The hidden states at all steps are the **outputs** $y$. The **loss**
+# is a single number computed from them. The **gradient** $dz$ of an array $z$ is the derivative of the loss with
+# respect to every element of $z$. The backward pass, back-propagation through time (**BPTT**, Werbos 1990), receives
+# two gradients from outside, called **cotangents**: $dy$ of the outputs and $dh_T$ of the final state. It returns the
+# gradients of the weights, the inputs and the initial state. Inside it, `dh_next` carries the gradient from each step
+# to the previous one. In the code, `vjp` is the backward pass of a **backend**, one of the implementations.
 
 # %% tags=["setup"]
 import importlib
@@ -62,15 +62,15 @@ def flat(grads):
 # %% [markdown]
 # ## Three judges
 #
-# A **judge** gives the right answer, at least nearly, without sharing the mistake. The first needs nothing but the
-# forward pass: **finite differences**. Change one weight by a small step $s$ and see how the loss changes. The
-# **central** difference uses a step to each side: $(\mathcal{L}(w + s) - \mathcal{L}(w - s)) / 2s$.
+# A **judge** gives the right answer, at least approximately, without sharing the mistake. The first judge, **finite
+# differences**, needs nothing but the forward pass. Change one weight by a small step $s$ and see how the loss
+# changes. The **central** difference uses a step to each side: $(\mathcal{L}(w + s) - \mathcal{L}(w - s)) / 2s$.
 #
-# The second is the **complex step** (Squire & Trapp 1998). Give the weight the imaginary part $s$. Then the imaginary
-# part of the loss, divided by $s$, is the derivative, but for an error of the order $s^2$. No two close numbers are
-# subtracted, so $s$ can be tiny. Here both judge the gradient of $W_{hh}$, the weights between states, for many steps
-# $s$. A random loss is made of the cotangents: each output times its $dy$, all added up, and the same for the final
-# state.
+# The second judge is the **complex step** (Squire & Trapp 1998). Give the weight the imaginary part $s$. Then the
+# imaginary part of the loss, divided by $s$, is the derivative, except for an error of order $s^2$. No two nearly
+# equal numbers are subtracted, so $s$ can be tiny. Here both judge the gradient of $W_{hh}$, the weights from state
+# to state, for many step sizes $s$. The cotangents define a random loss: each output is multiplied by its $dy$, the
+# products are added up, and the final state is treated in the same way.
 
 # %%
 spec = SPECS["RNN"]
@@ -89,9 +89,9 @@ def loss(spec, move):
 
 def judged(spec, derivative):
     """The error of a judge's derivative for W_hh, relative to the largest value."""
-    found = np.array([derivative(unit.reshape(H, H).astype(spec.dtype)) for unit in np.eye(H * H)])
+    values = np.array([derivative(unit.reshape(H, H).astype(spec.dtype)) for unit in np.eye(H * H)])
     right = by_hand.params["weight_hh_l0"].ravel()
-    return float(np.abs(found - right).max() / np.abs(right).max())
+    return float(np.abs(values - right).max() / np.abs(right).max())
 
 
 def central(spec, s):
@@ -114,53 +114,57 @@ bottom, last = errors["central difference"][valley], errors["complex step"][-1]
 assert errors["central difference"][0] > 100 * bottom < errors["central difference"][-1]
 assert last < 1e-14 < bottom and errors["complex step"][8:].max() < 1e-14
 show.plot(
-    "The error of a judge, by its step size", powers, errors,
+    "The error of each judge, by step size", powers, errors,
     alt=f"The central difference falls to {bottom:.0e} at a step of {steps[valley]:.0e} and rises again; the complex "
     f"step falls to {last:.0e} and stays there.",
     x_label="k, for a step of one over ten to the power k", y_label="relative error", log=True,
 )  # fmt: skip
 
 # %% [markdown]
-# The V has two reasons. On the left the step is too large: the loss is no straight line (**truncation**, which falls
-# with $s^2$). On the right the two losses are so close that their difference has few right digits left (**rounding**,
-# which grows with $1/s$). The complex step has no right-hand side. `common/complex_step.py` uses it for everything:
+# There are two reasons for the V shape. On the left the step is too large: the loss is not a straight line
+# (**truncation** error, which falls with $s^2$). On the right the two losses are so close that their difference has
+# few correct digits left (**rounding** error, which grows with $1/s$). The complex step has no such right-hand side.
+# `common/equivalence/complex_step.py` uses it for all gradients:
 
 # %%
 exact = complex_step(numpy_own, spec, problem)
 pairs = list(zip(flat(exact), flat(by_hand), strict=True))
 worst = max(np.abs(a - b).max() / np.abs(a).max() for a, b in pairs)
 assert worst < 1e-13
-show.text(f"All {len(pairs)} gradients by hand agree with the complex step to {worst:.0e}.")
+show.text(f"All {len(pairs)} hand-written gradients agree with the complex step to {worst:.0e}.")
 
 # %% [markdown]
-# Both of these judges take the forward pass for right. If it is wrong, and the backward pass is the derivative of the
-# wrong function, they are content. The third judge is **another implementation**, here `torch.nn`. To see the
-# difference, we plant a mistake that is consistent: the initial state is ignored, forward and backward. `planted` makes
-# a copy of the project's NumPy code with some text replaced, and gives the name to import it by.
+# Both of these judges assume that the forward pass is right. If it is wrong, and the backward pass is the derivative
+# of the wrong function, they find nothing. The third judge is **another implementation**, here `torch.nn`. To see the
+# difference, we plant a consistent mistake: the initial state is ignored in both the forward and the backward pass.
+# `planted` makes a copy of the project's NumPy code with some text replaced, and returns the name under which the
+# copy can be imported.
 
 
 # %%
-def error(found, right):
+def error(values, right):
     """The largest difference of any array, relative to the largest value of that array in ``right``."""
     sizes = [max(np.abs(b).max(), np.finfo(float).tiny) for b in right]
-    return max(float(np.abs(a - b).max() / size) for a, b, size in zip(found, right, sizes, strict=True))
+    return max(float(np.abs(a - b).max() / size) for a, b, size in zip(values, right, sizes, strict=True))
 
 
 ELMAN, ZERO_STATE = "numpy_impl/elman", ("(h_prev[0],) = state0", "h_prev[0] = 0")
 with planted((ELMAN, *ZERO_STATE), (ELMAN, "dx, (dh_next,)", "dx, (0 * dh_next,)")) as name:
     mutant = importlib.import_module(f"{name}.backend").BACKEND
-    own = error(results(mutant, spec, problem)[2:], flat(complex_step(mutant, spec, problem)))
+    by_itself = error(results(mutant, spec, problem)[2:], flat(complex_step(mutant, spec, problem)))
     other = error(results(mutant, spec, problem), results(torch_nn, spec, problem))
-assert own < 1e-11 < 0.01 < other
-show.text(f"Error of the copy: {own:.0e} for the complex step, {other:.2f} for `torch.nn`.")
+assert by_itself < 1e-11 < 0.01 < other
+show.text(
+    f"The error of the copy is {by_itself:.0e} according to the complex step, and {other:.2f} according to `torch.nn`."
+)
 
 # %% [markdown]
 # ## Fourteen mistakes, seven checks
 #
-# Now the checks. Each of these mistakes is one that people make, planted alone in a copy. "dh_next dropped", for
-# example, takes the second term from this line. The code beside each name says what is replaced by what. ("= for +=
-# over time" needs `RNNCell`, a cell in a loop: the code for whole sequences takes one product over all steps and adds
-# nothing up.)
+# Now for the checks. Each of the following mistakes is one that people really make, and each is planted alone in a
+# copy. "dh_next dropped", for example, removes the second term from the line below. The code beside each name says
+# what is replaced by what. ("= for += over time" needs `RNNCell`, a cell in a loop: the code for whole sequences
+# computes one product over all steps and so has no sum to accumulate.)
 
 # %%
 show.lines("E7")
@@ -186,12 +190,13 @@ BUGS = {
 
 # %% [markdown]
 # A **ragged** batch has sequences of different lengths, filled up with **padding** that must have no influence. The
-# checks compare a copy with `torch.nn`. They differ in their inputs only (the first one also leaves the gradients out):
+# checks compare a copy with `torch.nn`. They differ only in their inputs (and the first one does not compare
+# gradients):
 
 
 # %%
 def inputs(check, spec):
-    """The problem that a check sets."""
+    """The problem that a check uses."""
     match check:
         case "T = 1":
             return draw(spec, steps=1)
@@ -244,22 +249,23 @@ counts = "; ".join(f"{check}: {len(bugs)}" for check, bugs in missed.items())
 show.text(f'Missed of {len(BUGS)} mistakes: {counts}. Together, "random" and "ragged" miss none.')
 
 # %% [markdown]
-# Each miss has a reason, and a rule follows from it.
+# Each miss has a reason, from which a rule follows.
 #
 # - Outputs alone say nothing about gradients: **compare gradients**.
-# - A loss that is the sum of the outputs has a $dy$ of ones. Its steps and sequences can change places unseen, and its
-#   $dh_T$ is zero: use **random cotangents**, of the final state too. A zero state hides that it is ignored: use
-#   **random states**.
-# - One step has no order and nothing to add up; one sequence cannot be mixed up with another: use **sizes above 1**.
-#   Let them be **distinct**, or a matrix can be transposed without an error.
-# - Equal weights are their own transpose, and all gates are alike: use **random weights**.
-# - Padding exists in ragged batches only. And a batch without lengths takes lines that a ragged one never sees. **No
-#   single input sees everything**: every path through the code needs its own.
+# - A loss that is the sum of the outputs has a $dy$ of ones. Then steps and sequences can be exchanged unnoticed, and
+#   $dh_T$ is zero: use **random cotangents**, also for the final state. If the initial state is zero, nobody notices
+#   that it is ignored: use **random states**.
+# - With a single step there is no order and nothing to add up; a single sequence cannot be confused with another: use
+#   **sizes above 1**. Make them **distinct**, or a matrix can be transposed without an error.
+# - A matrix of equal weights equals its transpose, and all gates are the same: use **random weights**.
+# - Padding exists only in ragged batches, and a batch without lengths runs through lines that a ragged batch never
+#   reaches. **No single input tests everything**: every path through the code needs its own input.
 #
 # ## A test that cannot fail
 #
-# A test that always passes looks like one that passes because all is well. Two ways to write one: compare a backend
-# with itself, or make the tolerance so wide that a mistake fits in. Planting shows it: count the mistakes found.
+# A test that always passes looks like a test that passes because everything is right. There are two ways to write
+# one: compare a backend with itself, or make the tolerance so wide that a mistake fits into it. Planted mistakes
+# expose both: count how many are found.
 
 # %%
 caught = {}
@@ -268,7 +274,7 @@ for tolerance in (0.1, 1e-2, 1e-4, TOLERANCE):
 with planted((ELMAN, "dy[t] + dh_next", "dy[t]")) as name:
     mutant = importlib.import_module(f"{name}.backend").BACKEND
     with_itself = error(results(mutant, spec, problem), results(mutant, spec, problem))
-with planted((ELMAN, "dy[t] + dh_next", "dy[t] + dh_next")) as name:  # the control: a copy without a change
+with planted((ELMAN, "dy[t] + dh_next", "dy[t] + dh_next")) as name:  # the control: an unchanged copy
     control = miss("random", spec, importlib.import_module(f"{name}.backend").BACKEND)
 assert with_itself == 0
 assert control < TOLERANCE
@@ -276,31 +282,32 @@ assert caught[TOLERANCE] == caught[1e-4] == len(BUGS) == caught[1e-2] + 1
 show.table(
     f"Found of {len(BUGS)} mistakes, by tolerance", ("tolerance", "found"),
     [(f"{tolerance:.0e}", number) for tolerance, number in caught.items()], numbers=(0, 1),
-    note=f"A copy without a change has the error {control:.0e}; a wrong copy beside itself has {with_itself:.0f}",
+    note=f"An unchanged copy has the error {control:.0e}; a wrong copy compared with itself has {with_itself:.0f}.",
 )  # fmt: skip
 
 # %% [markdown]
-# The copy without a change is the **control**. Without it, a check that fails for every copy would seem perfect.
+# The unchanged copy is the **control**. Without it, a check that fails for every copy would seem perfect.
 #
 # ## The tolerance
 #
-# Two right implementations differ by **rounding**: sums in another order round differently. So the tolerance cannot be
-# zero. It must be relative, as gradients have all sizes. But relative to what? An element close to zero is often the
-# difference of larger numbers, with few right digits. So measure against the **largest value** of the same array:
+# Two correct implementations differ by **rounding**: sums taken in a different order round differently. So the
+# tolerance cannot be zero. It must be relative, because gradients come in all sizes. But relative to what? An element
+# close to zero is often the difference of larger numbers and has few correct digits. So measure errors relative to
+# the **largest value** of the same array:
 
 # %%
 mine, theirs = (results(backend, SPECS["LSTM"], draw(SPECS["LSTM"])) for backend in (numpy_own, torch_nn))
 to_largest = error(mine, theirs)
-to_own = max(float(np.abs((a - b) / b).max()) for a, b in zip(mine, theirs, strict=True))
-assert to_own > 3 * to_largest > 0
+to_element = max(float(np.abs((a - b) / b).max()) for a, b in zip(mine, theirs, strict=True))
+assert to_element > 3 * to_largest > 0
 show.text(
-    f"Two right implementations: the worst error is {to_largest:.0e} relative to the largest value of the array, and "
-    f"{to_own:.0e} relative to the element itself."
+    f"Between two correct implementations the worst error is {to_largest:.0e} relative to the largest value of the "
+    f"array, and {to_element:.0e} relative to the element itself."
 )
 
 # %% [markdown]
-# Begin with **float64**, with sixteen digits. In **float32**, with seven, rounding is so large that the tolerance
-# must be wide, and small mistakes fit in. Here $dW_{hh}$ is too large by a millionth:
+# Begin with **float64**, which has sixteen digits. In **float32**, which has seven, rounding is so large that the
+# tolerance must be wide, and small mistakes fit into it. Here $dW_{hh}$ is too large by a millionth:
 
 # %%
 with planted((LSTM, "dweight_hh = da.T", "dweight_hh = (1 + 1e-6) * da.T")) as name:
@@ -323,22 +330,23 @@ show.table(
 #
 # ### Exercise 1
 #
-# Plant a mistake of your own: let the LSTM forget to forget on the way back, with `dc_next = dc` in the place of
-# `dc_next = dc * f[t]`. Say first which of the seven checks will find it. Then run them.
+# Plant a mistake of your own: let the LSTM omit the forget gate in the backward pass, with `dc_next = dc` instead of
+# `dc_next = dc * f[t]`. First predict which of the seven checks will find it. Then run them.
 
 # %% tags=["solution"]
-# The outputs are right. With one step, dc_next is used as well: it is the gradient of the initial cell state.
+# The outputs are right. Even with one step dc_next is used: it is the gradient of the initial cell state.
 with planted((LSTM, "dc_next = dc * f[t]", "dc_next = dc")) as name:
     mutant = importlib.import_module(f"{name}.backend").BACKEND
     verdict = {check: miss(check, SPECS["LSTM"], mutant) > TOLERANCE for check in CHECKS}
 assert {check for check, finds in verdict.items() if not finds} == {"forward only"}
-show.text("Missed by: " + ", ".join(check for check, finds in verdict.items() if not finds) + ".")
+show.text("The mistake is missed by: " + ", ".join(check for check, finds in verdict.items() if not finds) + ".")
 
 # %% [markdown]
 # ### Exercise 2
 #
-# Which step is best for the central difference in float32? Predict it: truncation is about $s^2$, rounding about $u/s$
-# with the unit of rounding $u$ (`np.finfo`). Where are the two equal? Then measure with `central`.
+# Which step size is best for the central difference in float32? Predict it first: the truncation error is about
+# $s^2$, the rounding error about $u/s$ with the unit of rounding $u$ (`np.finfo`). Where are the two equal? Then
+# measure with `central`.
 
 # %% tags=["solution"]
 # s^2 = u/s at the cube root of u.
@@ -350,6 +358,7 @@ best = {kind: float(sizes[np.argmin(errors)]) for kind, errors in measured.items
 assert best[single] / 30 < predicted[single] < 30 * best[single]
 assert min(measured[spec]) < 1e-3 * min(measured[single])
 show.text(
-    f"Predicted {predicted[single]:.0e}, measured {best[single]:.0e}, with an error of {min(measured[single]):.0e}; "
-    f"in float64 the predicted step is {predicted[spec]:.0e} and the best error {min(measured[spec]):.0e}."
+    f"In float32 the predicted step is {predicted[single]:.0e} and the best one {best[single]:.0e}, with an error of "
+    f"{min(measured[single]):.0e}; in float64 the predicted step is {predicted[spec]:.0e} and the best error "
+    f"{min(measured[spec]):.0e}."
 )

@@ -1,28 +1,29 @@
 # %% [markdown]
 # # 11. Where the time goes
 #
-# **Question.** Where does the time go, what can leave the loop, and why does hand-written NumPy beat `torch.nn.RNN` on
-# a CPU, and where does it lose?
+# **Question.** Where does the time go, what can be moved out of the loop, and when does hand-written NumPy beat
+# `torch.nn.RNN` on a CPU, and when does it lose?
 #
-# **Answer.** At small sizes the time goes into the number of operations that are started, at large sizes into the
-# matrix products, and every product that is no link of the chain from step to step can leave the loop over time and
-# become one large one. `torch.nn.RNN` on a CPU is a loop of operations too, and its loop starts more of them for each
-# step than the hand-written one, above all backward, where it also takes the gradient of $W_{hh}$ step by step. NumPy
-# can lose where a library runs all steps of a layer in one fused kernel, as PyTorch can do for an LSTM, because NumPy
-# starts each operation of a step by itself, writes its result to memory and reads it again.
+# **Answer.** At small sizes the time goes into starting operations, at large sizes into the matrix products, and
+# every product that is not a link in the chain from step to step can be moved out of the loop over time and become
+# one large product. `torch.nn.RNN` on a CPU is also a loop of operations, and it starts more of them for each step
+# than the hand-written loop, especially in the backward pass, where it also computes the gradient of $W_{hh}$ step by
+# step. NumPy can lose where a library runs all steps of a layer in one fused kernel, as PyTorch can for an LSTM,
+# because NumPy starts each operation of a step separately, writes its result to memory and reads it again.
 #
-# **What you need.** Matrix products, and these words. A recurrent network reads a sequence step by step in a **loop**.
-# Its **hidden state** $h$ is what it carries from step to step, and a **cell** is the computation of one step. The
-# **forward pass** computes the states, the **backward pass** the **gradients**: $dz$ is the derivative of the loss,
-# the one number that training makes small, with respect to $z$. A **GEMM** (general matrix product) is what `@` does.
-# A **FLOP** is one multiplication or one addition of two numbers: the product of an $m \times k$ and a $k \times n$
-# matrix takes $2mkn$. An **element-wise** operation, as a sum or a tanh, treats each number alone. A **kernel** is the
-# compiled routine that carries out an operation; it is **fused** if it does several of them in one go.
+# **What you need.** You need matrix products and the following terms. A recurrent network reads a sequence step by
+# step in a **loop**. Its **hidden state** $h$ is what it carries from step to step, and a **cell** is the computation
+# of one step. The **forward pass** computes the states, the **backward pass** the **gradients**: $dz$ is the
+# derivative of the loss, the number that training makes small, with respect to $z$. A **GEMM** (general matrix
+# product) is what `@` does. A **FLOP** is one multiplication or one addition of two numbers: the product of an $m
+# \times k$ and a $k \times n$ matrix takes $2mkn$ FLOPs. An **element-wise** operation, such as a sum or a tanh,
+# treats each number separately. A **kernel** is the compiled routine that carries out an operation; it is **fused**
+# if it carries out several operations in one go.
 #
-# $T$ steps, $B$ sequences side by side, $I$ inputs, $H$ hidden units; $G$ is 1 for the Elman network (Elman 1990) and
-# 4 for the LSTM (long short-term memory; Hochreiter & Schmidhuber 1997), which has four gates. $W_{ih}$ are the
-# weights of the input, $W_{hh}$ those of the state, and $a$ is the sum of both products and of the biases. $\phi$ is
-# the tanh that makes the Elman network's state from $a$.
+# There are $T$ steps, $B$ sequences side by side, $I$ inputs and $H$ hidden units; $G$ is 1 for the Elman network
+# (Elman 1990) and 4 for the LSTM (long short-term memory; Hochreiter & Schmidhuber 1997), which has four gates.
+# $W_{ih}$ are the weights of the input, $W_{hh}$ those of the state, and the pre-activation $a$ is the sum of both
+# products and the biases. $\phi$ is the tanh that turns $a$ into the state of the Elman network.
 
 # %% tags=["setup"]
 import os
@@ -55,7 +56,7 @@ T, B, I, H = 7, 2, 3, 5
 
 
 class Inputs(NamedTuple):
-    """All that a pass takes: dy is the given gradient of every state h, dlast that of the final states, zero here."""
+    """The inputs of a pass; dy is the given gradient of every state h, dlast that of the final states, zero here."""
 
     w: Weights
     x: np.ndarray
@@ -76,16 +77,16 @@ def draw(cell, T, B, I, H, dtype="float64") -> Any:
 
 
 def native(given) -> Any:
-    """As PyTorch's tensors."""
+    """The same as PyTorch tensors."""
     return Weights(*to_torch(tuple(given.w))), *to_torch(tuple(given[1:]))
 
 
 # %% [markdown]
 # ## An array that counts
 #
-# NumPy tells a subclass of its array about every operation on it, through `__array_ufunc__`. So an array can keep a
-# list of what is done with it: the operation, the sizes of a product, the numbers written, and the seconds. The code
-# under test need not know.
+# NumPy passes every operation on a subclass of its array through the method `__array_ufunc__` of that subclass. So an
+# array can keep a log of what is done with it: the operation, the sizes of a product, how many numbers are written,
+# and the time in seconds. The code under test need not know about this.
 
 
 # %%
@@ -115,15 +116,16 @@ class Counted(np.ndarray):
 
 
 # %% [markdown]
-# We let it go through the project's two ways to compute a sequence: `unroll`, a cell in a loop with everything
-# inside, and `elman` and `lstm`, which keep only the recurrence in the loop. What has left the loop is **hoisted**.
-# NumPy's `lstm` makes buffers of its own, which would not count. So for the counting we take a copy of the file in
-# which buffers are made like $x$; the results are the same to the last bit.
+# We pass such arrays through the project's two ways of computing a sequence: `unroll`, a cell in a loop with
+# everything inside the loop, and `elman` and `lstm`, which keep only the recurrence in the loop. What has been moved
+# out of the loop is called **hoisted**. NumPy's `lstm` creates its own buffers, which would not count. So for
+# counting we use a copy of the file in which buffers have the same array type as $x$; the results are the same to the
+# last bit.
 
 
 # %%
 def as_counted(value: Any) -> Any:
-    """Every array in tuples and lists, as one that counts."""
+    """Turns every array in tuples and lists into one that counts."""
     if isinstance(value, np.ndarray):
         return value.view(Counted)
     if isinstance(value, tuple | list):
@@ -146,7 +148,7 @@ ways = {
 
 
 def passes(way, given):
-    """h and the final state, the gradients, and the operations of the forward and of the backward pass."""
+    """The outputs (h and the final state), the gradients, and the operations of the forward and the backward pass."""
     forward, backward = ways[way]
     w, x, state, dy, dlast = as_counted(given)
     log.clear()
@@ -166,10 +168,11 @@ assert all(np.array_equal(a, b) for a, b in zip((h_copied, *last_copied), (h, *l
 # %% [markdown]
 # ## Products, counted and by formula
 #
-# Forward, a step has the products $x_t W_{ih}^\top$ and $h_{t-1} W_{hh}^\top$. Backward each of them has two: one for
-# the gradient of its input, one for the gradient of its weight. So a backward pass costs two forward passes, and all
-# three cost $3 \cdot 2TB \cdot GH(I + H)$ FLOPs. Moving products out of the loop changes their number, not the FLOPs.
-# In the equations a hat marks the array of all steps, one below the other in $TB$ rows.
+# In the forward pass a step has the products $x_t W_{ih}^\top$ and $h_{t-1} W_{hh}^\top$. In the backward pass each
+# of them leads to two: one for the gradient of its input and one for the gradient of its weight. So a backward pass
+# costs as much as two forward passes, and a forward and a backward pass together cost $3 \cdot 2TB \cdot GH(I + H)$
+# FLOPs. Moving products out of the loop changes their number, but not the FLOPs. In the equations a hat marks the
+# array of all steps, one below the other in $TB$ rows.
 
 # %%
 show.lines("E1", "E3", "E9", "E11", "E12", "E14")
@@ -191,17 +194,17 @@ for cell in ("RNN", "LSTM"):
 columns = ("cell", "input and weights", "products forward", "backward", "FLOPs of both")
 show.table(f"Matrix products over T = {T} steps", columns, rows, numbers=(2, 3, 4))
 show.text(
-    f"Hoisted, both passes together have {sum(numbers['RNN', 'hoisted'])} products instead of "
-    f"{sum(numbers['RNN', 'in the loop'])}, with the same FLOPs and the same results. One product a step stays in each "
-    "loop: the one with $W_{hh}$, which needs the state of the step before, or the gradient of the step after."
+    f"When hoisted, both passes together have {sum(numbers['RNN', 'hoisted'])} products instead of "
+    f"{sum(numbers['RNN', 'in the loop'])}, with the same FLOPs and the same results. One product for each step stays "
+    "in each loop: the one with $W_{hh}$, which needs the state of the previous step or the gradient of the next step."
 )
 
 # %% [markdown]
-# ## Which share can leave
+# ## Which share can be moved out
 #
-# Forward the share of the FLOPs outside the loop is $I / (I + H)$. Backward it is $(2I + H) / (2I + 2H)$, as of the
-# products with $W_{hh}$ the weight's gradient can leave too. It is the counter's turn: a product outside the loop has
-# the $TB$ rows of all steps.
+# In the forward pass the share of the FLOPs outside the loop is $I / (I + H)$. In the backward pass it is $(2I + H) /
+# (2I + 2H)$, because the gradient of $W_{hh}$ can be moved out as well. We check this with the counter: a product
+# outside the loop has the $TB$ rows of all steps.
 
 
 # %%
@@ -230,10 +233,10 @@ show.plot(
 # %% [markdown]
 # ## Four gates in one product and one tanh
 #
-# An LSTM's four gates have their weights stacked in one matrix, so a step has one product with four times the
-# columns. Three gates go through $\sigma(a) = 1 / (1 + e^{-a})$ and one through tanh. As
-# $\sigma(a) = (\tanh(a/2) + 1)/2$, one tanh over all four blocks is enough, if what goes into the three is halved
-# beforehand: the lines (L1) to (L5) below.
+# The weights of the four gates of an LSTM are stacked in one matrix, so a step has one product with four times as
+# many columns. Three gates go through $\sigma(a) = 1 / (1 + e^{-a})$ and one through tanh. Because $\sigma(a) =
+# (\tanh(a/2) + 1)/2$, one tanh over all four blocks is enough if the inputs of the three are halved beforehand. The
+# lines (L1) to (L5) below do this.
 
 # %%
 a = np.random.default_rng(0).standard_normal(99) * 4
@@ -245,22 +248,22 @@ for kind in ("in the loop", "hoisted"):
     tanhs[kind] = sum(o.name == "tanh" for o in forth) // T
 assert tanhs == {"in the loop": 5, "hoisted": 2}
 show.text(
-    f"Calls of tanh for each step, with that of the cell state: {tanhs['in the loop']} in the cell, where every gate "
-    f"has its own, {tanhs['hoisted']} in `lstm.py`."
+    f"Including the tanh of the cell state, each step calls tanh {tanhs['in the loop']} times in the cell, where every "
+    f"gate has its own call, and {tanhs['hoisted']} times in `lstm.py`."
 )
 
 # %% [markdown]
 # ## Operations started for each step
 #
-# Starting an operation costs time whatever its size: checking arguments, making an array, walking through the layers
-# of a library. We count how many more are started if a sequence is one step longer, and how many of them are
-# products.
+# Starting an operation takes time whatever its size: arguments are checked, an array is created, and the call passes
+# through the layers of a library. We count how many more operations are started when a sequence is one step longer,
+# and how many of them are products.
 #
-# - NumPy: calls of the counted array.
-# - PyTorch: everything that its **dispatcher** sees, which looks up the kernel of each operation. That includes
-#   views, which only show an array in another shape.
-# - JAX writes a function down as a list of equations, the **jaxpr**, and a loop in it is one equation, a **scan**. We
-#   count the equations in the body of the scan. The compiler makes fewer operations of them, as it fuses.
+# - For NumPy we count the operations on the counting array.
+# - For PyTorch we count everything that its **dispatcher** sees, which looks up the kernel of each operation. This
+#   includes views, which only show an array in another shape.
+# - JAX records a function as a list of equations, the **jaxpr**, in which a loop is one equation, a **scan**. We
+#   count the equations in the body of the scan. The compiler turns them into fewer operations, because it fuses them.
 
 
 # %%
@@ -276,7 +279,7 @@ class Dispatched(TorchDispatchMode):
 
 
 def in_torch(run, leaves, dy):
-    """Operations, and products among them, of a forward pass without gradients and of the backward pass."""
+    """Operations, and products among them, in a forward pass without gradients and in the backward pass."""
     with torch.no_grad(), Dispatched() as forth:
         run()
     y = run()
@@ -287,20 +290,20 @@ def in_torch(run, leaves, dy):
 
 def counts(cell, T):
     """Framework -> operations forward and products among them, then the same backward."""
-    given, found = draw(cell, T, B, I, H, "float32"), {}
+    given, operations = draw(cell, T, B, I, H, "float32"), {}
     parts = passes((cell, "hoisted"), given)[2:]
-    found["NumPy"] = np.array([n for part in parts for n in (len(part), sum(bool(o.product) for o in part))])
+    operations["NumPy"] = np.array([n for part in parts for n in (len(part), sum(bool(o.product) for o in part))])
     module, options = (torch_impl.lstm, ()) if cell == "LSTM" else (torch_impl.elman, ("tanh",))
     w, x, state, dy, _ = native(given)
     leaves = [part.requires_grad_() for part in w[:4]]
-    found["PyTorch, ours"] = in_torch(lambda: module.forward(w, x, state, *options)[0], leaves, dy)
+    operations["PyTorch, ours"] = in_torch(lambda: module.forward(w, x, state, *options)[0], leaves, dy)
     layer = getattr(torch.nn, cell)(I, H)
-    found["torch.nn"] = in_torch(lambda: layer(x)[0], list(layer.parameters()), dy)
-    return found
+    operations["torch.nn"] = in_torch(lambda: layer(x)[0], list(layer.parameters()), dy)
+    return operations
 
 
 def in_jax(cell):
-    """The same numbers for the equations in the body of the forward scan, and of the scan of the backward pass."""
+    """The same numbers for the equations in the bodies of the forward scan and of the backward scan."""
     w, x, state, dy, _ = draw(cell, T, B, I, H)
     run = jax_impl.lstm.forward if cell == "LSTM" else partial(jax_impl.elman.forward, nonlinearity="tanh")
 
@@ -319,20 +322,20 @@ for cell in ("RNN", "LSTM"):
     shorter, longer = counts(cell, T), counts(cell, T + 1)
     per_step |= {(cell, name): longer[name] - shorter[name] for name in longer}
     per_step[cell, "JAX, ours"] = np.array(in_jax(cell))
-    rows += [(cell, name, *n) for (own, name), n in per_step.items() if own == cell]
+    rows += [(cell, name, *n) for (kind, name), n in per_step.items() if kind == cell]
 for cell in ("RNN", "LSTM"):
     assert (per_step[cell, "NumPy"] <= per_step[cell, "PyTorch, ours"]).all()
 columns = ("cell", "implementation", "forward", "products", "backward", "products")
 show.table("Operations for one more step, and products among them", columns, rows, numbers=range(2, 6))
 rnn, by_hand = per_step["RNN", "torch.nn"], per_step["RNN", "NumPy"]
 more = rnn - by_hand
-assert 0 < more[0] < more[2]  # more are started in both passes, backward above all
+assert 0 < more[0] < more[2]  # more are started in both passes, especially backward
 assert (*by_hand[[1, 3]], *rnn[[1, 3]]) == (1, 1, 1, 2)
 fused = per_step["LSTM", "torch.nn"].sum() == 0
 show.text(
-    f"For one more step of the RNN, `torch.nn` starts {rnn[0] + rnn[2]} operations in both passes, NumPy "
-    f"{by_hand[0] + by_hand[2]}. Backward `torch.nn` has {rnn[3]} products among them and NumPy "
-    f"{by_hand[3]}: `torch.nn` takes the gradient of $W_{{hh}}$ in the loop. "
+    f"For one more step of the RNN, `torch.nn` starts {rnn[0] + rnn[2]} operations in both passes, and NumPy starts "
+    f"{by_hand[0] + by_hand[2]}. In the backward pass, {rnn[3]} of those of `torch.nn` are products, and "
+    f"{by_hand[3]} of those of NumPy: `torch.nn` computes the gradient of $W_{{hh}}$ inside the loop. "
     + (
         "`torch.nn.LSTM` starts none: here it runs all steps in one fused kernel."
         if fused
@@ -343,9 +346,10 @@ show.text(
 # %% [markdown]
 # ## Measured: products and element-wise work in NumPy
 #
-# From here on the numbers are times of one machine in one run. They differ elsewhere, and nothing below relies on
-# them. The counted arrays know the seconds inside each operation, so we can tell products and element-wise work apart,
-# and how many FLOPs the products did in a second (GFLOP/s: billions of them). One thread, median of five runs.
+# From here on the numbers are times measured on one machine in one run. They differ elsewhere, and nothing below
+# relies on them. The counting arrays record the seconds spent inside each operation, so we can separate products from
+# element-wise work, and see how many FLOPs the products did per second (GFLOP/s means billions of FLOPs per second).
+# We use one thread and take the median of five runs.
 
 # %%
 rows, each = [], {}
@@ -360,52 +364,53 @@ for size in ("one", "medium"):
         each[cell, size] = 1e6 * (product + other) / len(runs[0])
         share = product / (product + other)
         rows.append((cell, size, f"{share:.0%}", f"{1 - share:.0%}", f"{each[cell, size]:.1f}", f"{rate:.1f}"))
-columns = ("cell", "size", "products", "element-wise", "µs for an operation", "GFLOP/s of the products")
+columns = ("cell", "size", "products", "element-wise", "µs per operation", "GFLOP/s of the products")
 show.table("Where NumPy's time went, forward and backward", columns, rows, numbers=(2, 3, 4, 5))
 flops = {s: bench.cases(["RNN"], [s], ["float32"], 0)[0].flops() / bench.SIZES[s][0] for s in ("one", "medium")}
 show.text(
-    f"Sizes (T, B, I, H): one is {bench.SIZES['one']}, medium is {bench.SIZES['medium']}. A step of the RNN has "
+    f"In sizes (T, B, I, H), one is {bench.SIZES['one']} and medium is {bench.SIZES['medium']}. A step of the RNN has "
     f"{flops['medium'] / flops['one']:.0f} times as many FLOPs at medium as at one; an operation took "
     f"{each['RNN', 'medium'] / each['RNN', 'one']:.1f} times as long."
 )
 
 # %% [markdown]
-# The last column has the same library at work at all sizes. Where it is low, little of the time was arithmetic: the
-# rest went into starting the products and fetching their numbers.
+# In the last column the same library computes the products at all sizes. Where the rate is low, little of the time
+# was spent on arithmetic: the rest went into starting the products and fetching their numbers.
 #
 # ## What a fused kernel saves
 #
 # The products of a step grow with $H^2$, the element-wise work with $H$, but with a large factor for the LSTM. Each
-# NumPy operation writes its result to memory and the next one reads it. A fused kernel reads the pre-activations of the
-# gates once, keeps what is in between in registers, and writes the new states once. Counted in numbers written for each
-# hidden unit of a sequence, at one step:
+# NumPy operation writes its result to memory, and the next one reads it. A fused kernel reads the pre-activations of
+# the gates once, keeps intermediate results in registers, and writes the new states once. Here we count the numbers
+# written at each step for each hidden unit of a sequence:
 
 # %%
 
 
 def written(cell, H):
-    """Forward and backward, for each hidden unit of a sequence, at one more step."""
+    """Numbers written forward and backward for one more step, for each hidden unit of a sequence."""
     pair = [passes((cell, "hoisted"), draw(cell, steps, B, I, H))[2:] for steps in (T, T + 1)]
     shorter, longer = ([sum(o.written for o in part if not o.product) for part in parts] for parts in pair)
     return np.subtract(longer, shorter) / (B * H)
 
 
 numbers_written = {cell: written(cell, H) for cell in ("RNN", "LSTM")}
-assert all((written(cell, 2 * H) == found).all() for cell, found in numbers_written.items())  # so it grows with H
+assert all((written(cell, 2 * H) == each).all() for cell, each in numbers_written.items())  # so it grows with H
 assert (numbers_written["LSTM"] > 4 * numbers_written["RNN"]).all()
 show.table(
     "Numbers written by element-wise operations, for each hidden unit",
     ("cell", "forward", "backward"),
-    [(cell, *(f"{n:g}" for n in found)) for cell, found in numbers_written.items()],
+    [(cell, *(f"{n:g}" for n in each)) for cell, each in numbers_written.items()],
     numbers=(1, 2),
 )
 
 # %% [markdown]
 # ## Measured: ratios to torch.nn
 #
-# The project's own benchmark gives each implementation a process of its own. A round times every one once, in random
-# order. The ratio is taken within a round, the reference runs twice, and the ratio of these two (A/A) is the noise.
-# Here there are three rounds, and one thread for each process. A ratio below one is faster.
+# The project's own benchmark runs each implementation in its own process. In each round every implementation is timed
+# once, in random order. Ratios are taken within a round. The reference runs twice, and the ratio of its two times
+# (A/A) shows the noise. Here there are three rounds, and each process uses one thread. A ratio below one means
+# faster.
 
 # %%
 rounds, sizes = 3, ("one", "medium")
@@ -414,8 +419,8 @@ chosen = [case for case in cases if case.backward or (case.cell, case.batch) == 
 one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 with patch.dict(os.environ, one_thread):
     records = list(bench.bench(("torch.nn", "numpy", "jax"), chosen, rounds))
-assert len(records) == 4 * len(chosen)  # the last arm of a case is the reference again
-outcome, rows = {"faster": [], "slower": [], "not told apart from the noise": []}, []
+assert len(records) == 4 * len(chosen)  # the last arm of each case is the reference again
+outcome, rows = {"faster": [], "slower": [], "indistinguishable from the noise": []}, []
 for arms in (records[n : n + 4] for n in range(0, len(records), 4)):
     reference, *others, again = arms
     size = next(name for name, sizes in bench.SIZES.items() if sizes[3] == reference["hidden_size"])
@@ -424,30 +429,30 @@ for arms in (records[n : n + 4] for n in range(0, len(records), 4)):
     spans = {record["arm"]: bench.ratio(record["seconds"], reference["seconds"]) for record in others}
     ours = spans["numpy"]
     verdict = "faster" if ours.high < min(1, noise.low) else "slower" if ours.low > max(1, noise.high) else ""
-    outcome[verdict or "not told apart from the noise"].append(label)
+    outcome[verdict or "indistinguishable from the noise"].append(label)
     texts = (f"{span.median:.2f} [{span.low:.2f}, {span.high:.2f}]" for span in (ours, spans["jax"], noise))
     rows.append((label, *texts, f"{reference['flops'] / bench.median(others[0]['seconds']) / 1e9:.1f}"))
 columns = ("case", "NumPy / torch.nn", "JAX / torch.nn", "A/A", "NumPy, GFLOP/s")
-show.table(f"Ratios of time, and their range in {rounds} rounds", columns, rows, numbers=(1, 2, 3, 4))
+show.table(f"Ratios of times, and their range over {rounds} rounds", columns, rows, numbers=(1, 2, 3, 4))
 show.text(
     f"Of {len(rows)} cases in this run, NumPy was "
-    + "; ".join(f"{word} in {len(found)}" + f" ({'; '.join(found)})" * bool(found) for word, found in outcome.items())
+    + "; ".join(f"{word} in {len(labels)} ({'; '.join(labels) or 'none'})" for word, labels in outcome.items())
     + "."
 )
 
 # %% [markdown]
-# Read the table with the counts above. Where GFLOP/s are low, time went into starting operations, and whoever starts
-# fewer has the advantage: NumPy against the loop in `torch.nn.RNN`, JAX, whose compiled loop starts nothing from
-# Python, and a fused kernel, which starts nothing more for one more step. At larger sizes all use kernels of the same
-# kind for the products. What can differ is their shape (the gradient of $W_{hh}$ as one large product, or as one at
-# each step) and the element-wise work. In the latter a fused kernel gains; `torch.nn.LSTM` has one if its count above
-# is zero.
+# Compare this table with the counts above. Where the rate in GFLOP/s is low, the time went into starting operations,
+# and the implementation that starts fewer has the advantage: NumPy over the loop in `torch.nn.RNN`, JAX, whose
+# compiled loop starts nothing from Python, and a fused kernel, which starts nothing more for one more step. At larger
+# sizes all of them use similar kernels for the products. What can differ is the shape of the products (the gradient
+# of $W_{hh}$ as one large product or as one at each step) and the element-wise work. In the latter a fused kernel
+# gains; `torch.nn.LSTM` uses one if its count above is zero.
 #
-# ## How much is there to win
+# ## How much there is to gain
 #
-# If a share $s$ of the time is made $k$ times as fast, the whole is $1 / (1 - s + s / k)$ times as fast (Amdahl 1967).
-# Even an infinite $k$ gives no more than $1 / (1 - s)$. The products in the loop depend on each other, so a sequence
-# keeps T steps that no width of the machine takes away.
+# If a share $s$ of the time is made $k$ times as fast, the whole is $1 / (1 - s + s / k)$ times as fast (Amdahl
+# 1967). Even an infinite $k$ gives no more than $1 / (1 - s)$. The products in the loop depend on one another, so a
+# sequence remains T steps long, however much a machine can do in parallel.
 
 
 # %%
@@ -461,8 +466,8 @@ for size, sizes in bench.SIZES.items():
     s, (steps, batch, i, h) = share_outside(forth + back, sizes[0] * sizes[1]), sizes
     assert np.isclose(s, (3 * i + h) / (3 * (i + h))) and speed_up(s, 4) < speed_up(s, 1e9) < 1 / (1 - s)
     rows.append((f"{size} {sizes}", f"{s:.2f}", f"{speed_up(s, 4):.2f}", f"{1 / (1 - s):.2f}"))
-columns = ("size", "share of FLOPs outside the loop", "if that is 4 times as fast", "the limit")
-show.table("What the hoisted products can win, if time were FLOPs alone", columns, rows, numbers=(1, 2, 3))
+columns = ("size", "share of FLOPs outside the loop", "speed-up if that share is 4 times as fast", "limit")
+show.table("What the hoisted products could gain if FLOPs were all that takes time", columns, rows, numbers=(1, 2, 3))
 
 # %% [markdown]
 # ## Exercises
@@ -470,11 +475,11 @@ show.table("What the hoisted products can win, if time were FLOPs alone", column
 # ### Exercise 1
 #
 # Write down the share of FLOPs outside the loop for both passes together, as a formula in $I$ and $H$. For which $I$
-# is it three quarters, if $H = 24$? Check with the counter, for the RNN and the LSTM.
+# is it three quarters if $H = 24$? Check the answer with the counter, for the RNN and the LSTM.
 
 
 # %% tags=["solution"]
-# Forward I of I + H; backward 2I + H of 2I + 2H. Together 3I + H of 3(I + H); G is a factor of all and cancels.
+# Forward I of I + H; backward 2I + H of 2I + 2H. Together 3I + H of 3(I + H); the common factor G cancels.
 def predicted(i, h):
     return (3 * i + h) / (3 * (i + h))
 
@@ -487,15 +492,15 @@ for cell in ("RNN", "LSTM"):
     for size in (i, 2, 7):
         _, _, forth, back = passes((cell, "hoisted"), draw(cell, T=13, B=17, I=size, H=h))
         assert np.isclose(share_outside(forth + back, 13 * 17), predicted(size, h))
-show.text(f"I = {i}; with I = 2 the share is {predicted(2, h):.3f}.")
+show.text(f"I = {i} gives three quarters; with I = 2 the share is {predicted(2, h):.3f}.")
 
 # %% [markdown]
 # ### Exercise 2
 #
-# Autodiff, the backward pass that JAX and PyTorch derive by themselves, takes the gradient of $W_{hh}$ where the
-# forward pass used $W_{hh}$: in the loop. How many products has a backward pass of the LSTM over 7 steps with all
-# weights' gradients in the loop, with none, and with that of $W_{hh}$ alone? Count them in `unroll`, in NumPy's
-# `lstm`, and in JAX's (in a jaxpr a matrix product is `dot_general`).
+# Autodiff, which derives the backward pass in JAX and PyTorch, computes the gradient of $W_{hh}$ where the forward
+# pass used $W_{hh}$: in the loop. How many products does a backward pass of the LSTM over 7 steps have if the
+# gradients of all weights are computed in the loop, if none of them is, and if only that of $W_{hh}$ is? Count them
+# in `unroll`, in NumPy's `lstm`, and in JAX's `lstm` (in a jaxpr a matrix product is `dot_general`).
 
 # %% tags=["solution"]
 w, x, state, dy, _ = given = draw("LSTM", T, B, I, H)
@@ -515,7 +520,7 @@ names = [equation.primitive.name for equation in equations]
 in_body = sum(e.primitive.name == "dot_general" for e in scan.params["jaxpr"].eqns)
 of_jax = scan.params["length"] * in_body + names[names.index("scan") :].count("dot_general")
 
-# dx_t, dh_prev, dW_ih, dW_hh at each step; dh_prev alone, then three large ones; dh_prev and dW_hh, then two.
+# dx_t, dh_prev, dW_ih, dW_hh at each step; only dh_prev, then three large ones; dh_prev and dW_hh, then two.
 assert (inside, outside, of_jax) == (4 * T, T + 3, 2 * T + 2)
 show.table(
     "Products of a backward pass of the LSTM", ("unroll", "NumPy", "JAX"), [(inside, outside, of_jax)], numbers=range(3)

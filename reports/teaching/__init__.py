@@ -1,5 +1,11 @@
-"""Lessons: plain scripts that run from top to bottom, and the pages made of what they show.
+"""Lessons: plain scripts that run from top to bottom, and the pages made from what they show.
 
-``show`` is what a script shows with; ``sources`` takes equations and lines from the real files; ``script`` runs a
-lesson; ``pages`` writes HTML; ``notebooks`` writes notebooks; ``stepper`` is the page that walks through time.
+A lesson calls ``show``. ``build`` runs lessons and writes their pages, and ``stepper`` writes the page that steps
+through time. Each of the other modules makes one thing for those three: ``items`` are what a page is made of, ``html``
+turns them into HTML, ``sources`` reads equations and lines from the project's files, ``script`` runs a lesson,
+``pages`` and ``notebooks`` put together what it showed, and ``walk`` computes what the stepper needs.
 """
+
+from reports.teaching import show
+
+__all__ = ["show"]

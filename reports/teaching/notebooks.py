@@ -1,29 +1,30 @@
-"""Lessons as Jupyter notebooks, with what they showed as the cells' outputs."""
+"""Lessons as Jupyter notebooks; what the cells showed is stored as their outputs."""
 
 from collections.abc import Sequence
 
 import jupytext
 import nbformat
 
-from . import pages
-from .script import Ran
+from reports.teaching.html import fragment
+from reports.teaching.script import Ran
 
 
 def notebook(ran: Sequence[Ran]) -> str:
-    """A notebook's text: the cells of the script as jupytext reads them, and their outputs."""
+    """The text of a notebook: the cells of the script as jupytext reads them, and their outputs."""
     text = "\n\n".join(_percent(each) for each in ran)
-    found = jupytext.reads(text + "\n", fmt="py:percent")
-    for number, (own, cell) in enumerate(zip(ran, found.cells, strict=True)):
+    made = jupytext.reads(text + "\n", fmt="py:percent")
+    for number, (each, cell) in enumerate(zip(ran, made.cells, strict=True)):
         cell["id"] = f"cell-{number}"
-        if not own.cell.prose:
-            data = [nbformat.v4.new_output("display_data", {"text/html": pages.fragment(item)}) for item in own.shown]
-            cell["outputs"] = data
-    nbformat.validate(found)
-    return nbformat.writes(found)
+        if not each.cell.prose:
+            htmls = [fragment(item) for item in each.shown]
+            cell["outputs"] = [nbformat.v4.new_output("display_data", {"text/html": html}) for html in htmls]
+    nbformat.validate(made)
+    return nbformat.writes(made)
 
 
 def _percent(each: Ran) -> str:
     cell = each.cell
     if cell.prose:
         return "# %% [markdown]\n" + "\n".join(f"# {row}".rstrip() for row in cell.text.splitlines())
-    return "# %%" + (f' tags=["{cell.tag}"]' if cell.tag else "") + "\n" + cell.text
+    tags = f' tags=["{cell.tag}"]' if cell.tag else ""
+    return f"# %%{tags}\n{cell.text}"

@@ -1,7 +1,8 @@
-"""Lessons as scripts: cells that begin with ``# %%``, prose in the comments of ``# %% [markdown]`` cells.
+"""Reads and runs lessons: scripts in cells that begin with ``# %%``.
 
-The format is jupytext's "percent", which editors know too. A code cell may have tags, as ``# %% tags=["solution"]``:
-"solution" for that of an exercise, "setup" for what a reader can skip; both are folded on the page.
+Cells that begin with ``# %% [markdown]`` hold prose, in comments. The format is jupytext's "percent", which editors
+know too. A code cell may have a tag, as in ``# %% tags=["solution"]``: "solution" for the solution of an exercise,
+"setup" for code that a reader can skip. Both are folded on the page.
 """
 
 import ast
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 
 from common.errors import InvalidInput, choice, mismatch
 from reports.page.model import Block
-
-from . import show
+from reports.teaching import show
+from reports.teaching.items import Item
 
 FOLDER = Path(__file__).parent.parent / "lessons"
 TAGS = ("setup", "solution")
@@ -23,7 +24,7 @@ MARK = re.compile(r"# %%(?P<prose> \[markdown\])?(?: tags=\[\"(?P<tag>\w+)\"\])?
 
 
 class Cell(NamedTuple):
-    """Prose (Markdown) or code, as its text; ``line`` is that of its first line in the file, for error messages."""
+    """Prose (Markdown) or code as text; ``line`` is the number of its first line in the file, for error messages."""
 
     prose: bool
     text: str
@@ -39,7 +40,7 @@ class Cell(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """A script in cells."""
+    """A script, divided into cells."""
 
     path: Path
     cells: tuple[Cell, ...]
@@ -54,22 +55,22 @@ class Lesson(NamedTuple):
 
     @property
     def title(self) -> str:
-        """That of the page: the first heading, without its number."""
+        """The title of the page: the first heading without its number."""
         return self.cells[0].text.splitlines()[0].removeprefix("# ").partition(". ")[2]
 
     def opening(self, word: str) -> str:
-        """What stands behind **Question.** or **Answer.** in the first cell."""
-        found = re.search(rf"\*\*{word}\.\*\* (.+?)(?:\n\n|\Z)", self.cells[0].text, flags=re.DOTALL)
-        if found is None:
+        """The text after **Question.** or **Answer.** in the first cell."""
+        paragraph = re.search(rf"\*\*{word}\.\*\* (.+?)(?:\n\n|\Z)", self.cells[0].text, flags=re.DOTALL)
+        if paragraph is None:
             raise InvalidInput(mismatch(f"{self.path.name}", f"**{word}.** in its first cell", "none"))
-        return found[1].replace("\n", " ")
+        return paragraph[1].replace("\n", " ")
 
 
 class Ran(NamedTuple):
     """A cell and what it showed."""
 
     cell: Cell
-    shown: Sequence[show.Item]
+    shown: Sequence[Item]
 
 
 def lessons() -> tuple[Lesson, ...]:
@@ -78,7 +79,7 @@ def lessons() -> tuple[Lesson, ...]:
 
 
 def read(path: Path) -> Lesson:
-    """The cells of a script."""
+    """Reads a script. Raises ``InvalidInput``, with the line, for one that is not in cells as described above."""
     cells = []
     rows = path.read_text(encoding="utf-8").splitlines()
     marks = [number for number, row in enumerate(rows) if row.startswith("# %%")]
@@ -88,26 +89,33 @@ def read(path: Path) -> Lesson:
         mark = MARK.fullmatch(rows[start])
         if mark is None or (mark["tag"] or "setup") not in TAGS:
             raise InvalidInput(choice(f"{path.name} line {start + 1}: tag", TAGS, rows[start]))
-        own = rows[start + 1 : end]
+        text = rows[start + 1 : end]
         if mark["prose"]:
-            foreign = next((row for row in own if row and not row.startswith("#")), None)
+            foreign = next((row for row in text if row and not row.startswith("#")), None)
             if foreign is not None:
                 raise InvalidInput(mismatch(f"{path.name}, prose at line {start + 1}", "comments", foreign))
-            own = [row.removeprefix("#").removeprefix(" ") for row in own]
-        blank = next((n for n, row in enumerate(own) if row), 0)
-        cells.append(Cell(bool(mark["prose"]), "\n".join(own).strip("\n"), mark["tag"] or "", start + 2 + blank))
+            text = [row.removeprefix("#").removeprefix(" ") for row in text]
+        blank = next((n for n, row in enumerate(text) if row), 0)
+        cells.append(
+            Cell(
+                prose=bool(mark["prose"]),
+                text="\n".join(text).strip("\n"),
+                tag=mark["tag"] or "",
+                line=start + 2 + blank,
+            )
+        )
     if not cells[0].prose or any(row.strip() for row in rows[: marks[0]]):
         raise InvalidInput(mismatch(path.name, "a first cell of prose", "something else"))
     return Lesson(path, tuple(cells))
 
 
 def run(lesson: Lesson) -> list[Ran]:
-    """Every cell in order, in one namespace; what a cell prints is shown behind what it shows.
+    """Runs every cell in order, in one namespace; what a cell prints follows what it shows.
 
-    An exception goes through, with the line of the file in its traceback.
+    An exception is passed on; its traceback has the line of the file.
     """
     namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
-    found = []
+    ran = []
     for cell in lesson.cells:
         printed = io.StringIO()
         with show.collecting() as items, contextlib.redirect_stdout(printed):
@@ -117,5 +125,5 @@ def run(lesson: Lesson) -> list[Ran]:
                 exec(code, namespace)
         if printed.getvalue():
             items.append(Block("Printed", printed.getvalue()))
-        found.append(Ran(cell, items))
-    return found
+        ran.append(Ran(cell, items))
+    return ran

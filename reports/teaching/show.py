@@ -1,14 +1,14 @@
-"""What a lesson shows with: sentences, tables, figures, equations beside their lines of code.
+"""What a lesson calls to show something: sentences, tables, figures, equations beside their lines of code.
 
-In a plain run everything is printed as text; under the renderer it is collected for the page, and in a notebook it is
-displayed.
+In a plain run everything is printed as text. While a page is being made the items are collected for it, and in a
+notebook they are displayed.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -19,37 +19,16 @@ from common.errors import InvalidInput, mismatch
 from reports.page.model import Block, Key, Panel, Plot, Table
 from reports.page.plots import MARKERS, log_axis, value_range
 from reports.page.svg import colour, draw, variable
+from reports.teaching import sources
+from reports.teaching.html import fragment
+from reports.teaching.items import Beside, Item, Sentence, Snippet
 
-from . import sources
-
-
-class Sentence(NamedTuple):
-    """A computed statement; Markdown with mathematics, as the prose."""
-
-    text: str
-
-
-class Beside(NamedTuple):
-    """Equations, each beside its lines in the three frameworks."""
-
-    equations: tuple[sources.Equation, ...]
-
-
-class Snippet(NamedTuple):
-    """A piece of a source file."""
-
-    path: str
-    symbol: str
-    code: str
-
-
-Item = Sentence | Beside | Snippet | Table | Plot | Block
 _collected: ContextVar[list[Item] | None] = ContextVar("collected", default=None)
 
 
 @contextmanager
 def collecting():
-    """A list of everything shown meanwhile."""
+    """Collects everything that is shown inside the block, in a list."""
     items: list[Item] = []
     token = _collected.set(items)
     try:
@@ -66,7 +45,10 @@ def text(sentence: str) -> None:
 def table(
     caption: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[int] = (), note: str = ""
 ) -> None:
-    """A table; ``numbers`` are the indices of columns that are set flush right. Format the numbers yourself."""
+    """A table; ``numbers`` are the indices of the columns that are aligned to the right. Format the numbers yourself.
+
+    Raises ``InvalidInput`` without rows, and where a row has more or fewer cells than there are columns.
+    """
     cells = tuple(tuple(str(cell) for cell in row) for row in rows)
     if not cells or any(len(row) != len(columns) for row in cells):
         raise InvalidInput(mismatch(f"rows of {caption!r}", f"some, of {len(columns)} cells", [len(r) for r in cells]))
@@ -74,20 +56,21 @@ def table(
 
 
 def lines(*tags: str, file: str | None = None) -> None:
-    """The equations with these tags of DERIVATION.md, each beside its line in NumPy, JAX and PyTorch.
+    """The equations of DERIVATION.md with these tags, each beside its line in NumPy, JAX and PyTorch.
 
-    ``file``, as "lstm", names the file of JAX and PyTorch where it is not the one in which NumPy has the equation.
+    ``file``, such as "lstm", names the file of JAX and PyTorch where it differs from the file in which NumPy has the
+    equation.
     """
     _emit(Beside(tuple(sources.equation(tag, file) for tag in tags)))
 
 
 def source(path: str, symbol: str) -> None:
-    """A function or class of the project, as ``source("jax_impl/stack.py", "unroll")``."""
+    """The source of a function or class of the project, as in ``source("jax_impl/stack.py", "unroll")``."""
     _emit(Snippet(path, symbol, sources.snippet(path, symbol)))
 
 
 def output(caption: str, content: Any) -> None:
-    """Text that keeps its blanks and line ends, as a program prints it."""
+    """Text that keeps its spaces and line breaks, as a program prints it."""
     _emit(Block(caption, str(content)))
 
 
@@ -101,9 +84,10 @@ def plot(
     y_label: str = "",
     log: bool = False,
 ) -> None:
-    """Curves over one axis, each with a mark of its own; ``alt`` says in a sentence what one sees, with numbers.
+    """Curves over one axis, each with its own marker; ``alt`` describes in a sentence, with numbers, what can be seen.
 
-    The numbers behind the figure stand in a table under it. With ``log`` values of 0 are left out of the picture.
+    The numbers behind the figure are in a table below it. With ``log``, values of 0 are left out of the picture.
+    Raises ``InvalidInput`` where a curve does not have one number for each of ``x``.
     """
     x = np.asarray(x, dtype=float)
     values = {label: np.asarray(y, dtype=float) for label, y in curves.items()}
@@ -143,12 +127,10 @@ def _emit(item: Item) -> None:
 
 
 def _displayed(item: Item) -> bool:
-    """In a notebook: as on the page."""
+    """Shows the item as on the page, if this is a notebook; returns whether it is one."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None:
         return False
-    from .pages import fragment
-
     sys.modules["IPython"].display.display({"text/html": fragment(item)}, raw=True)
     return True
 

@@ -1,4 +1,4 @@
-"""Equations and lines of code, taken from the real files by tag or by symbol; nothing is imported from them."""
+"""Equations and lines of code, read from the project's own files by tag or by symbol, without importing those files."""
 
 import ast
 import re
@@ -6,13 +6,13 @@ import textwrap
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 from common.errors import InvalidInput, choice, mismatch
 from common.tracing.equations import Line, lines_of
+from reports.teaching.items import Code, Equation
 
 PACKAGES = {"NumPy": "numpy_impl", "JAX": "jax_impl", "PyTorch": "torch_impl"}
-# What autodiff has no line for: the forward equations from which each backward equation follows.
+# Autodiff needs no line for a backward equation. Each tag is followed by those of the forward equations that give it.
 DERIVED_FROM = {
     tag: tuple(sources)
     for tag, *sources in map(
@@ -25,52 +25,35 @@ DERIVED_FROM = {
         ),
     )
 }
-# NumPy's LSTM halves a and takes one tanh of all gates; what it computes is what the cell's equations say.
+# NumPy's LSTM halves a and takes one tanh for all gates; the result is what the cell's equations say.
 SAME_AS = {"L1": "K1", "L2": "K2", "L3": "K1", "L7": "K7", "L8": "K8"}
-# No line anywhere but in NumPy: autodiff does it by itself.
+# Only NumPy has a line for these; autodiff takes care of them.
 AUTOMATIC = {
-    "E7": "adds the gradients of all uses of a value by itself",
-    "U1": "adds the gradients of all uses of a value by itself",
-    "U2": "adds the gradients of all uses of a weight by itself",
+    "E7": "adds up the gradients of all uses of a value automatically",
+    "U1": "adds up the gradients of all uses of a value automatically",
+    "U2": "adds up the gradients of all uses of a weight automatically",
 }
 
 
-class Code(NamedTuple):
-    """Lines of one framework, and how they are related to the equation: empty if they are it."""
-
-    framework: str
-    where: str
-    lines: tuple[str, ...]
-    relation: str = ""
-
-
-class Equation(NamedTuple):
-    """An equation in LaTeX, and the lines that are it in the three frameworks, or that it is derived from."""
-
-    tag: str
-    latex: str
-    code: tuple[Code, ...]
-
-
 def folder(package: str) -> Path:
-    """Where the files of a package are; it is not imported."""
-    found = find_spec(package)
-    if found is None or found.origin is None:
+    """The folder of a package, which is not imported."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
         raise InvalidInput(mismatch("package", "an importable one", package))
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 @cache
 def _derivation() -> dict[str, tuple[str, str]]:
-    """Tag -> the equation's LaTeX and the file of its section."""
+    """Tag -> the equation in LaTeX, and the file that its section is about."""
     text = (folder("numpy_impl") / "DERIVATION.md").read_text(encoding="utf-8")
-    found = {}
+    equations = {}
     parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
         file = re.search(r"`(\w+)\.py`", heading)
         for latex, tag in re.findall(r"\$\$\s(.+?)\s*\\tag\{(\w+)\}\s*\$\$", body, flags=re.DOTALL):
-            found[tag] = (latex, file[1] if file else "")
-    return found
+            equations[tag] = (latex, file[1] if file else "")
+    return equations
 
 
 def notation() -> str:
@@ -80,26 +63,27 @@ def notation() -> str:
 
 
 def lines(framework: str, file: str, tag: str) -> tuple[Line, ...]:
-    """The lines with this tag in a file of a framework's package; empty where there is none."""
+    """The lines with this tag in a file of a framework's package; empty if there are none."""
     path = folder(PACKAGES[framework]) / f"{file}.py"
     return tuple(line for line in lines_of(path) if line.tag == tag) if path.exists() else ()
 
 
 def equation(tag: str, file: str | None = None) -> Equation:
-    """An equation beside its lines. ``file`` names that of JAX and PyTorch, where it is not NumPy's own.
+    """An equation with its lines. ``file`` names the file of JAX and PyTorch where it differs from NumPy's.
 
-    Raises ``InvalidInput`` for an unknown tag, and where a framework has no line that is or gives the equation.
+    Raises ``InvalidInput`` for an unknown tag, and where a framework has no line that computes the equation or from
+    which it is derived.
     """
     known = _derivation()
     if tag not in known:
         raise InvalidInput(choice("tag", sorted(known), tag))
-    latex, own = known[tag]
-    return Equation(tag, latex, tuple(_code(framework, tag, own, file or own) for framework in PACKAGES))
+    latex, of_numpy = known[tag]
+    return Equation(tag, latex, tuple(_code(framework, tag, of_numpy, file or of_numpy) for framework in PACKAGES))
 
 
-def _code(framework: str, tag: str, own: str, file: str) -> Code:
+def _code(framework: str, tag: str, of_numpy: str, file: str) -> Code:
     if framework == "NumPy":
-        found, relation, where = lines(framework, own, tag), "", f"numpy_impl/{own}.py"
+        tagged, relation, where = lines(framework, of_numpy, tag), "", f"numpy_impl/{of_numpy}.py"
     elif tag in AUTOMATIC:
         return Code(framework, "", (), AUTOMATIC[tag])
     else:
@@ -107,24 +91,27 @@ def _code(framework: str, tag: str, own: str, file: str) -> Code:
         sources = DERIVED_FROM.get(tag, (SAME_AS.get(tag, tag),))
         relation = "derived by autodiff from" if tag in DERIVED_FROM else ""
         groups = [lines(framework, file, source) for source in sources]
-        found = tuple(line for group in groups for line in group) if all(groups) else ()
-    if not found:
+        tagged = tuple(line for group in groups for line in group) if all(groups) else ()
+    if not tagged:
         raise InvalidInput(mismatch(f"({tag}) in {where}", "a line with its tag", "none"))
-    return Code(framework, where, tuple(line.code for line in found), relation)
+    return Code(framework, where, tuple(line.code for line in tagged), relation)
 
 
 def snippet(path: str, symbol: str) -> str:
-    """The source of a function, a class or a method, as ``snippet("jax_impl/stack.py", "Steps.turn")``."""
+    """The source of a function, a class or a method, as in ``snippet("jax_impl/stack.py", "Steps.turn")``.
+
+    Raises ``InvalidInput`` where there is no such file, or nothing of that name in it.
+    """
     package, _, file = path.partition("/")
     if not (folder(package) / file).is_file():
         raise InvalidInput(mismatch(f"file in {package}", "one of the project", path))
     text = (folder(package) / file).read_text(encoding="utf-8")
     body: list[ast.stmt] = ast.parse(text).body
-    found: ast.stmt | None = None
+    node: ast.stmt | None = None
     for name in symbol.split("."):
-        found = next((node for node in body if getattr(node, "name", None) == name), None)
-        if found is None:
+        node = next((child for child in body if getattr(child, "name", None) == name), None)
+        if node is None:
             raise InvalidInput(mismatch(f"{symbol} in {path}", "a function or a class", "none"))
-        body = getattr(found, "body", [])
-    first = min([found.lineno, *(own.lineno for own in getattr(found, "decorator_list", []))]) if found else 1
-    return textwrap.dedent("\n".join(text.splitlines()[first - 1 : found.end_lineno if found else None]))
+        body = getattr(node, "body", [])
+    first = min([node.lineno, *(line.lineno for line in getattr(node, "decorator_list", []))]) if node else 1
+    return textwrap.dedent("\n".join(text.splitlines()[first - 1 : node.end_lineno if node else None]))

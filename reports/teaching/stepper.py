@@ -1,4 +1,4 @@
-"""The page on which a reader walks forward and backward through a small network in time; its data are embedded."""
+"""The page on which a reader steps forward and backward through a small network; its data are embedded in it."""
 
 import json
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ from common.printable import printable
 from common.tracing.examples import example
 from common.tracing.trace import Example
 from reports.page.render import TEMPLATES, style, write_all
+from reports.teaching import sources, walk
+from reports.teaching.html import code, mathematics, templates
 
-from . import pages, sources, walk
-
-# File name and title of the pages among the lessons, and the cell.
+# The pages among the lessons: file name, title and cell.
 PAGES = (
     ("stepper-rnn.html", "Step through an RNN, forward and backward", "RNNCell"),
     ("stepper-lstm.html", "Step through an LSTM, forward and backward", "LSTMCell"),
 )
-# In the loop around any cell the sum of uses is hard to read; the networks with a loop of their own have it plainly.
+# In the loop around any cell the sum over uses is hard to read; the network with its own loop states it plainly.
 SIMPLER = {("RNN", "U1"): "E7"}
 
 
 def lesson_page(cell: str) -> str:
-    """The page among the lessons: a small network with random weights."""
+    """The page that goes with the lessons: a small network with random weights."""
     spec = ModelSpec(cell=cell, input_size=2, hidden_size=3)
     return page(example(spec, steps=5, seed=0), (0, 1, 2), (0, 1), lessons=True)
 
 
 def write(shown: Example, units: Sequence[int], inputs: Sequence[int], file: Path, weights: str = "") -> Path:
-    """The page of an example, of these hidden units and inputs (numbers from 0), as a file."""
+    """Writes the page of an example, with these hidden units and inputs (counted from 0), and returns its path."""
     if not file.name or file.is_dir():
         raise InvalidInput(mismatch("--out", "the name of a file to write", str(file) or "none"))
     (written,) = write_all(file.parent, {file.name: page(shown, units, inputs, weights)})
@@ -40,12 +40,12 @@ def write(shown: Example, units: Sequence[int], inputs: Sequence[int], file: Pat
 
 
 def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: str = "", lessons: bool = False) -> str:
-    """The page; ``weights`` names the file that they come from. With ``lessons`` it leads back to them."""
+    """The page; ``weights`` names the file that they come from. With ``lessons`` it has a link back to the lessons."""
     data = walk.walk(shown, units, inputs)
-    data["tags"] = {tag: _rendered(own, SIMPLER.get((data["cell"], tag))) for tag, own in data["tags"].items()}
+    data["tags"] = {tag: _rendered(entry, SIMPLER.get((data["cell"], tag))) for tag, entry in data["tags"].items()}
     script = Markup((TEMPLATES / "stepper.js").read_text(encoding="utf-8"))
     columns = f"#values {{ --units: {len(data['quantities']['h']['rows'])}; }}\n"
-    template = pages.templates().get_template("stepper.html.j2")
+    template = templates().get_template("stepper.html.j2")
     embedded = Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
     return template.render(
         data=data,
@@ -58,11 +58,11 @@ def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: s
 
 
 def _rendered(tag: dict[str, Any], simpler: str | None) -> dict[str, Any]:
-    """Mathematics and code of an equation as HTML; with formula and line of a ``simpler`` one that says the same."""
-    code, latex = list(tag["code"]), tag["latex"]
+    """The mathematics and code of an equation as HTML, with formula and line of the ``simpler`` one, if any."""
+    codes, latex = list(tag["code"]), tag["latex"]
     if simpler:
         other = sources.equation(simpler)
         latex = other.latex
-        code.insert(1, other.code[0]._replace(framework="NumPy, without a cell"))
-    rendered = [own._asdict() | {"lines": list(map(pages.code, own.lines))} for own in code]
-    return {"says": tag["says"], "formula": pages.mathematics(latex, display=True), "code": rendered}
+        codes.insert(1, other.code[0]._replace(framework="NumPy, without a cell"))
+    rendered = [entry._asdict() | {"lines": list(map(code, entry.lines))} for entry in codes]
+    return {"says": tag["says"], "formula": mathematics(latex, display=True), "code": rendered}

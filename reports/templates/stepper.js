@@ -1,16 +1,16 @@
-// Walks through data.moments, one a line executed, and shows what data.runs and data.worlds hold for it. It looks up,
-// and computes nothing but places, colours and roundings.
+// Steps through data.moments, one for each line executed, and shows what data.runs and data.worlds hold for it. All
+// values are looked up: only positions, colours and roundings are computed here.
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const { moments, quantities, sizes, tags } = data;
-const states = data.cell === "LSTM" ? ["h", "c"] : ["h"];
+const { states } = data;
 const WAYS = { numpy: "NumPy", jax: "JAX", torch: "PyTorch", "finite differences": "finite differences" };
 const SUMMED = ["dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh"];
 const inBoxes = ["x", ...states, "dh"];
 const CHOICES = ["loss", "factor", "bug"];
 const END = moments.length - 1;
 const state = { moment: 0, ...Object.fromEntries(CHOICES.map((id) => [id, $(id).value])) };
-let pinned = null; // the quantity compared, where it is not the one set now
+let pinned = null; // the quantity that is compared, unless it is the one that the current line sets
 let playing = null; // the timer
 let run, world, scale;
 const setters = {}; // quantity -> step -> the moments that set it
@@ -35,12 +35,12 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-// A sign for the eye, a word for a screen reader.
+// A symbol to be seen, and a word for screen readers.
 const sign = (seen, heard) =>
   [element("span", { "aria-hidden": "true" }, seen), element("span", { class: "hidden" }, heard)];
 const power = (text) => text.replace("e-", "e−").replace("e+", "e");
 
-// A number with its sign and so many digits.
+// A number with its sign and this many digits.
 function shown(text, digits) {
   const value = Number(text);
   const size = Math.abs(value);
@@ -59,7 +59,7 @@ function ranges(marks) {
   return begins.map((from, place) => span(from, ends[place])).join(", ");
 }
 
-// Quantities of one kind share a scale of colour.
+// Quantities of the same kind share a colour scale.
 const kind = (name) => name.replace("target", "h").replace("dy", "dh").replace(/^[ifgo]$/, "gate").replace(/_([ifgo]|prev|next)$/, "");
 
 function paint(cell, name, text) {
@@ -84,15 +84,15 @@ function measure() {
 const now = () => moments[state.moment];
 const group = () => groups.findIndex(([, last]) => state.moment <= last);
 const known = (name, t) => name === "x" || setters[name]?.[t]?.[0] <= state.moment;
-// The line of this step that sets once more what is known already.
+// The later line of this step that sets the quantity again.
 const again = (name, t) => setters[name]?.[t]?.find((place) => place > state.moment);
 const differs = (name, t) => known(name, t) && again(name, t) === undefined && run.agree[name]?.[t] === false;
 
-// The step whose value is shown: of a sum the one last added, or undefined.
+// The step whose value is shown; for a sum, the step that was added last, or undefined.
 const steps = [...boxes.keys()];
 const stepOf = (name) => (SUMMED.includes(name) ? steps.find((t) => known(name, t)) : now().t);
 
-// NumPy's numbers as text, or null while they are not known.
+// NumPy's numbers as text, or null while they are unknown.
 function own(name, t) {
   if (name === "x") return world.values.x.given[t];
   if (!known(name, t)) return null;
@@ -100,25 +100,25 @@ function own(name, t) {
   return (again(name, t) === undefined ? run.values : run.early[moments[setter].tag])[name][t];
 }
 
-// Numbers, a word under the name, and why there are no numbers.
+// The numbers, the words under the name, and why there are no numbers.
 function content(name, brief) {
   const [{ t, phase }, { start, target, dy }] = [now(), world.given];
   const before = { h_prev: "h", c_prev: "c" }[name];
   if (before) return t ? [run.values[before][t - 1], `${before} of step ${t}`] : [start[before], "start"];
   if (name === "target") return [target[t], target[t] ? "counts in L" : "not in L", "none"];
   if (name === "dy") return [phase === "backward" ? dy[t] : null, "its own loss"];
-  if (name === "dh_next" && t === sizes.steps - 1) return [null, "none: last", "none"];
+  if (name === "dh_next" && t === sizes.steps - 1) return [null, "none: last step", "none"];
   if (name === "dh_next") return [phase === "backward" ? run.values.dh_prev[t + 1] : null, `from step ${t + 2}`];
   return [own(name, stepOf(name)), brief];
 }
 
-// On what the others have for a quantity: true, false or "none", and words.
+// Whether the others agree on a quantity (true, false or "none"), and the words for it.
 function verdict(name, t) {
   const later = again(name, t);
-  if (name === "x") return ["none", "Given: nobody computes it."];
+  if (name === "x") return ["none", "This is given, not computed."];
   if (!known(name, t)) return ["none", "Not yet computed."];
-  if (later) return ["none", `Compared when line (${moments[later].tag}) has set it again.`];
-  if (!run.agree[name]) return ["none", "Only NumPy has a line for it: nothing to compare."];
+  if (later) return ["none", `It is compared after line (${moments[later].tag}) has set it again.`];
+  if (!run.agree[name]) return ["none", "Only NumPy has a line for it, so there is nothing to compare."];
   return run.agree[name][t] ? [true, "✓ agree"] : [false, "✗ NumPy differs"];
 }
 
@@ -136,7 +136,7 @@ function codeOf(tag, number) {
     if (numpy && run.changed[tag]) {
       const wrong = element("ins", {}, element("code", {}, run.changed[tag]));
       const right = element("del", {}, ...code.splice(0));
-      code.push(remark("✗ planted mistake", "planted"), wrong, remark("in the place of"), right);
+      code.push(remark("✗ planted mistake", "planted"), wrong, remark("instead of"), right);
     }
     return element("div", {}, element("dt", {}, framework, " ", file), element("dd", {}, ...code));
   });
@@ -144,14 +144,14 @@ function codeOf(tag, number) {
 
 function showLine(place) {
   const { tag, t, phase, number } = moments[place];
-  $("line-title").textContent = `The line (${tag})`;
+  $("line-title").textContent = `Current line (${tag})`;
   $("formula").innerHTML = tags[tag].formula;
   $("says").textContent = tags[tag].says;
   $("code").replaceChildren(...codeOf(tag, number));
   Object.assign($("line").dataset, { tag, t, phase });
 }
 
-// The tallest line decides how much room there is, so that nothing moves from line to line.
+// Reserves the height of the tallest line, so that nothing moves from line to line.
 function reserve() {
   const body = $("line-body");
   body.style.minHeight = "";
@@ -167,7 +167,7 @@ function showValues() {
   const { t, sets } = now();
   const summed = stepOf("dweight_ih");
   $("values-title").textContent = `Values of step ${t + 1}`;
-  $("sums").textContent = `The gradients, added up so far${summed >= 0 ? `: ${span(sizes.steps, summed + 1)}` : ""}`;
+  $("sums").textContent = `The gradients, accumulated so far${summed >= 0 ? `: ${span(sizes.steps, summed + 1)}` : ""}`;
   for (const { name, block, mark, note, button, cells } of blocks) {
     const [numbers, remark, missing = "not yet"] = content(name, block.dataset.brief);
     const set = sets.includes(name);
@@ -233,7 +233,7 @@ function showFourWays(name, t, compared) {
   });
   const heads = [["x", "dx"].includes(name) ? "input" : columns ? "place" : "unit", ...Object.values(ways)];
   const header = heads.map((head) => element("th", { scope: "col" }, head));
-  const footer = element("tr", {}, element("th", { scope: "row" }, "apart by"), ...gaps);
+  const footer = element("tr", {}, element("th", { scope: "row" }, "difference"), ...gaps);
   const parts = { thead: [element("tr", {}, ...header)], tbody: lines, tfoot: [footer] };
   $("four-ways").replaceChildren(...Object.entries(parts).map(([part, rows]) => element(part, {}, ...rows)));
 }
@@ -257,7 +257,7 @@ function render() {
   if (!playing) $("live").textContent = `${words()}: ${said}`;
 }
 
-// Where the numbers of a planted mistake part from the others', in order of execution.
+// Lists where the numbers with a planted mistake diverge from the others', in order of execution.
 function listParted() {
   const wrong = (name) => run.agree[name].flatMap((same, t) => (same ? [] : [setters[name][t].at(-1)]));
   const firsts = Object.keys(run.agree).map((name) => [Math.min(...wrong(name)), name]);
@@ -279,12 +279,12 @@ function listParted() {
 
 /* Moving */
 
-// The address leads to this moment.
+// Keeps this moment in the address, as a link to it.
 function remember() {
   const kept = new URLSearchParams(Object.entries(state).filter(([, value]) => value !== ""));
   try {
     history.replaceState(null, "", `#${kept}`);
-  } catch {} // some browsers allow only so many a minute
+  } catch {} // some browsers limit how often this may be called
 }
 
 function recall() {
@@ -300,7 +300,7 @@ function recall() {
   load();
 }
 
-// Another loss, factor or mistake.
+// Shows another loss, factor or mistake.
 function load() {
   world = data.worlds[`${state.loss}/${state.factor}`];
   run = data.runs[`${state.loss}/${state.factor}/${state.bug}`];
@@ -322,7 +322,7 @@ function go(moment, keep = true) {
   if (keep) remember();
 }
 
-// The same line in another step; where the direction turns, the nearest line.
+// The same line in another step; where the direction changes, the nearest line.
 function along(to) {
   if (!groups[to]) return to < 0 ? 0 : END;
   const [first, last] = groups[to];
@@ -339,7 +339,7 @@ const moves = {
   last: () => END,
 };
 
-// Compare this quantity from now on, or again the one that is set.
+// Compares this quantity from now on, or (null) again the one that the current line sets.
 function pin(name, place = state.moment) {
   pinned = name;
   go(place);
@@ -363,13 +363,13 @@ function play(on) {
 
 function choose(id) {
   state[id] = $(id).value;
-  let told = "";
+  let notice = "";
   if (state.bug && Number(state.factor) !== 1) {
-    told = id === "bug" ? "W_hh is now taken times 1" : "The planted mistake is taken out";
-    told += ": mistakes are planted for W_hh times 1 only.";
+    notice = id === "bug" ? "The factor of W_hh has been set back to 1" : "The planted mistake has been removed";
+    notice += ", because mistakes can be planted only with the factor 1.";
     Object.assign(state, id === "bug" ? { factor: "1.0" } : { bug: "" });
   }
-  $("told").textContent = told;
+  $("notice").textContent = notice;
   play(false);
   load();
   remember();

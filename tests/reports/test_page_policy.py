@@ -15,7 +15,7 @@ from common.tracing.examples import example
 from reports.page.policy import policy
 from reports.page.render import page as report_page
 from reports.sections import build
-from reports.teaching import pages, script, show, stepper, walk
+from reports.teaching import html, pages, script, show, stepper, walk
 from tests.browser import INJECTED, PHONE, POLICY, chromium, opened, without_policy
 from tests.study_records import DRAWN, STUDY
 from tests.task_records import STUDY as TASKS
@@ -155,7 +155,7 @@ def test_the_stepper_takes_names_and_data_for_text(
     file = folder / "hostile.html"
     file.write_text(without_policy(shown(f"{HOSTILE}\x1b[2J\udc80.pt")), encoding="utf-8")
     with opened(browser, file) as page:
-        assert f"The weights are those of {HOSTILE}\\x1b[2J\\udc80.pt;" in page.inner_text("header p")
+        assert f"The weights are those of {HOSTILE}\\x1b[2J\\udc80.pt." in page.inner_text("header p")
         page.select_option("#bug", index=1)
         assert page.inner_text("#means") == page.inner_text("#says") == HOSTILE.rstrip()
         page.click("#line-on")
@@ -178,7 +178,7 @@ def test_what_a_lesson_or_a_notebook_shows_is_text(name: str, browser: Browser) 
     with show.collecting() as items:
         ITEMS[name]()
     with browser.new_page() as page:
-        page.set_content(f"<body>{pages.fragment(items[0])}</body>")
+        page.set_content(f"<body>{html.fragment(items[0])}</body>")
         found: Page = page
         assert [text for text in found.evaluate(INJECTED) if not text.startswith("<style>")] == ["nothing ran"]
         assert "<img src=x onerror=window.hit=1>" in page.evaluate("document.body.textContent").replace("\xa0", " ")

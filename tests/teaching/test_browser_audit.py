@@ -1,4 +1,4 @@
-"""The audit itself: a page with one fault, each seen; a page without any; and the index of the lessons."""
+"""The audit itself: it finds each planted fault, and none on a good page; and the index of the lessons."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lessons as scripts: how they are read and run, and the pages and notebooks made of what they show."""
+"""Lessons as scripts: how they are read and run, and the pages and notebooks made from what they show."""
 
 import re
 import traceback
@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import InvalidInput
 from reports.page.model import Block, Table
-from reports.teaching import notebooks, pages, script, show
+from reports.teaching import build, html, notebooks, pages, script, show
+from reports.teaching.items import Beside, Sentence
 from reports.teaching.script import Cell, Lesson
 
 TEXT = """\
@@ -84,7 +85,7 @@ def test_the_cells_of_a_script(write: Write) -> None:
 
 
 def failing(lesson: Lesson) -> list[str]:
-    """The lines of the lesson's file in the traceback of its run, as they stand in the file."""
+    """The lines of the lesson's file that are in the traceback of its run, as they are in the file."""
     with pytest.raises(ArithmeticError, match="here") as error:
         script.run(lesson)
     rows, path = lesson.path.read_text("utf-8").splitlines(), str(lesson.path)
@@ -136,12 +137,12 @@ def test_a_run_collects_what_is_shown_and_printed(write: Write, capsys: pytest.C
     assert [own.cell for own in ran] == list(lesson.cells)
     assert [len(own.shown) for own in ran] == [0, 0, 0, 3, 1, 1]
     sentence, table, printed = ran[3].shown
-    assert sentence == show.Sentence("$a$ is `a < b` & less")
+    assert sentence == Sentence("$a$ is `a < b` & less")
     assert isinstance(table, Table)
     assert (table.columns, table.rows) == (("name", "n"), (("<b>", "1"), ("c & d", "2")))
     assert printed == Block("Printed", "printed <first>\nprinted last\n")
     (beside,) = ran[4].shown
-    assert isinstance(beside, show.Beside)
+    assert isinstance(beside, Beside)
     assert ran[5].shown == [Block("Out", "<script>alert(3)</script>")]
     assert capsys.readouterr().out == ""
 
@@ -168,7 +169,7 @@ def test_a_cell_that_only_shows(code: str, only: bool) -> None:
 
 
 def folded(text: str, name: str) -> str:
-    """What stands in the one <details> of this class."""
+    """The content of the only <details> of this class."""
     (found,) = re.findall(rf'<details class="{name}">(.*?)</details>', text, flags=re.DOTALL)
     return found
 
@@ -212,7 +213,7 @@ def test_a_page_leads_to_the_lessons_before_and_after_it(write: Write) -> None:
 
 def test_no_markup_of_a_lesson_reaches_the_page() -> None:
     text = "<script>alert(1)</script> and <b>bold</b>, $x < y$"
-    for made in (pages.prose(text), pages.prose(text, inline=True), pages.fragment(show.Sentence(text))):
+    for made in (html.prose(text), html.prose(text, inline=True), html.fragment(Sentence(text))):
         assert not re.search(r"<script|<b>", made)
         assert "&lt;script&gt;" in made
 
@@ -226,6 +227,18 @@ def test_an_index_leads_to_all(write: Write) -> None:
     assert text.count("<math") == 2
 
 
+def test_the_index_leads_to_the_reference_only_where_it_exists(write: Write, tmp_path: Path) -> None:
+    lessons, folder = [write()], tmp_path / "lessons"
+    assert "Reference" not in pages.index(lessons, [], reference=build.reference(folder))
+    folder.mkdir()
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "index.html").touch()
+    text = pages.index(lessons, [], reference=build.reference(folder))
+    links = re.findall(r'<a [^>]*href="(.*?)"', text)
+    assert links == ["#content", "07-small-one.html", "../api/index.html"]
+    assert (folder / links[-1]).resolve() == (tmp_path / "api" / "index.html").resolve()
+
+
 def test_a_notebook(write: Write) -> None:
     lesson = write()
     ran = script.run(lesson)
@@ -235,8 +248,8 @@ def test_a_notebook(write: Write) -> None:
     assert [cell["source"] for cell in found.cells] == [cell.text for cell in lesson.cells]
     for cell, own in zip(found.cells, ran, strict=True):
         assert cell["cell_type"] == ("markdown" if own.cell.prose else "code")
-        assert cell["metadata"].get("tags", []) == [own.cell.tag] * bool(own.cell.tag)
-        html = [output["data"]["text/html"] for output in cell.get("outputs", [])]
-        assert html == [pages.fragment(item) for item in own.shown]
+        assert cell["metadata"].get("tags", []) == ([own.cell.tag] if own.cell.tag else [])
+        displayed = [output["data"]["text/html"] for output in cell.get("outputs", [])]
+        assert displayed == [html.fragment(item) for item in own.shown]
     assert escape("<script>alert(3)</script>") in found.cells[5]["outputs"][0]["data"]["text/html"]
     assert notebooks.notebook(script.run(lesson)) == text

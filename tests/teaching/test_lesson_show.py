@@ -11,7 +11,9 @@ import pytest
 
 from common.errors import InvalidInput
 from reports.page.model import Plot
-from reports.teaching import pages, show
+from reports.teaching import show
+from reports.teaching.html import fragment
+from reports.teaching.items import Sentence
 
 
 def test_a_plain_run_prints_everything(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +33,7 @@ def test_a_plain_run_prints_everything(capsys: pytest.CaptureFixture[str]) -> No
     assert beside[0] == r"(C3) h = \phi(a)"
     assert beside[1:3] == ["  NumPy   h = phi(a)", "  JAX     h = NONLINEARITIES[nonlinearity](a)"]
     assert beside[6] == "  JAX     derived by autodiff from h = NONLINEARITIES[nonlinearity](a)"
-    assert beside[-1] == "  PyTorch adds the gradients of all uses of a value by itself"
+    assert beside[-1] == "  PyTorch adds up the gradients of all uses of a value automatically"
 
 
 @pytest.mark.parametrize("rows", [[], [("a",)], [("a", "b"), ("a", "b", "c")]])
@@ -66,20 +68,20 @@ def test_a_plot_holds_its_numbers() -> None:
 
 
 def drawn(plot: Plot, place: int) -> list[tuple[float, float]]:
-    """The points of a curve, in pixels of the picture; y counts from above."""
+    """The points of a curve, in pixels of the picture; y is measured from the top."""
     stroke = rf'stroke="var\({plot.legend[place].colour}\)"'
     (path,) = re.findall(rf'<path d="([^"]*)"[^>]*{stroke} stroke-width="1.6"', plot.panels[0].svg)
     return [(float(x), float(y)) for x, y in re.findall(r"[ML]([-\d.]+) ([-\d.]+)", path)]
 
 
 def heights(svg: str) -> dict[float, float]:
-    """Label on the axis of y -> its pixel."""
+    """Label on the y axis -> its pixel."""
     found = re.findall(r'text-anchor="end"[^>]* y="([\d.]+)">([\d.−]+)</text>', svg)
     return {float(label.replace("−", "-")): float(y) for y, label in found}
 
 
 def test_a_plot_draws_its_numbers() -> None:
-    """Each curve in its own colour, at its places on the axes."""
+    """Each curve has its own colour and its right positions on the axes."""
     x, curves = [1, 2, 4], {"bent": [3.0, -1.0, 2.0], "rising": [0.0, 1.0, 4.0]}
     with show.collecting() as items:
         show.plot("Two", x, curves, alt="Both end above.", x_label="t")
@@ -123,12 +125,12 @@ def test_a_notebook_displays_what_the_page_shows(
     module = SimpleNamespace(get_ipython=lambda: shell[0], display=SimpleNamespace(display=display))
     monkeypatch.setitem(sys.modules, "IPython", module)  # pyright: ignore[reportArgumentType]
     show.text("Here $a$.")
-    assert displayed == [{"text/html": pages.fragment(show.Sentence("Here $a$."))}]
+    assert displayed == [{"text/html": fragment(Sentence("Here $a$."))}]
     assert "<math" in displayed[0]["text/html"]
     assert "<style>" in displayed[0]["text/html"]
     with show.collecting() as items:
         show.text("collected")
     assert (len(items), len(displayed), capsys.readouterr().out) == (1, 1, "")
-    shell[0] = None  # imported, but nobody runs in it
+    shell[0] = None  # imported, but not running
     show.text("Printed.")
     assert (len(displayed), capsys.readouterr().out) == (1, "Printed.\n")

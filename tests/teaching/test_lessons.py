@@ -1,4 +1,4 @@
-"""The lessons: each has a lesson's parts, claims no number that was not computed, runs, and makes its page."""
+"""The lessons: each has the parts of a lesson, states no number that was not computed, runs, and makes its page."""
 
 import ast
 import re
@@ -16,14 +16,14 @@ PATHS = [lesson.path for lesson in script.lessons()]
 every_lesson = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 LARGEST = 1_000_000
 
-# What is no prose: code in backticks; mathematics is kept for its powers of ten.
+# Code in backticks is not prose. Mathematics is searched for powers of ten only.
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 MATHEMATICS = re.compile(r"\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
 ABBREVIATION = re.compile(
     r"\b(?:(?:e\.\s?g|i\.\s?e|vs|cf)\.|(?:et al|etc|resp|approx)\.(?=[,;:)]|\s[a-z(])"
     r"|(?:Eqs?|Figs?|Nos?|Sec|pp?|v)\.(?=\s?\d))"
 )
-# A full stop behind a word or a bracket, where a line, the text or a blank follows.
+# The end of a sentence: a full stop after a word or a bracket, before a space, the end of a line or of the text.
 END = re.compile(r"[.?!]+[)\]\"'”’*_]*(?=\s|$)")
 MEASURED = {
     "a decimal number": re.compile(r"(?<![\w.])\d*\.\d+(?![\w.])"),
@@ -34,7 +34,7 @@ POWER = re.compile(r"10\s*\^\s*\{?\s*[-−]?\d+|10[⁻⁰¹²³⁴⁵⁶⁷⁸�
 
 
 def sentences(text: str) -> int:
-    """How many sentences a text has; 0 if it does not end with the end of one."""
+    """The number of sentences in a text; 0 if the text does not end with the end of a sentence."""
     text = MATHEMATICS.sub("it", CODE.sub("it", text)).strip()
     text = ABBREVIATION.sub("it", text)
     ends = list(END.finditer(text))
@@ -42,7 +42,7 @@ def sentences(text: str) -> int:
 
 
 def measured(prose: str) -> list[str]:
-    """The numbers in prose that look computed, each with what it is."""
+    """The numbers in prose that look computed, each with its kind."""
     text = CODE.sub(" ", prose)
     found = [f"a power of ten: {match[0]}" for match in POWER.finditer(text)]
     text = MATHEMATICS.sub(" ", text)
@@ -56,14 +56,14 @@ def calls(cell: Cell) -> list[str]:
 
 
 def asserts(cell: Cell) -> int:
-    """Assertions, NumPy's among them."""
+    """The number of assertions, including NumPy's."""
     nodes = [] if cell.prose else list(ast.walk(ast.parse(cell.text)))
     own = sum(isinstance(node, ast.Assert) for node in nodes)
     return own + sum(call.startswith("np.testing.assert_") for call in calls(cell))
 
 
 def opening_problems(lesson: Lesson) -> list[str]:
-    """Of the first cell."""
+    """Problems of the first cell."""
     first, found = lesson.cells[0].text, []
     if not re.match(rf"# {lesson.number}\. \S", first):
         found.append(f"title: {first.splitlines()[0]}")
@@ -81,7 +81,7 @@ def opening_problems(lesson: Lesson) -> list[str]:
 
 
 def exercise_problems(lesson: Lesson) -> list[str]:
-    """Of the exercises and their solutions; a solution may have several cells."""
+    """Problems of the exercises and their solutions; a solution may have several cells."""
     cells, found = lesson.cells, []
     places = [n for n, cell in enumerate(cells) if cell.prose and "### Exercise" in cell.text]
     headings = [row for n in places for row in cells[n].text.splitlines() if row.startswith("### Exercise")]
@@ -91,7 +91,7 @@ def exercise_problems(lesson: Lesson) -> list[str]:
     for place, end in zip(places, ends, strict=False):
         solution = [cell for cell in cells[place + 1 : end] if cell.tag == "solution"]
         if cells[place + 1 : place + 2] != tuple(solution[:1]) or not solution:
-            found.append(f"line {cells[place].line}: an exercise without a solution behind it")
+            found.append(f"line {cells[place].line}: an exercise without a solution after it")
         elif not any(map(asserts, solution)):
             found.append(f"line {solution[0].line}: a solution without an assert")
     within = [cell for place, end in zip(places, ends, strict=False) for cell in cells[place:end]]
@@ -118,7 +118,7 @@ def problems(lesson: Lesson) -> list[str]:
 
 
 def page_problems(text: str, known: set[str]) -> list[str]:
-    """What a page must not have; ``known`` are the files that it may lead to."""
+    """What a page must not have; ``known`` are the files to which it may link."""
     found = [] if len(text.encode()) < LARGEST else [f"{len(text.encode())} bytes"]
     found += re.findall(r"<script|@import|<iframe|<object|<embed|url\((?!#)", text)
     ids = re.findall(r'\sid="([^"]*)"', text)
@@ -143,7 +143,7 @@ def test_a_lesson_has_its_parts(path: Path) -> None:
 
 @every_lesson
 def test_a_lesson_runs_and_makes_its_page(path: Path, tmp_path: Path) -> None:
-    """Every assert in it holds, and the page stands by itself and is legible in a browser."""
+    """Every assert in it holds, and its page is self-contained and legible in a browser."""
     lesson, made = script.read(path), lesson_files(path, True)
     assert set(made) == {f"{lesson.name}.html", f"{lesson.name}.ipynb"}
     known = {"index.html", *map(pages.file_name, script.lessons()), *(name for name, _, _ in stepper.PAGES)}
@@ -221,7 +221,7 @@ BAD = [
     ("# ### Exercise 2", "# ### Exercise 1", "exercises: ### Exercise 1, ### Exercise 1"),
     ("assert 4", "np.testing.assert_array_equal(4, 4)", None),
     ('assert "first"', "pass", "line 28: a solution without an assert"),
-    ('# %% tags=["solution"]\nassert "second"', "# %%\nassert 5", "line 31: an exercise without a solution behind it"),
+    ('# %% tags=["solution"]\nassert "second"', "# %%\nassert 5", "line 31: an exercise without a solution after it"),
     ("show.table(", '# %% tags=["solution"]\nshow.table(', "line 19: a solution of nothing"),
     ("assert 4", "assert 4  # " + "." * 110, "line 15: 122 characters"),
 ]  # fmt: skip

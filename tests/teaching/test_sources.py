@@ -1,4 +1,4 @@
-"""What the lessons show as code and equations is what stands in the files; where nothing stands, nothing is shown."""
+"""The code and equations that lessons show are those in the files; where a file has none, none are shown."""
 
 import ast
 import re
@@ -11,6 +11,7 @@ import pytest
 from common.errors import InvalidInput
 from common.tracing.equations import lines_of
 from reports.teaching import show, sources
+from reports.teaching.items import Beside
 
 ROOT = Path(__file__).parents[2]
 DERIVATION = (ROOT / "numpy_impl" / "DERIVATION.md").read_text(encoding="utf-8")
@@ -19,13 +20,13 @@ PARTS = ("rnn_cell", "elman", "lstm_cell", "lstm", "unroll")
 
 
 def tagged(path: Path, tag: str) -> list[str]:
-    """The code of a file's lines that end with a tag, read without the product's own reader."""
+    """The code of the lines of a file that end with a tag, read independently of the code under test."""
     end = f"  # ({tag})"
     return [row.removesuffix(end).strip() for row in path.read_text("utf-8").splitlines() if row.endswith(end)]
 
 
 def tags_by_function(name: str) -> dict[str, str]:
-    """Tag -> file, of the lines within the functions of this name in NumPy's files."""
+    """Tag -> file, for the lines within the functions of this name in NumPy's files."""
     found = {}
     for file in PARTS:
         text = (ROOT / "numpy_impl" / f"{file}.py").read_text("utf-8")
@@ -38,22 +39,22 @@ def tags_by_function(name: str) -> dict[str, str]:
 
 FORWARD, BACKWARD = tags_by_function("forward"), tags_by_function("backward")
 BOTH = FORWARD | BACKWARD
-# NumPy alone needs some equations of the LSTM over a sequence, for one tanh of four gates and for the way back, and a
-# line of its own for each frozen step.
+# Only NumPy needs some equations of the LSTM over a sequence, for one tanh of four gates and for the backward pass, and
+# a separate line for each frozen step.
 FROZEN = {"E4", "E6", "E10", "L6", "L10", "L20"}
 COMMON = {tag for tag in BOTH if tag[0] != "L" or tag in sources.SAME_AS or tag == "L9"}
 SHOWN = {tag: file for tag, file in BOTH.items() if tag in COMMON - FROZEN}
 ALONE = sorted(BOTH.keys() - SHOWN.keys())
-# What each backward equation follows from: "C4 C3" says (C4) from (C3).
+# From which equations each backward equation follows: "C4 C3" means that (C4) follows from (C3).
 DERIVED = """
 C4 C3, C5 C1, C6 C1, C7 C2, C8 C1, C9 C1, E5 E3, E8 E3, E9 E3, E11 E1, E12 E3, E13 E2, E14 E1, K9 K7 K8, K10 K3 K7,
 K11 K4 K7, K12 K5 K7, K13 K6 K8, K14 K1, K15 K1, K16 K2, K17 K1, K18 K1, K19 K7
 """
 DERIVED_FROM = {tag: origins for tag, *origins in map(str.split, DERIVED.split(","))}
 AUTOMATIC = {
-    "E7": "adds the gradients of all uses of a value by itself",
-    "U1": "adds the gradients of all uses of a value by itself",
-    "U2": "adds the gradients of all uses of a weight by itself",
+    "E7": "adds up the gradients of all uses of a value automatically",
+    "U1": "adds up the gradients of all uses of a value automatically",
+    "U2": "adds up the gradients of all uses of a weight automatically",
 }
 
 
@@ -87,7 +88,7 @@ def test_an_equation_stands_beside_the_lines_of_the_files(tag: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ALONE)
-def test_what_no_other_framework_has_is_not_shown(tag: str) -> None:
+def test_an_equation_that_only_numpy_has_is_not_shown(tag: str) -> None:
     message = rf"\({tag}\) in jax_impl/(elman|lstm).py: expected a line with its tag, got none"
     with pytest.raises(InvalidInput, match=message):
         sources.equation(tag)
@@ -104,11 +105,11 @@ def test_another_file_of_the_frameworks_can_be_named() -> None:
     assert len(jax.lines) == 2
     with show.collecting() as items:
         show.lines("K1", "K7", file="lstm")
-    assert items == [show.Beside((sources.equation("K1", "lstm"), sources.equation("K7", "lstm")))]
+    assert items == [Beside((sources.equation("K1", "lstm"), sources.equation("K7", "lstm")))]
 
 
 def test_every_step_back_has_a_forward_equation_or_needs_none() -> None:
-    """Of what autodiff has to derive; the LSTM over a sequence is the same as its cell."""
+    """This covers what autodiff has to derive; the LSTM over a sequence is the same as its cell."""
     assert DERIVED_FROM.keys() | AUTOMATIC.keys() == {tag for tag in BACKWARD if tag[0] != "L"} - FROZEN
     assert {tag: list(origins) for tag, origins in sources.DERIVED_FROM.items()} == DERIVED_FROM
     assert sources.AUTOMATIC == AUTOMATIC
@@ -128,7 +129,7 @@ def test_an_unknown_tag(tag: str) -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Copies of the three packages, from which equations and lines are read."""
+    """Copies of the three packages, from which equations and lines are then read."""
     for package in FOLDERS.values():
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(sources, "folder", lambda package: tmp_path / package)
@@ -158,7 +159,7 @@ def without(path: Path, what: str) -> None:
         ("torch_impl/lstm.py", "L9", "L9", ["L8"]),
     ],
 )
-def test_a_line_without_its_tag_is_missed(file: str, tag: str, shown: str, others: list[str], copied: Path) -> None:
+def test_a_missing_tag_is_reported(file: str, tag: str, shown: str, others: list[str], copied: Path) -> None:
     assert sources.equation(shown).tag == shown
     without(copied / file, f"  # ({tag})")
     message = rf"\({shown}\) in {file}: expected a line with its tag, got none"
@@ -169,13 +170,13 @@ def test_a_line_without_its_tag_is_missed(file: str, tag: str, shown: str, other
         assert sources.equation(other).tag == other
 
 
-def test_an_equation_that_is_taken_out_is_unknown(copied: Path) -> None:
+def test_an_equation_that_is_removed_is_unknown(copied: Path) -> None:
     without(copied / "numpy_impl" / "DERIVATION.md", r" \tag{C3}")
     with pytest.raises(InvalidInput, match="got 'C3'"):
         sources.equation("C3")
 
 
-def test_a_package_that_is_none() -> None:
+def test_an_unknown_package() -> None:
     with pytest.raises(InvalidInput, match="package: expected an importable one, got no_such_package"):
         sources.folder("no_such_package")
 
@@ -229,7 +230,7 @@ def test_a_snippet_begins_with_its_decorators() -> None:
     assert sources.snippet("common/tracing/watch.py", "watching").startswith("@contextmanager\ndef watching(")
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_a_missing_file_is_named() -> None:
     with pytest.raises(InvalidInput, match=r"file in jax_impl: expected one of the project, got jax_impl/none\.py"):
         sources.snippet("jax_impl/none.py", "f")
     for tag, file in (("B1", None), ("C1", "nowhere")):

@@ -1,27 +1,19 @@
-"""The stepper in a real browser: its controls, its keys, its links, planted mistakes, no request."""
+"""The stepper in a real browser: controls, keys, links, planted mistakes, and that it makes no request."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import groupby, product
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.teaching import stepper
 from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, chromium, opened
+from tests.teaching.stepper_data import Made, World, built, distinct, steps, title
 
 CONTROLS = ("first", "step-back", "line-back", "play", "line-on", "step-on", "last", "slider", "loss", "factor", "bug")
 PARTS = ("where", "strip", "line", "formula", "says", "code", "values", "four-title", "verdict", "four-ways", "way")
-EMBEDDED = '<script type="application/json" id="data">'
-FINITE = "finite differences"
-SUMS = ("dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")
-# The records have six digits; a difference that a planted mistake makes is far above this, any other far below.
-APART = 1e-5
-
 
 SET_AND_CLICK = """([place, id]) => {
   const slider = document.getElementById("slider");
@@ -31,83 +23,12 @@ SET_AND_CLICK = """([place, id]) => {
   document.getElementById(id)?.click();
   return slider.value;
 }"""
-# Every button of the list is clicked; what the page then says.
+# Clicks every button of the list, and returns what the page then shows.
 CLICK_PARTED = """() => [...document.querySelectorAll("#parted button")].map((button) => {
   button.click();
   return ["slider", "four-title code", "verdict"].map((id) => document.querySelector(`#${id}`))
     .map((e) => e.value ?? e.innerText);
 })"""
-
-
-class World(NamedTuple):
-    """What is chosen above the page."""
-
-    loss: str = "every"
-    factor: str = "1.0"
-    bug: str = ""
-
-
-EVERY = World()
-
-
-class Made(NamedTuple):
-    """A page as a file, the data embedded in it, and run -> quantity -> whether all agree, by their numbers."""
-
-    file: Path
-    data: dict[str, Any]
-    agree: dict[str, dict[str, list[bool]]]
-
-
-@cache
-def built(cell: str) -> tuple[str, dict[str, Any]]:
-    """A page, and the data embedded in it."""
-    text = stepper.lesson_page(cell)
-    return text, json.loads(text.partition(EMBEDDED)[2].partition("</script>")[0])
-
-
-def distinct(cell: str, folder: Path) -> Made:
-    """The page with PyTorch's and finite differences' numbers moved a little: no column can pass for another."""
-    text, data = built(cell)
-    agree = {key: agreement(run, data["worlds"][key.rpartition("/")[0]]) for key, run in data["runs"].items()}
-    data = json.loads(json.dumps(data))
-    for world in data["worlds"].values():
-        for ways in world["values"].values():
-            ways |= {who: moved(ways[who], by) for who, by in (("torch", 1.01), (FINITE, 0.98)) if who in ways}
-    before, _, rest = text.partition(EMBEDDED)
-    embedded = json.dumps(data).replace("<", "\\u003c")
-    file = folder / "stepper.html"
-    file.write_text(f"{before}{EMBEDDED}{embedded}</script>{rest.partition('</script>')[2]}", encoding="utf-8")
-    return Made(file, data, agree)
-
-
-def moved(numbers: Any, factor: float) -> Any:
-    return [moved(part, factor) for part in numbers] if isinstance(numbers, list) else f"{float(numbers) * factor:.6g}"
-
-
-def flat(numbers: Any) -> list[str]:
-    return [text for part in numbers for text in flat(part)] if isinstance(numbers, list) else [numbers]
-
-
-def agreement(run: dict[str, Any], world: dict[str, Any]) -> dict[str, list[bool]]:
-    """Quantity -> step -> whether everyone who has it has NumPy's numbers."""
-
-    def close(mine: Any, theirs: Any) -> bool:
-        pairs = [(float(a), float(b)) for a, b in zip(flat(mine), flat(theirs), strict=True)]
-        return max(abs(a - b) for a, b in pairs) <= APART * (max(abs(b) for _, b in pairs) or 1)
-
-    return {
-        name: [all(close(own, who[t]) for who in world["values"][name].values()) for t, own in enumerate(values)]
-        for name, values in run["values"].items()
-        if name in world["values"]
-    }
-
-
-def steps(first: int, last: int) -> str:
-    return f"step {first}" if first == last else f"steps {first} to {last}"
-
-
-def title(name: str) -> str:
-    return name.replace("_step", ", this step's part") + ", the sum" * (name in SUMS)
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +47,12 @@ def go(page: Page, moment: int) -> None:
 
 
 def at(page: Page) -> int:
-    """The moment where the page is, as its words have it."""
+    """The moment that the page shows, according to its words."""
     return int(page.inner_text("#where").split()[-3]) - 1
 
 
 def first_apart(made: Made, world: World) -> dict[str, int]:
-    """Quantity -> the first line of the walk behind which its numbers part from the others'."""
+    """Quantity -> the first line after which its numbers diverge from the others'."""
     found: dict[str, int] = {}
     run, agree = made.data["runs"]["/".join(world)], made.agree["/".join(world)]
     for place, moment in enumerate(made.data["moments"]):
@@ -143,12 +64,12 @@ def first_apart(made: Made, world: World) -> dict[str, int]:
 
 
 def spans(marks: Sequence[bool]) -> str:
-    """Where marks stand: "steps 1 to 3, step 5"."""
+    """The steps that are marked, as in "steps 1 to 3, step 5"."""
     groups = groupby(enumerate(marks, 1), key=lambda pair: pair[1])
     return ", ".join(steps(run[0][0], run[-1][0]) for mark, group in groups if mark and (run := list(group)))
 
 
-def test_a_planted_mistake_shows_where_the_numbers_part(made: Made, browser: Browser) -> None:
+def test_a_planted_mistake_shows_where_the_numbers_diverge(made: Made, browser: Browser) -> None:
     with opened(browser, made.file) as page:
         assert not page.is_visible("#mistake")
         page.select_option("#factor", "2.0")
@@ -173,7 +94,7 @@ def test_a_planted_mistake_shows_where_the_numbers_part(made: Made, browser: Bro
 
 
 def along(made: Made, place: int, by: int) -> int:
-    """The place of the same line a step on (1) or back (-1); where the direction turns, the nearest line."""
+    """The place of the same line one step on (1) or back (-1); where the direction changes, the nearest line."""
     places = [
         [number for number, _ in group]
         for _, group in groupby(enumerate(made.data["moments"]), key=lambda pair: (pair[1]["t"], pair[1]["phase"]))
@@ -211,7 +132,7 @@ def test_buttons_and_keys_walk(made: Made, browser: Browser) -> None:
 
 
 def test_it_plays(made: Made, browser: Browser) -> None:
-    """By the button and by Space; a live region that spoke at every line would never end."""
+    """With the button and with Space. The live region is silent meanwhile: it would never stop speaking."""
     end = len(made.data["moments"]) - 1
     with opened(browser, made.file) as page:
         page.clock.install()
@@ -236,7 +157,7 @@ def test_it_plays(made: Made, browser: Browser) -> None:
 
 
 def test_a_box_leads_to_its_step(made: Made, browser: Browser) -> None:
-    """At the same line and in the same direction."""
+    """It leads to the same line, in the same direction."""
     moments, count = made.data["moments"], made.data["sizes"]["steps"]
     with opened(browser, made.file) as page:
         for place in (1, len(moments) - 2):
@@ -273,7 +194,8 @@ def test_it_is_legible_and_labelled(made: Made, browser: Browser, options: dict[
             page.select_option("#bug", bug)
             go(page, moment)
             assert page.evaluate(AUDIT) == []
-            assert page.evaluate(OUT_OF_SIGHT, parts + ["#mistake", "#parted"] * bool(bug)) == []
+            seen = [*parts, "#mistake", "#parted"] if bug else parts
+            assert page.evaluate(OUT_OF_SIGHT, seen) == []
         assert page.locator("[aria-live]").count() >= 1
 
 

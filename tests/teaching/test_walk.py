@@ -1,4 +1,4 @@
-"""What the stepper's page shows is what was computed, by whom, and it tells right from wrong."""
+"""The data of the stepper are what each implementation computed, and they distinguish right from wrong."""
 
 import importlib
 import json
@@ -15,7 +15,7 @@ from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
 from common.tracing import trace as tracing
 from common.tracing.trace import Example, Trace
-from reports.teaching import sources, walk
+from reports.teaching import sources, walk, words
 
 ROOT = Path(__file__).parents[2]
 H, I, T = 4, 3, 3
@@ -41,7 +41,7 @@ BUGS: dict[str, dict[str, tuple[tuple[str, str, str], dict[tuple[int, ...], str]
         "slope": (SLOPE, {(0, 1, 2): LSTM, (0, 1): "dh da_o dc_next"}),
     },
 }
-# Of one step forward and one backward: the tag, and what its line sets.
+# One forward and one backward step: each tag, and what its line sets.
 MOMENTS = {
     "RNN": (
         "C1 a; C2 a; C3 h",
@@ -71,7 +71,7 @@ REAL, KNOWN = tracing.everything, {}
 
 
 def everything(example: Example, *rest: Any, units: Any = UNITS) -> Traces:
-    """The real one, once."""
+    """The real function, called once for each example."""
     numbers = [*example.params.values(), example.x, example.target, *example.state0, example.counted]
     key = (example.spec, *(array.tobytes() for array in numbers), rest, tuple(units))
     if key not in KNOWN:
@@ -80,14 +80,14 @@ def everything(example: Example, *rest: Any, units: Any = UNITS) -> Traces:
 
 
 def distinct(traces: Traces) -> Traces:
-    """The others' numbers, each a little off in a way of its own."""
+    """The numbers of the others, each shifted by a different factor."""
     for place, who in enumerate(OTHERS, start=1):
         traces[who] = Trace({name: array * (1 + 1e-3 * place) for name, array in traces[who].arrays.items()})
     return traces
 
 
 def walked(example: Example, change: Callable[[Traces], Traces], units: Any = UNITS, inputs: Any = INPUTS) -> Any:
-    """What the page gets, if the traces are changed so."""
+    """The data of the page if the traces are changed in this way."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "everything", lambda *given, **options: change(everything(*given, **options)))
         return json.loads(json.dumps(walk.walk(example, units, inputs), allow_nan=False))
@@ -172,7 +172,7 @@ def test_the_runs_are_numpy_s_and_the_gaps_to_the_others(cell: str) -> None:
 
 
 def wrong(run: Any) -> dict[str, list[int]]:
-    """Quantity -> the steps at which somebody does not agree."""
+    """Quantity -> the steps at which somebody disagrees."""
     found = {name: [t for t in range(T) if not agrees[t]] for name, agrees in run["agree"].items()}
     return {name: steps for name, steps in found.items() if steps}
 
@@ -185,7 +185,7 @@ def test_agreement_ends_exactly_where_a_planted_mistake_shows(cell: str) -> None
 
 
 def test_one_number_of_anyone_that_is_a_little_off_ends_agreement() -> None:
-    """Of those that are shown; finite differences may be off a little more."""
+    """Only numbers that are shown count, and finite differences may be off a little more."""
     jax, torch, differences = OTHERS
     seen = (jax, "h 1 2", 1e-9), (torch, "dweight_hh 2 0 2", -1e-9), (differences, "dh 0 0", 1e-4)
     small = (jax, "dx 0 1", 1e-13), (differences, "da 1 2", 1e-8)
@@ -215,14 +215,14 @@ def test_the_moments_are_the_lines_in_order(cell: str) -> None:
         assert row.endswith(f"  # ({own['tag']})")
     assert list(data["tags"]) == [line.split()[0] for line in forward + backward]
     for tag, own in data["tags"].items():
-        assert own == json.loads(json.dumps(sources.equation(tag)._asdict() | {"says": walk.SAYS[tag]}))
+        assert own == json.loads(json.dumps(sources.equation(tag)._asdict() | {"says": words.SAYS[tag]}))
 
 
 @both_cells
 def test_what_is_shown_is_labelled_and_explained_and_nothing_else(cell: str) -> None:
     data = data_of(cell)
-    assert walk.SAYS.keys() == {line.split()[0] for own in MOMENTS.values() for line in "; ".join(own).split("; ")}
-    assert walk.MEANINGS.keys() == {"x"} | SHOWN
+    assert words.SAYS.keys() == {line.split()[0] for own in MOMENTS.values() for line in "; ".join(own).split("; ")}
+    assert words.MEANINGS.keys() == {"x"} | SHOWN
     assert (data["cell"], data["shown"]) == (cell, {"units": [3, 1], "inputs": [2]})
     assert data["sizes"] == {"steps": 3, "inputs": 3, "units": 4}
     assert (list(data["losses"]), data["factors"]) == (["every", "last"], [0.5, 1.0, 2.0])
@@ -230,7 +230,7 @@ def test_what_is_shown_is_labelled_and_explained_and_nothing_else(cell: str) -> 
     rows = ["i 3", "i 1", "f 3", "f 1", "g 3", "g 1", "o 3", "o 1"] if cell == "LSTM" else ["3", "1"]
     wide = {"dweight_ih": ["x 2"], "dweight_hh": ["h 3", "h 1"]}
     for name, own in data["quantities"].items():
-        assert (own["meaning"], own["columns"]) == (walk.MEANINGS[name], wide.get(name.removesuffix("_step")))
+        assert (own["meaning"], own["columns"]) == (words.MEANINGS[name], wide.get(name.removesuffix("_step")))
         vector = ["2"] if name in ("x", "dx") else ["3", "1"]
         assert own["rows"] == (rows if name.startswith(("dweight", "dbias")) else vector)
 
