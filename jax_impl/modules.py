@@ -11,7 +11,7 @@
 >>> grads["weight_hh_l0"].shape
 (5, 5)
 
-The initial values are those of ``common.model.layout.initial_parameters``, whose seed is the key ``rngs.params()``
+The initial values are those of ``common.model.initial.initial_parameters``, whose seed is the key ``rngs.params()``
 read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of
 matrix products (TF32) is what the process has set.
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError), while tracing too.
@@ -28,7 +28,7 @@ from jax.core import Tracer
 
 from common.backend.arrangement import arrange, enter_masks
 from common.backend.guards import require_supported
-from common.backend.module import SpecAttributes, dtype_name, layer_spec
+from common.backend.module import SpecAttributes, dtype_name, module_spec
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters, parameter_shapes
@@ -42,16 +42,16 @@ from .backend import BACKEND
 class _Module(SpecAttributes, nnx.Module):
     """Parameters under the neutral names, each an ``nnx.Param``."""
 
-    def __init__(
-        self, cell: str, input_size: int, hidden_size: int, device: Any, dtype: Any, rngs: nnx.Rngs, **options: Any
-    ):
-        self.batch_first = options.get("batch_first", False)
-        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype_name(dtype), **options)
+    def __init__(self, cell: str, arguments: Mapping[str, Any]):
+        """``arguments`` are those of the constructor, by name."""
+        rngs = arguments["rngs"]
+        self.batch_first = arguments.get("batch_first", False)
+        self.spec = module_spec(cell, arguments, dtype_name(arguments["dtype"]))
         require_supported(BACKEND, self.spec)
         require_x64(self.spec.dtype)
         if not isinstance(rngs, nnx.Rngs):
             raise InvalidType(mismatch("rngs", "an nnx.Rngs", type(rngs).__name__))
-        device = find_device(device)
+        device = find_device(arguments["device"])
         for name, value in draw(self.spec, rngs.params()).items():
             setattr(self, name, nnx.Param(value if device is None else jax.device_put(value, device)))
         self.deterministic = False
@@ -65,7 +65,7 @@ class _Module(SpecAttributes, nnx.Module):
         return {name: np.array(getattr(self, name).get_value()) for name in parameter_shapes(self.spec)}
 
     def load_state_dict(self, params: Mapping[str, Any]) -> None:
-        """Take over parameters; the names and shapes must be this module's own.
+        """Replace all parameters by copies of these; names and shapes must be this module's own.
 
         Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
         float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
@@ -146,7 +146,7 @@ class _Layer(_Module):
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         While tracing, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.layout.dropout_masks``).
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
         """
         return self._core(x, hx, lengths, masks)
 
@@ -176,9 +176,7 @@ class RNN(_Layer):
         rngs: nnx.Rngs,
         proj_size: int = 0,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "proj_size": proj_size}
-        super().__init__("RNN", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("RNN", locals())
 
 
 class LSTM(_Layer):
@@ -200,9 +198,7 @@ class LSTM(_Layer):
         rngs: nnx.Rngs,
         forget_bias: float | None = None,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "forget_bias": forget_bias}
-        super().__init__("LSTM", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("LSTM", locals())
 
 
 class RNNCell(_Cell):
@@ -219,8 +215,7 @@ class RNNCell(_Cell):
         *,
         rngs: nnx.Rngs,
     ):
-        options = {"bias": bias, "nonlinearity": nonlinearity}
-        super().__init__("RNNCell", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("RNNCell", locals())
 
 
 class LSTMCell(_Cell):
@@ -237,5 +232,4 @@ class LSTMCell(_Cell):
         rngs: nnx.Rngs,
         forget_bias: float | None = None,
     ):
-        options = {"bias": bias, "forget_bias": forget_bias}
-        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, rngs, **options)
+        super().__init__("LSTMCell", locals())

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.backend.base import Boundary
+
 MATMUL_PRECISION = "highest"
 
 
@@ -28,3 +30,6 @@ def to_numpy(tree: Any) -> Any:
 
 def to_jax(tree: Any) -> Any:
     return jax.tree.map(jnp.array, tree)
+
+
+BOUNDARY = Boundary(to_native=to_jax, to_numpy=to_numpy, precision=precision, wait=jax.block_until_ready)

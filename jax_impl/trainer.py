@@ -6,17 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from common.backend.base import AdapterTrainer
 from common.backend.contract import Batch
-from common.backend.guards import require_batch, require_carried
 from common.model.layout import Parameters
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 
 from . import network, optim
-from .native import precision, to_jax, to_numpy
+from .native import BOUNDARY, precision, to_jax, to_numpy
 from .stack import State
 
 
@@ -37,13 +36,14 @@ def compiled(core: network.Core, spec: NetworkSpec, optimizer: OptimizerSpec) ->
     return rule.init, jax.jit(loss), jax.jit(step)
 
 
-class JaxTrainer:
-    """See ``common.backend.contract.Trainer``. ``gradients`` calls the step and drops the update."""
+class JaxTrainer(AdapterTrainer):
+    """The hooks of a training run in JAX. ``compute_gradients`` calls the step and drops the update."""
+
+    boundary = BOUNDARY
 
     def __init__(self, run: RunSpec, params: Parameters, core: network.Core):
-        self.run = run
+        super().__init__(run)
         init, self._loss, self._step = compiled(core, run.network, run.optimizer)
-        self._carried: State | None = None
         with precision():
             self._params = to_jax(dict(params))
             self._state = init(self._params)
@@ -52,29 +52,18 @@ class JaxTrainer:
         model = self.run.network.model
         return tuple(jnp.zeros(shape, model.dtype) for shape in model.state_shapes(batch.x.shape[1]))
 
-    def _called(self, batch: Batch, state0: State | None) -> tuple[Any, ...]:
-        return self._step(self._params, self._state, to_jax(batch), self._zero(batch) if state0 is None else state0)
+    def compute_gradients(self, batch: Batch) -> tuple[Any, Any]:
+        _, _, loss, grads, _ = self._step(self._params, self._state, batch, self._zero(batch))
+        return loss, grads
 
-    def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        require_batch(self.run.network, batch)
-        with precision():
-            _, _, loss, grads, _ = self._called(batch, None)
-        return float(loss), to_numpy(grads)
+    def compute_step(self, batch: Batch, state0: State | None) -> tuple[Any, State]:
+        start = self._zero(batch) if state0 is None else state0
+        self._params, self._state, loss, _, state = self._step(self._params, self._state, batch, start)
+        return loss, state
 
-    def step(self, batch: Batch, *, carried: bool = False) -> float:
-        require_batch(self.run.network, batch)
-        if carried:
-            require_carried(self.run.network, batch, self._carried)
-        with precision():
-            found = self._called(batch, self._carried if carried else None)
-        self._params, self._state, loss, _, self._carried = found
-        return float(loss)
-
-    def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
-        require_batch(self.run.network, batch)
-        with precision():
-            loss, (prediction, _) = self._loss(self._params, to_jax(batch), self._zero(batch))
-        return float(loss), np.array(prediction)
+    def compute_evaluation(self, batch: Batch) -> tuple[Any, Any]:
+        loss, (prediction, _) = self._loss(self._params, batch, self._zero(batch))
+        return loss, prediction
 
     def params(self) -> Parameters:
         return to_numpy(self._params)

@@ -1,4 +1,4 @@
-"""The NumPy implementation behind the contract of ``common.backend.contract.Backend``."""
+"""The NumPy implementation as a backend: the hooks of ``common.backend.base.Adapter``."""
 
 import os
 import platform
@@ -7,15 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from common.backend.contract import Batch, Grads, Problem, State
-from common.backend.guards import (
-    require_forward,
-    require_inputs,
-    require_predict,
-    require_problem,
-    require_run,
-    require_vjp,
-)
+from common.backend.base import Adapter, Boundary
+from common.backend.contract import Batch, State
 from common.model.layout import Parameters
 from common.model.network import NetworkSpec
 from common.model.run import RunSpec
@@ -27,74 +20,40 @@ from .network import forward as forward_network
 from .trainer import NumpyTrainer
 
 
-class NumpyBackend:
-    """See ``common.backend.contract.Backend``."""
+class NumpyBackend(Adapter):
+    """Native arrays are NumPy's own, so nothing is copied on the way in, and every result is a new array."""
 
     name = "numpy"
     oracle = False
     cells: frozenset[str] = frozenset(CELLS)
     dtypes: frozenset[str] = frozenset({*DTYPES, "float16", COMPLEX})
     options: frozenset[str] = frozenset(OPTIONS)
+    boundary = Boundary()
     _forward = staticmethod(stack.forward)
     _backward = staticmethod(stack.backward)
 
-    @property
-    def _core(self) -> Core:
-        return Core(self._forward, self._backward)
-
-    def forward(
-        self,
-        spec: ModelSpec,
-        params: Parameters,
-        x: np.ndarray,
-        state0: State | None = None,
-        *,
-        lengths: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
+    def compute_forward(
+        self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any
     ) -> tuple[np.ndarray, State]:
-        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
         y, state, _ = self._forward(spec, params, x, state0, lengths, masks)
         return y, state
 
-    def vjp(
-        self,
-        spec: ModelSpec,
-        params: Parameters,
-        x: np.ndarray,
-        state0: State | None,
-        dy: np.ndarray,
-        dstate: State,
-        *,
-        lengths: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-    ) -> Grads:
-        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
-        require_vjp(spec, x, dy, dstate)
+    def compute_vjp(self, spec: ModelSpec, problem: Any) -> tuple[Parameters, np.ndarray, State]:
+        params, x, state0, dy, dstate, lengths, masks = problem
         _, _, tapes = self._forward(spec, params, x, state0, lengths, masks)
-        return Grads(*self._backward(spec, params, tapes, dy, dstate))
+        return self._backward(spec, params, tapes, dy, dstate)
 
-    def trainer(self, run: RunSpec, params: Parameters) -> NumpyTrainer:
-        require_run(self, run, params)
-        return NumpyTrainer(run, params)
-
-    def predict(
-        self, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None = None
-    ) -> tuple[np.ndarray, State]:
-        require_inputs(network, batch)
-        state0 = require_predict(self, network, params, batch, state0)
-        prediction, state, _ = forward_network(network, params, batch, state0, self._core)
+    def compute_predict(self, network: NetworkSpec, params: Any, batch: Batch, state0: Any) -> tuple[np.ndarray, State]:
+        prediction, state, _ = forward_network(network, params, batch, state0, Core(self._forward, self._backward))
         return prediction, state
 
-    def timed(self, spec: ModelSpec, problem: Problem, *, backward: bool) -> Callable[[], None]:
-        params, x, _, dy, dstate, lengths, masks = problem
-        state0 = require_problem(self, spec, problem)
+    def timed_function(self, spec: ModelSpec, backward: bool) -> Callable[[Any], Any]:
+        if backward:
+            return lambda problem: self.compute_vjp(spec, problem)
+        return lambda problem: self._forward(spec, *problem[:3], **problem.keywords)
 
-        def run() -> None:
-            _, _, tapes = self._forward(spec, params, x, state0, lengths, masks)
-            if backward:
-                self._backward(spec, params, tapes, dy, dstate)
-
-        return run
+    def build_trainer(self, run: RunSpec, params: Parameters) -> NumpyTrainer:
+        return NumpyTrainer(run, params)
 
     def environment(self) -> dict[str, Any]:
         import threadpoolctl  # here, so that the backend itself needs NumPy alone

@@ -10,9 +10,10 @@
 >>> dx.shape, rnn.grads["weight_hh_l0"].shape
 ((7, 2, 3), (5, 5))
 
-``backward`` belongs to the latest call, once, and sets ``grads`` anew: it does not add to them. Dropout acts between
+``backward`` differentiates the latest call, once, and replaces ``grads``: it does not add to them. Dropout acts between
 layers until ``eval()`` is called. A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a
-TypeError). Masked arrays are refused; other subclasses of ``numpy.ndarray`` are taken as plain arrays.
+TypeError), and so does a wrong parameter where it is loaded or assigned (``parameters``). Masked arrays are refused;
+other subclasses of ``numpy.ndarray`` are taken as plain arrays.
 """
 
 from collections.abc import Mapping
@@ -20,17 +21,18 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from common.backend.arrangement import Arrangement, arrange, enter_masks
-from common.backend.guards import require_forward, require_supported, zero_state
-from common.backend.module import SpecAttributes, constructor_text, dtype_name, layer_spec
+from common.backend.arrangement import Arrangement, arrange, enter_masks, pack_state, state_labels
+from common.backend.guards import require_supported, zero_state
+from common.backend.module import SpecAttributes, constructor_text, dtype_name, module_spec
 from common.errors import InvalidInput, mismatch
+from common.model.arrays import require_finite
 from common.model.initial import dropout_masks, initial_parameters
 from common.model.layout import Parameters
 from common.model.validate import require_seed
-from common.weights.arrays import loaded_parameters
 
 from . import stack
 from .backend import BACKEND
+from .parameters import CheckedParameters
 
 
 class _Latest(NamedTuple):
@@ -44,17 +46,16 @@ class _Latest(NamedTuple):
 class _Module(SpecAttributes):
     """Parameters under the neutral names, drawn from ``seed``, as the dropout masks are, and the latest call."""
 
-    def __init__(
-        self, cell: str, input_size: int, hidden_size: int, device: Any, dtype: Any, seed: int, **options: Any
-    ):
-        if device not in (None, "cpu"):
-            raise InvalidInput(mismatch("device", "None or 'cpu' for NumPy", repr(device)))
-        dtype = dtype_name(dtype)
-        self.batch_first = options.get("batch_first", False)
-        self.spec = layer_spec(cell, input_size, hidden_size, dtype=dtype, **options)
+    def __init__(self, cell: str, arguments: Mapping[str, Any]):
+        """``arguments`` are those of the constructor, by name."""
+        if arguments["device"] not in (None, "cpu"):
+            raise InvalidInput(mismatch("device", "None or 'cpu' for NumPy", repr(arguments["device"])))
+        seed = arguments["seed"]
+        self.batch_first = arguments.get("batch_first", False)
+        self.spec = module_spec(cell, arguments, dtype_name(arguments["dtype"]))
         require_supported(BACKEND, self.spec)
         require_seed(seed)
-        self.params = initial_parameters(self.spec, seed)
+        self._params = CheckedParameters(self.spec, initial_parameters(self.spec, seed))
         self.grads: Parameters = {}
         self.training = True
         self._rng = np.random.default_rng([seed, 3])
@@ -65,15 +66,24 @@ class _Module(SpecAttributes):
 
     def __getattr__(self, name: str) -> np.ndarray:
         """A parameter, as ``rnn.weight_hh_l0``."""
-        if name in vars(self).get("params", ()):
-            return self.params[name]
+        if name in vars(self).get("_params", ()):
+            return self._params[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(self).get("params", ()):
-            self.load_state_dict(self.params | {name: value})
+        if name in vars(self).get("_params", ()):
+            self._params[name] = value
         else:
             super().__setattr__(name, value)
+
+    @property
+    def params(self) -> CheckedParameters:
+        """The parameters by name; each is checked when it is assigned, not at a call."""
+        return self._params
+
+    @params.setter
+    def params(self, params: Mapping[str, Any]) -> None:
+        self.load_state_dict(params)
 
     def train(self, mode: bool = True) -> Self:
         """Dropout on, or off; returns the module."""
@@ -86,45 +96,64 @@ class _Module(SpecAttributes):
 
     def state_dict(self) -> Parameters:
         """Copies of the parameters under torch's names."""
-        return {name: value.copy() for name, value in self.params.items()}
+        return self._params.copies()
 
-    def load_state_dict(self, params: Mapping[str, np.ndarray]) -> None:
-        """Take over parameters (copied), as assigning to an attribute does; names and shapes must be this module's own.
+    def load_state_dict(self, params: Mapping[str, Any]) -> None:
+        """Replace all parameters by copies of these; names and shapes must be this module's own.
 
         Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
-        float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
+        float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``), and
+        so are values that are not finite.
         """
-        self.params = loaded_parameters(self.spec, params)
+        self._params.load(params)
 
     def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
         spec = self.spec
         arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
         lengths = arrangement.require_lengths(lengths)
         x = stack.steps_of(lengths, arrangement.steps, arrangement.batch).trim(x)  # the padding may hold anything
-        if masks is not None:
-            shape = spec.mask_shape(arrangement.steps, arrangement.batch)
-            masks = enter_masks(spec, masks, shape, np.ndarray, spec.dtype)
-        elif self.training and spec.dropout and spec.num_layers > 1:
-            masks = dropout_masks(spec, arrangement.steps, arrangement.batch, self._rng)
-        state0 = arrangement.enter_state("hx", hx)
-        state0 = require_forward(BACKEND, spec, self.params, x, state0, lengths, masks)
+        require_finite("x", arrangement.leave(x))
+        state0 = self._initial_state(arrangement, hx)
+        masks = self._masks(arrangement, masks)
         # Backward needs everything as it is now; the caller may change the originals afterwards, the parameters too.
-        x, state0, masks = x.copy(), tuple(part.copy() for part in state0), None if masks is None else masks.copy()
-        params = self.state_dict()
+        x, params = x.copy(), self._params.copies()
         y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
         self._latest = _Latest(arrangement, params, tape)
         return arrangement.leave(y).copy(), arrangement.leave_state(state)
 
+    def _initial_state(self, arrangement: Arrangement, hx: Any) -> tuple[np.ndarray, ...]:
+        """The core's initial state, in arrays of its own; zeros where none is given."""
+        state0 = arrangement.enter_state("hx", hx)
+        if state0 is None:
+            return zero_state(self.spec, arrangement.batch)
+        for label, part in zip(state_labels(self.spec, "hx"), pack_state(self.spec, hx) or (), strict=True):
+            require_finite(label, part)
+        return tuple(part.copy() for part in state0)
+
+    def _masks(self, arrangement: Arrangement, masks: Any) -> np.ndarray | None:
+        """The dropout masks of this call: a copy of those given, drawn ones, or none."""
+        spec, steps, batch = self.spec, arrangement.steps, arrangement.batch
+        if masks is not None:
+            masks = enter_masks(spec, masks, spec.mask_shape(steps, batch), np.ndarray, spec.dtype)
+            require_finite("masks", masks)
+            return masks.copy()
+        if self.training and spec.dropout and spec.num_layers > 1:
+            return dropout_masks(spec, steps, batch, self._rng)
+        return None
+
     def _backward(self, dy: np.ndarray | None, dhx: Any) -> tuple[np.ndarray, Any]:
         if self._latest is None:
-            cause = "each call has one backward; the latest call alone can be taken back"
+            cause = "each call has one backward; only the latest call can be differentiated"
             raise InvalidInput(mismatch("backward", "a call of the module before it", "none", cause))
         arrangement, params, tape = self._latest
         steps, batch = arrangement.steps, arrangement.batch
         dstate = arrangement.enter_state("dhx", dhx)
-        dstate = zero_state(self.spec, batch) if dstate is None else dstate
-        zero = np.zeros((steps, batch, self.spec.output_size), self.spec.dtype)
-        dcore = zero if dy is None else arrangement.enter_output("dy", dy)
+        if dstate is None:
+            dstate = zero_state(self.spec, batch)
+        if dy is None:
+            dcore = np.zeros((steps, batch, self.spec.output_size), self.spec.dtype)
+        else:
+            dcore = arrangement.enter_output("dy", dy)
         self.grads, dx, dstate0 = stack.backward(self.spec, params, tape, dcore, dstate)
         self._latest = None
         return arrangement.leave(dx), arrangement.leave_state(dstate0)
@@ -138,7 +167,7 @@ class _Layer(_Module):
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.layout.dropout_masks``).
+        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
         """
         return self._forward(x, hx, lengths, masks)
 
@@ -180,9 +209,7 @@ class RNN(_Layer):
         seed: int = 0,
         proj_size: int = 0,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "proj_size": proj_size}
-        super().__init__("RNN", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("RNN", locals())
 
 
 class LSTM(_Layer):
@@ -204,9 +231,7 @@ class LSTM(_Layer):
         seed: int = 0,
         forget_bias: float | None = None,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "forget_bias": forget_bias}
-        super().__init__("LSTM", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("LSTM", locals())
 
 
 class RNNCell(_Cell):
@@ -223,8 +248,7 @@ class RNNCell(_Cell):
         *,
         seed: int = 0,
     ):
-        options = {"bias": bias, "nonlinearity": nonlinearity}
-        super().__init__("RNNCell", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("RNNCell", locals())
 
 
 class LSTMCell(_Cell):
@@ -241,5 +265,4 @@ class LSTMCell(_Cell):
         seed: int = 0,
         forget_bias: float | None = None,
     ):
-        options = {"bias": bias, "forget_bias": forget_bias}
-        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("LSTMCell", locals())

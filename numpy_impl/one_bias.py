@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.backend.contract import Batch, State
-from common.backend.guards import require_run
 from common.errors import InvalidInput, mismatch
 from common.model.conversions import OneBias, from_one_bias, to_one_bias
 from common.model.layout import Parameters, join_network, layer_suffixes, layer_weights, named_weights, split_network
@@ -94,8 +93,8 @@ class OneBiasTrainer(NumpyTrainer):
         own = parts | {name: to_own(model, parts[name]) for name, model in run.network.models.items()}
         super().__init__(run, join_network(own), Core(forward, backward))
 
-    def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        loss, grads = super().gradients(batch)
+    def compute_gradients(self, batch: Batch) -> tuple[float, Parameters]:
+        loss, grads = super().compute_gradients(batch)
         parts = split_network(grads)
         models = self.run.network.models.items()
         return loss, join_network(parts | {name: neutral_gradients(model, parts[name]) for name, model in models})
@@ -113,17 +112,20 @@ class OneBiasBackend(NumpyBackend):
     cells: frozenset[str] = frozenset({"RNN", "RNNCell"})
     options: frozenset[str] = frozenset()
 
-    def _forward(self, spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State, *_: None) -> tuple[Any, ...]:
-        return forward(spec, to_own(spec, params), x, state0)
+    @staticmethod
+    def _forward(
+        spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State, lengths: None = None, masks: None = None
+    ) -> tuple[Any, ...]:
+        return forward(spec, to_own(spec, params), x, state0, lengths, masks)
 
+    @staticmethod
     def _backward(
-        self, spec: ModelSpec, params: Parameters, tapes: Any, dy: np.ndarray, dstate: State
+        spec: ModelSpec, params: Parameters, tapes: Any, dy: np.ndarray, dstate: State
     ) -> tuple[Parameters, np.ndarray, State]:
         own, dx, dstate0 = backward(spec, to_own(spec, params), tapes, dy, dstate)
         return neutral_gradients(spec, own), dx, dstate0
 
-    def trainer(self, run: RunSpec, params: Parameters) -> OneBiasTrainer:
-        require_run(self, run, params)
+    def build_trainer(self, run: RunSpec, params: Parameters) -> OneBiasTrainer:
         return OneBiasTrainer(run, params)
 
 

@@ -12,6 +12,7 @@ The algorithm is this package's own; the precision of its matrix products (TF32)
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from common.backend.arrangement import arrange, enter_masks
 from common.backend.guards import require_supported
-from common.backend.module import SpecAttributes, constructor_text, layer_spec
+from common.backend.module import SpecAttributes, constructor_text, module_spec
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.arrays import refuse_masked
 from common.model.dtypes import is_exact, rounding
@@ -36,23 +37,15 @@ from .backend import BACKEND
 class _Module(SpecAttributes, nn.Module):
     """Parameters under torch's names, drawn from ``seed``, or from a seed of torch's own generator."""
 
-    def __init__(
-        self,
-        cell: str,
-        input_size: int,
-        hidden_size: int,
-        device: Any,
-        dtype: torch.dtype | None,
-        seed: int | None,
-        **options: Any,
-    ):
+    def __init__(self, cell: str, arguments: Mapping[str, Any]):
+        """``arguments`` are those of the constructor, by name."""
         super().__init__()
+        dtype, device, seed = arguments["dtype"], arguments["device"], arguments["seed"]
         dtype = torch.get_default_dtype() if dtype is None else dtype
         if not isinstance(dtype, torch.dtype):
             raise InvalidType(mismatch("dtype", "a torch.dtype", repr(dtype)))
-        name = str(dtype).removeprefix("torch.")
-        self.batch_first = options.get("batch_first", False)
-        self.spec = layer_spec(cell, input_size, hidden_size, dtype=name, **options)
+        self.batch_first = arguments.get("batch_first", False)
+        self.spec = module_spec(cell, arguments, str(dtype).removeprefix("torch."))
         require_supported(BACKEND, self.spec)
         if seed is None:
             seed = int(torch.randint(2**63 - 1, (), device="cpu"))
@@ -168,7 +161,7 @@ class _Layer(_Module):
         While tracing or compiling, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
         A ``PackedSequence`` has lengths of its own, of at least 1, and gives another.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
-        (``common.model.layout.dropout_masks``).
+        (``common.model.initial.dropout_masks``).
         """
         if not isinstance(input, PackedSequence):
             return self._core(input, hx, lengths, masks)
@@ -214,9 +207,7 @@ class RNN(_Layer):
         seed: int | None = None,
         proj_size: int = 0,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "nonlinearity": nonlinearity, "proj_size": proj_size}
-        super().__init__("RNN", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("RNN", locals())
 
 
 class LSTM(_Layer):
@@ -238,9 +229,7 @@ class LSTM(_Layer):
         seed: int | None = None,
         forget_bias: float | None = None,
     ):
-        options = {"num_layers": num_layers, "bias": bias, "batch_first": batch_first, "dropout": dropout}
-        options |= {"bidirectional": bidirectional, "proj_size": proj_size, "forget_bias": forget_bias}
-        super().__init__("LSTM", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("LSTM", locals())
 
 
 class RNNCell(_Cell):
@@ -257,8 +246,7 @@ class RNNCell(_Cell):
         *,
         seed: int | None = None,
     ):
-        options = {"bias": bias, "nonlinearity": nonlinearity}
-        super().__init__("RNNCell", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("RNNCell", locals())
 
 
 class LSTMCell(_Cell):
@@ -275,5 +263,4 @@ class LSTMCell(_Cell):
         seed: int | None = None,
         forget_bias: float | None = None,
     ):
-        options = {"bias": bias, "forget_bias": forget_bias}
-        super().__init__("LSTMCell", input_size, hidden_size, device, dtype, seed, **options)
+        super().__init__("LSTMCell", locals())

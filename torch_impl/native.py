@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from common.backend.base import Boundary
 from common.model.dtypes import numpy_dtype
 
 MATMUL_PRECISION = "highest"
@@ -34,13 +35,14 @@ def device() -> torch.device:
 
 
 def to_torch(tree: Any) -> Any:
-    """Arrays -> fresh tensors on the device, in tuples and dicts alike; None stays None."""
+    """Arrays -> fresh tensors on the device, in tuples, named tuples and dicts alike; None stays None."""
     if tree is None:
         return None
     if isinstance(tree, dict):
         return {name: to_torch(value) for name, value in tree.items()}
     if isinstance(tree, tuple):
-        return tuple(to_torch(value) for value in tree)
+        values = tuple(to_torch(value) for value in tree)
+        return type(tree)(*values) if hasattr(tree, "_fields") else values
     array = np.array(tree, order="C")  # a copy: torch takes no negative strides
     if array.dtype == BFLOAT16:  # which torch exchanges with nobody: the bits go over as integers
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device())
@@ -59,6 +61,10 @@ def to_numpy(tree: Any) -> Any:
     return tensor.numpy().copy()
 
 
-def wait() -> None:
+def wait(_: Any = None) -> None:
+    """Return once everything asked of the device so far is computed."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+BOUNDARY = Boundary(to_native=to_torch, to_numpy=to_numpy, precision=precision, wait=wait)

@@ -1,17 +1,19 @@
-"""From the arrays of a call of a module to those of the core and back: batch_first, unbatched x, torch's states."""
+"""From the arrays of a call of a module to those of the core and back: batch_first, unbatched x, torch's states.
+
+Only types, shapes and dtypes are checked here, never values, so that one code serves every framework.
+"""
 
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from common.backend.guards import require_lengths, require_lengths_form
+from common.backend.guards import refuse_masks_of_one_layer, require_lengths, require_lengths_form
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.arrays import refuse_masked
 from common.model.spec import ModelSpec
 from common.weights.arrays import to_array
 
 State = tuple[Any, ...]
-
 
 # What turns an argument of another framework into an array.
 CONVERSIONS = {
@@ -58,7 +60,8 @@ class Arrangement(NamedTuple):
         elif self.batch_first:
             shape, axes = (self.batch, self.steps, size), "(B, T, D*H)"
         dy = _plain(name, dy, self.kind)
-        _require_array(name, dy, self.dtype, shape, f"{axes} for {_owner(self.spec)}")
+        _require_shape(name, dy, shape, axes, self.spec)
+        _require_dtype(name, dy, self.dtype)
         return self.enter(dy)
 
     def enter_state(self, name: str, hx: Any) -> State | None:
@@ -69,31 +72,34 @@ class Arrangement(NamedTuple):
         state = pack_state(self.spec, hx, name)
         if state is None:
             return None
-        axes = ["D*L"] * (not self.spec.is_cell) + ["B"] * self.batched
-        where = f" and a batch of {self.batch}" if self.batched else ", as x is unbatched"
         entered = []
-        for position, (part, whole) in enumerate(zip(state, self.spec.state_shapes(self.batch), strict=True)):
-            label = f"{name}[{position}]" if self.spec.is_lstm else name
-            size = "P" if position == 0 and self.spec.proj_size else "H"
+        whole_shapes = self.spec.state_shapes(self.batch)
+        for label, part, whole in zip(state_labels(self.spec, name), state, whole_shapes, strict=True):
             shape = (*whole[: not self.spec.is_cell], *whole[1 : 1 + self.batched], whole[2])
             part = _plain(label, part, self.kind)
-            meaning = f"({', '.join([*axes, size])}) for {_owner(self.spec)}{where}"
-            _require_array(label, part, self.dtype, shape, meaning, self._exchanged(tuple(part.shape), shape))
+            if tuple(part.shape) != shape:
+                raise self._wrong_state(label, part, shape)
+            _require_dtype(label, part, self.dtype)
             part = part if self.batched else part[..., None, :]
             entered.append(part[None] if self.spec.is_cell else part)
         return tuple(entered)
 
-    def _exchanged(self, got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-        """The likely cause where a state fits the other axis of x."""
-        if self.spec.is_cell or not self.batched or got != (wanted[0], self.steps, *wanted[2:]):
-            return ""
-        return f"is x ({'T, B' if self.batch_first else 'B, T'}, I)? then batch_first={not self.batch_first}"
+    def _wrong_state(self, label: str, part: Any, shape: tuple[int, ...]) -> InvalidInput:
+        """What to raise for a part of a state that has another shape than this, with the likely cause."""
+        projected = self.spec.proj_size and not label.endswith("[1]")
+        axes = {"D*L": not self.spec.is_cell, "B": self.batched, "P": projected, "H": not projected}
+        where = f" and a batch of {self.batch}" if self.batched else ", as x is unbatched"
+        meaning = f"({', '.join(axis for axis, stands in axes.items() if stands)}) for {_owner(self.spec)}{where}"
+        got, cause = tuple(part.shape), ""
+        if not self.spec.is_cell and self.batched and got == (shape[0], self.steps, *shape[2:]):
+            cause = f"is x ({'T, B' if self.batch_first else 'B, T'}, I)? then batch_first={not self.batch_first}"
+        return InvalidInput(mismatch(label, f"{shape}, {meaning}", got, cause))
 
     def leave_state(self, state: State) -> Any:
         """The inverse of ``enter_state``: the core's tuple in the form in which torch gives a state."""
         state = tuple(part[0] for part in state) if self.spec.is_cell else state
         state = state if self.batched else tuple(part[..., 0, :] for part in state)
-        return state if self.spec.is_lstm else state[0]
+        return state if len(self.spec.state_names) > 1 else state[0]
 
     def require_lengths(self, lengths: Any, traced: bool = False) -> Any:
         """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
@@ -128,40 +134,50 @@ def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -
     batched = len(shape) == full
     if 0 in shape[:-1]:
         raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {shape}"))
-    meaning = f"{batched_axes if batched else unbatched_axes} for {_owner(spec)}"
-    _require_array("x", x, dtype, (*shape[:-1], spec.input_size), meaning)
-    found = Arrangement(spec, kind, dtype, batch_first, batched, 1, 1)
-    core = found.enter(x)
-    return found._replace(steps=core.shape[0], batch=core.shape[1]), core
+    _require_shape("x", x, (*shape[:-1], spec.input_size), batched_axes if batched else unbatched_axes, spec)
+    _require_dtype("x", x, dtype)
+    arrangement = Arrangement(
+        spec=spec, kind=kind, dtype=dtype, batch_first=batch_first, batched=batched, steps=1, batch=1
+    )
+    core = arrangement.enter(x)
+    # From the core's array: while torch traces, its sizes are those of the call, not of the example.
+    return arrangement._replace(steps=core.shape[0], batch=core.shape[1]), core
 
 
 def pack_state(spec: ModelSpec, hx: Any, name: str = "hx") -> State | None:
-    """The tuple for torch's ``hx``, one array for an RNN and a pair (h, c) for an LSTM; None stays None."""
+    """The tuple for torch's ``hx``: one array, or a pair (h, c) for a cell with two states; None stays None."""
     if hx is None:
         return None
-    got = f"a {type(hx).__name__}"
-    if not spec.is_lstm:
+    states, got = spec.state_names, f"a {type(hx).__name__}"
+    if len(states) == 1:
         if isinstance(hx, tuple | list):
             raise InvalidType(mismatch(name, f"one array for {spec.cell}", f"{got} of {len(hx)}"))
         return (hx,)
+    wanted = f"a pair ({', '.join(states)}) for {spec.cell}"
     if not isinstance(hx, tuple | list):
-        cause = "an RNN takes one array, an LSTM two"
-        raise InvalidType(mismatch(name, f"a pair (h, c) for {spec.cell}", got, cause))
-    if len(hx) != 2:
-        raise InvalidInput(mismatch(name, f"a pair (h, c) for {spec.cell}", f"{got} of {len(hx)}"))
+        raise InvalidType(mismatch(name, wanted, got, f"the state of {spec.cell} is {len(states)} arrays"))
+    if len(hx) != len(states):
+        raise InvalidInput(mismatch(name, wanted, f"{got} of {len(hx)}"))
     return tuple(hx)
+
+
+def state_labels(spec: ModelSpec, name: str) -> tuple[str, ...]:
+    """What the arrays of a state are called in errors: ``hx``, or ``hx[0]`` and ``hx[1]``."""
+    count = len(spec.state_names)
+    return (name,) if count == 1 else tuple(f"{name}[{position}]" for position in range(count))
 
 
 def enter_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, dtype: Any) -> Any:
     """Check dropout masks (L-1, T, B, D*H), in any framework's arrays, and return them."""
-    if spec.num_layers == 1:
-        raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
+    refuse_masks_of_one_layer(spec)
     masks = _plain("masks", masks, kind)
-    _require_array("masks", masks, dtype, shape, f"(L-1, T, B, D*H) for {_owner(spec)}")
+    _require_shape("masks", masks, shape, "(L-1, T, B, D*H)", spec)
+    _require_dtype("masks", masks, dtype)
     return masks
 
 
 def _owner(spec: ModelSpec) -> str:
+    """The module that an array is for, with the options that decide its shape."""
     options = f", proj_size={spec.proj_size}" if spec.proj_size else ""
     options += f", num_layers={spec.num_layers}" if spec.num_layers > 1 else ""
     options += ", bidirectional=True" if spec.bidirectional else ""
@@ -178,8 +194,11 @@ def _plain(name: str, array: Any, kind: Any) -> Any:
     return np.asarray(array) if isinstance(array, np.ndarray) else array
 
 
-def _require_array(name: str, array: Any, dtype: Any, shape: tuple[int, ...], meaning: str, cause: str = "") -> None:
+def _require_shape(name: str, array: Any, shape: tuple[int, ...], axes: str, spec: ModelSpec) -> None:
     if tuple(array.shape) != shape:
-        raise InvalidInput(mismatch(name, f"{shape}, {meaning}", tuple(array.shape), cause))
+        raise InvalidInput(mismatch(name, f"{shape}, {axes} for {_owner(spec)}", tuple(array.shape)))
+
+
+def _require_dtype(name: str, array: Any, dtype: Any) -> None:
     if array.dtype != dtype:
         raise InvalidType(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))

@@ -1,9 +1,10 @@
-"""What a backend is: the types that cross its boundary, the protocol it fulfils, the checks at its door.
+"""What a backend is: the types that cross its boundary, and the protocols that it and its trainers fulfil.
 
-A backend is a module or an object with the attributes of ``Backend``; there is nothing to inherit from. NumPy arrays
-cross the boundary. The core is time-major: x (T, B, I), y (T, B, D*H), each state (D*L, B, H), for D directions and L
-layers. With a projection to P, y and the state h have P where H stands here, and c keeps H. Arrays are plain ones:
-masked arrays and other subclasses of ``numpy.ndarray`` are refused.
+A backend is a module or an object with the attributes of ``Backend``; there is nothing to inherit from, and the checks
+of its arguments are ready in ``common.backend.guards``. NumPy arrays cross the boundary. The core is time-major:
+x (T, B, I), y (T, B, D*H), each state (D*L, B, H), for D directions and L layers. With a projection to P, y and the
+state h have P where H stands here, and c keeps H. Arrays are plain ones: masked arrays and other subclasses of
+``numpy.ndarray`` are refused.
 """
 
 from collections.abc import Callable
@@ -31,9 +32,10 @@ class Problem(NamedTuple):
     """One instance of the question that a backend answers: arguments of ``forward`` and ``vjp``.
 
     ``lengths`` (B,), integers in 0..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
-    with ``enforce_sorted=False`` means. A sequence of 0 steps, which that refuses, has y = 0 and ends where it began.
-    ``masks`` (L-1, T, B, D*H) are factors of every layer's output but the last's (``layout.dropout_masks``). None means
-    that every sequence has T steps, and no dropout.
+    with ``enforce_sorted=False`` means. A sequence of 0 steps, which PyTorch refuses, has y = 0, and its final state is
+    its initial one. ``masks`` (L-1, T, B, D*H) are factors of the output of every layer but the last
+    (``common.model.initial.dropout_masks``). Without ``lengths`` every sequence has T steps; without ``masks`` there is
+    no dropout.
     """
 
     params: Parameters
@@ -54,10 +56,10 @@ class Batch(NamedTuple):
     """What a network is trained on at one step: inputs, and targets in the shape of the prediction (``READOUTS``).
 
     ``x`` is (T, B, I), or symbols (T, B), integers, where the network's inputs are not features. For ``mse`` a target
-    has the prediction's shape; for ``cross_entropy`` that shape without O: the number of the right output, below 0
-    where there is none to learn (-1). With ``every_step`` and ``mse``, targets past the end of a sequence do not count.
-    ``decoder_x`` (T', B) are the symbols that a decoder reads. ``lengths`` and ``masks`` are as in ``Problem``, and
-    ``decoder_masks`` the same for the decoder.
+    has the prediction's shape. For ``cross_entropy`` it has that shape without O and holds the number of the right
+    output, or -1 (any number below 0) where there is none to learn. With ``every_step`` and ``mse``, targets past the
+    end of a sequence do not count. ``decoder_x`` (T', B) are the symbols that a decoder reads. ``lengths`` and
+    ``masks`` are as in ``Problem``, and ``decoder_masks`` the same for the decoder.
     """
 
     x: np.ndarray
@@ -99,10 +101,10 @@ class Trainer(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """An implementation of the four cells.
+    """An implementation of the cells.
 
-    ``oracle`` marks a framework's own layers, wrapped to be compared with. ``cells``, ``dtypes`` and ``options`` (of
-    ``spec.OPTIONS``) say what is supported; everything else is refused by ``require_supported``.
+    ``oracle`` marks a framework's own layers, wrapped to be compared with. ``cells``, ``dtypes`` and ``options`` (names
+    in ``common.model.spec.OPTIONS``) say what is supported; ``guards.require_supported`` refuses everything else.
     """
 
     name: str
@@ -136,7 +138,7 @@ class Backend(Protocol):
         lengths: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Grads:
-        """The gradients of sum(dy * y) + sum(dstate * state); of the zero state too where ``state0`` is None."""
+        """The gradients of sum(dy * y) + sum(dstate * state); also of the initial zeros where ``state0`` is None."""
         ...
 
     def trainer(self, run: RunSpec, params: Parameters) -> Trainer:

@@ -1,14 +1,20 @@
-"""The checks at the door of a backend: each raises unless the arguments are what the contract says."""
+"""The checks at the door of a backend: each raises unless the arguments are what the contract says.
 
+Every public entry of the contract has one guard, which checks each argument once: ``require_forward``,
+``require_problem`` (for ``vjp`` and ``timed``), ``require_run`` (for ``trainer``), ``require_predict``, and
+``require_batch`` for a batch that a trainer is given. Nothing below an entry checks again.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from common.backend.contract import Backend, Batch, Problem, State
 from common.errors import InvalidInput, InvalidType, choice, mismatch
-from common.model.arrays import require_array, require_ndarray
+from common.model.arrays import require_array, require_finite, require_form, require_ndarray
 from common.model.dtypes import numpy_dtype
-from common.model.layout import Parameters, require_network, require_parameters
+from common.model.layout import require_network, require_parameters
 from common.model.network import NetworkSpec
 from common.model.run import RunSpec
 from common.model.spec import DTYPES, OPTIONS, ModelSpec
@@ -16,12 +22,17 @@ from common.model.spec import DTYPES, OPTIONS, ModelSpec
 
 def unsupported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> tuple[str, ...]:
     """What a model asks of a backend that it does not compute: its cell, its dtype, names of ``spec.OPTIONS``."""
-    lacking = [spec.cell] * (spec.cell not in backend.cells) + [spec.dtype] * (spec.dtype not in backend.dtypes)
+    lacking = []
+    if spec.cell not in backend.cells:
+        lacking.append(spec.cell)
+    if spec.dtype not in backend.dtypes:
+        lacking.append(spec.dtype)
     return (*lacking, *(name for name in _options(spec, ragged) if name not in backend.options))
 
 
 def _options(spec: ModelSpec, ragged: bool) -> tuple[str, ...]:
-    return spec.options + ("lengths",) * ragged
+    """The names of ``spec.OPTIONS`` that a call uses; lengths belong to the call, all others to the model."""
+    return (*spec.options, "lengths") if ragged else spec.options
 
 
 def require_supported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> None:
@@ -47,7 +58,7 @@ def zero_state(spec: ModelSpec, batch: int) -> State:
 def require_forward(
     backend: Backend,
     spec: ModelSpec,
-    params: Parameters,
+    params: Mapping[str, np.ndarray],
     x: np.ndarray,
     state0: State | None,
     lengths: np.ndarray | None = None,
@@ -61,6 +72,39 @@ def require_forward(
         require_lengths(lengths, x.shape[0], batch)
     if masks is not None:
         require_masks(spec, masks, x.shape[0], batch)
+    return _initial_state(spec, state0, batch)
+
+
+def require_problem(backend: Backend, spec: ModelSpec, problem: Problem) -> Problem:
+    """Check what ``vjp`` and ``timed`` take; returns it with an initial state, zeros where none was given."""
+    state0 = require_forward(backend, spec, problem.params, problem.x, problem.state0, **problem.keywords)
+    steps, batch, _ = problem.x.shape
+    require_array("dy", problem.dy, (steps, batch, spec.output_size), spec.dtype, spec.label)
+    require_state(spec, "dstate", problem.dstate, batch)
+    return problem._replace(state0=state0)
+
+
+def require_run(backend: Backend, run: RunSpec, params: Mapping[str, np.ndarray]) -> None:
+    """Check the arguments of ``trainer``."""
+    if not isinstance(run, RunSpec):
+        raise InvalidType(mismatch("run", "a RunSpec", type(run).__name__))
+    require_supported(backend, run.network.model)
+    if run.network.model.dtype not in DTYPES:
+        raise InvalidType(choice("dtype of a training run", DTYPES, run.network.model.dtype))
+    require_network(run.network, params)
+
+
+def require_predict(
+    backend: Backend, network: NetworkSpec, params: Mapping[str, np.ndarray], batch: Batch, state0: State | None
+) -> State:
+    """Check the arguments of ``predict``; returns the initial state, zeros where none was given."""
+    require_inputs(network, batch)
+    require_supported(backend, network.model, batch.lengths is not None)
+    require_network(network, params)
+    return _initial_state(network.model, state0, batch.x.shape[1])
+
+
+def _initial_state(spec: ModelSpec, state0: State | None, batch: int) -> State:
     if state0 is None:
         return zero_state(spec, batch)
     require_state(spec, "state0", state0, batch)
@@ -77,7 +121,7 @@ def require_lengths(lengths: Any, steps: int, batch: int) -> None:
 
 
 def require_lengths_form(lengths: Any, batch: int) -> None:
-    """Of these only that they are integers (B,), in any framework's array: traced ones have no values yet."""
+    """Check shape and dtype alone, in any framework's array: traced lengths have no values yet."""
     if not str(lengths.dtype).removeprefix("torch.").startswith(("int", "uint")):
         raise InvalidType(mismatch("lengths", "integers", lengths.dtype))
     if tuple(lengths.shape) != (batch,):
@@ -86,9 +130,14 @@ def require_lengths_form(lengths: Any, batch: int) -> None:
 
 def require_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
     """Check dropout masks (L-1, T, B, D*H)."""
+    refuse_masks_of_one_layer(spec)
+    require_array("masks", masks, spec.mask_shape(steps, batch), spec.dtype, f"{spec.label}, (L-1, T, B, D*H)")
+
+
+def refuse_masks_of_one_layer(spec: ModelSpec) -> None:
+    """Raise where masks were given and there are no layers for dropout to act between."""
     if spec.num_layers == 1:
         raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
-    require_array("masks", masks, spec.mask_shape(steps, batch), spec.dtype, f"{spec.label}, (L-1, T, B, D*H)")
 
 
 def require_input(spec: ModelSpec, x: Any) -> int:
@@ -98,64 +147,33 @@ def require_input(spec: ModelSpec, x: Any) -> int:
         raise InvalidInput(mismatch("x", "3 axes (T, B, I)", f"{x.ndim} of shape {x.shape}"))
     if 0 in x.shape[:2]:
         raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {x.shape}"))
-    require_array("x", x, (*x.shape[:2], spec.input_size), spec.dtype, f"{spec.cell}(input_size={spec.input_size})")
+    require_form("x", x, (*x.shape[:2], spec.input_size), spec.dtype, f"{spec.cell}(input_size={spec.input_size})")
+    require_finite("x", x)
     return x.shape[1]
 
 
 def require_state(spec: ModelSpec, name: str, state: Any, batch: int) -> None:
-    """Check a state: a tuple of one array (h) or two (h, c), each (D*L, B, H)."""
-    fields = "h, c" if spec.is_lstm else "h,"
+    """Check a state: a tuple of one array for each of the cell's states, each (D*L, B, H)."""
+    fields = ", ".join(spec.state_names) + ("," if len(spec.state_names) == 1 else "")
     if not isinstance(state, tuple):
         raise InvalidType(mismatch(name, f"a tuple ({fields}) for {spec.cell}", type(state).__name__))
     if len(state) != len(spec.state_names):
         raise InvalidInput(mismatch(name, f"a tuple ({fields}) for {spec.cell}", f"{len(state)} arrays"))
+    label = spec.label
     for part, array, shape in zip(spec.state_names, state, spec.state_shapes(batch), strict=True):
-        require_array(f"{name}.{part}", array, shape, spec.dtype, spec.label)
+        require_array(f"{name}.{part}", array, shape, spec.dtype, label)
 
 
-def require_vjp(spec: ModelSpec, x: np.ndarray, dy: np.ndarray, dstate: State) -> None:
-    """Check the cotangents of ``vjp`` against an x that was checked before."""
-    require_array("dy", dy, (*x.shape[:2], spec.output_size), spec.dtype, spec.label)
-    require_state(spec, "dstate", dstate, x.shape[1])
-
-
-def require_problem(backend: Backend, spec: ModelSpec, problem: Problem) -> State:
-    """Check everything that ``vjp`` takes, as ``timed`` gets it; returns the initial state."""
-    state0 = require_forward(backend, spec, problem.params, problem.x, problem.state0, **problem.keywords)
-    require_vjp(spec, problem.x, problem.dy, problem.dstate)
-    return state0
-
-
-def require_run(backend: Backend, run: RunSpec, params: Parameters) -> None:
-    """Check the arguments of ``trainer``."""
-    if not isinstance(run, RunSpec):
-        raise InvalidType(mismatch("run", "a RunSpec", type(run).__name__))
-    require_supported(backend, run.network.model)
-    if run.network.model.dtype not in DTYPES:
-        raise InvalidType(choice("dtype of a training run", DTYPES, run.network.model.dtype))
-    require_network(run.network, params)
-
-
-def require_predict(
-    backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None
-) -> State:
-    """Check what ``predict`` gets, but for the batch (``batches.require_inputs``); returns the initial state."""
-    require_supported(backend, network.model, batch.lengths is not None)
-    require_network(network, params)
-    if state0 is None:
-        return zero_state(network.model, batch.x.shape[1])
-    require_state(network.model, "state0", state0, batch.x.shape[1])
-    return state0
-
-
-def require_carried(network: NetworkSpec, batch: Batch, kept: tuple[Any, ...] | None) -> None:
+def require_carried(network: NetworkSpec, batch: Batch, last_state: tuple[Any, ...] | None) -> None:
     """Raise unless a batch can start from the state in which the last step ended."""
     if network.has_decoder:
         raise InvalidInput(mismatch("carried", "False for encoder_decoder", True))
-    if kept is None:
+    if last_state is None:
         raise InvalidInput(mismatch("carried", "False in the first step", True))
-    if kept[0].shape[1] != batch.x.shape[1]:
-        raise InvalidInput(mismatch("x", f"{kept[0].shape[1]} sequences, as in the step before", batch.x.shape[1]))
+    if last_state[0].shape[1] != batch.x.shape[1]:
+        raise InvalidInput(
+            mismatch("x", f"{last_state[0].shape[1]} sequences, as in the step before", batch.x.shape[1])
+        )
 
 
 def rows_shape(network: NetworkSpec, batch: Batch) -> tuple[int, ...]:

@@ -1,33 +1,40 @@
-"""What the idiomatic faces share: torch.nn's constructor arguments, and the way from a call to the core and back.
+"""What the idiomatic modules of all frameworks share: their constructors' arguments, as attributes and as text.
 
-A face is ``numpy_impl.RNN``, ``jax_impl.LSTM``, ``torch_impl.RNNCell`` and so on: the four cells of a backend
-as a user of that framework expects them, around the same core as the contract. The checks here read only types,
-shapes and dtypes, never values: they serve every framework, wait for no device, and pass traced arrays. Masked arrays
-are refused; other subclasses of ``numpy.ndarray`` are taken as plain arrays.
+A module is ``numpy_impl.RNN``, ``jax_impl.LSTM``, ``torch_impl.RNNCell`` and so on: a cell as a user of that framework
+expects it, around the same core as the contract. Each class has torch.nn's signature, written out so that
+``inspect.signature`` and an editor show it, and hands its arguments to ``module_spec`` as ``locals()``. A new module is
+an entry in ``common.model.cells`` and, in each framework, that signature.
 """
 
 import sys
 import warnings
+from collections.abc import Mapping
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from common.errors import InvalidType, mismatch
-from common.model.spec import ModelSpec
+from common.model.spec import DEFAULTS, ModelSpec
+from common.model.validate import require_flag
 
-# The packages whose frames stand between the constructor's call and ``layer_spec``.
+# The packages whose frames stand between the constructor's call and ``module_spec``.
 CONSTRUCTING = ("common", "numpy_impl", "jax_impl", "torch_impl", "flax")
+# The arguments of a constructor that go into the specification under their own names.
+SPECIFIED = frozenset(field.name for field in fields(ModelSpec)) - {"cell", "dtype"}
+# What the text of a module shows where it is not torch's default, in the order of torch's modules.
+SHOWN = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "nonlinearity")
 
 
-def layer_spec(cell: str, input_size: int, hidden_size: int, batch_first: bool = False, **options: Any) -> ModelSpec:
-    """The specification for the arguments of ``torch.nn.RNN``, ``LSTM``, ``RNNCell`` or ``LSTMCell``.
+def module_spec(cell: str, arguments: Mapping[str, Any], dtype: str) -> ModelSpec:
+    """The specification for the arguments of a module's constructor, by name; those that are not a model's are ignored.
 
     Warns, as torch does, where dropout has no layer to act on.
     """
-    if not isinstance(batch_first, bool):
-        raise InvalidType(mismatch("batch_first", "a bool", type(batch_first).__name__))
-    spec = ModelSpec(cell=cell, input_size=input_size, hidden_size=hidden_size, **options)
+    require_flag("batch_first", arguments.get("batch_first", False))
+    options = {name: value for name, value in arguments.items() if name in SPECIFIED}
+    spec = ModelSpec(cell=cell, dtype=dtype, **options)
     if spec.dropout > 0 and spec.num_layers == 1:
         text = mismatch("dropout", "0 with num_layers=1", spec.dropout, "it acts between layers, so here on nothing")
         warnings.warn(text, stacklevel=_callers_level())
@@ -53,7 +60,7 @@ def _callers_level() -> int:
 
 
 class SpecAttributes:
-    """The constructor arguments of a face as read-only attributes; ``batch_first`` is an attribute of its own."""
+    """The constructor's arguments as read-only attributes; ``batch_first`` is an attribute of its own."""
 
     spec: ModelSpec
     batch_first: bool
@@ -72,10 +79,9 @@ class SpecAttributes:
     )
 
 
-def constructor_text(face: SpecAttributes) -> str:
+def constructor_text(module: SpecAttributes) -> str:
     """The sizes, and the options that are not torch's defaults, as torch's modules show them."""
-    usual = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0}
-    usual |= {"bidirectional": False, "nonlinearity": "tanh"}
-    given = {name: getattr(face, name) for name in usual}
-    options = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
-    return ", ".join([str(face.spec.input_size), str(face.spec.hidden_size), *options])
+    defaults = {"batch_first": False} | DEFAULTS
+    given = {name: getattr(module, name) for name in SHOWN}
+    options = [f"{name}={value}" for name, value in given.items() if value != defaults[name]]
+    return ", ".join([str(module.spec.input_size), str(module.spec.hidden_size), *options])

@@ -22,7 +22,6 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
-from common.backend import registry
 from common.backend.contract import Backend
 from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType, mismatch, unknown
 
@@ -113,4 +112,5 @@ def _import(name: str, module_name: str, entry: Entry) -> object:
 
 
 def load_all(names: Sequence[str]) -> dict[str, Backend]:
-    return {name: registry.load(name) for name in names}
+    """Name -> backend, in the order given."""
+    return {name: load(name) for name in names}

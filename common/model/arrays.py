@@ -17,6 +17,12 @@ def require_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = 
     ``cause`` is what a wrong shape probably means, where the caller knows.
     """
     require_ndarray(name, array)
+    require_form(name, array, shape, dtype, owner, cause)
+    require_finite(name, array)
+
+
+def require_form(name: str, array: np.ndarray, shape: Shape, dtype: str, owner: str = "", cause: str = "") -> None:
+    """Raise unless a NumPy array has this shape and dtype."""
     where = f" for {owner}" if owner else ""
     if array.shape != shape:
         if not cause and array.ndim == 2 and array.shape == shape[::-1]:
@@ -26,9 +32,14 @@ def require_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = 
         raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))
     if array.dtype != numpy_dtype(dtype):
         raise InvalidType(mismatch(name, f"{dtype}{where}", array.dtype, rounding(array.dtype, dtype)))
-    if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInput(mismatch(name, "finite values", f"{array[where]} at index {where}"))
+
+
+def require_finite(name: str, array: np.ndarray) -> None:
+    """Raise unless every value is finite; names the first index at which one is not."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise InvalidInput(mismatch(name, "finite values", f"{array[index]} at index {index}"))
 
 
 def require_ndarray(name: str, array: Any) -> None:

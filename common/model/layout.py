@@ -116,14 +116,20 @@ def _require(params: Mapping[str, Any], shapes: Mapping[str, Shape], spec: Model
         cause = _likely_cause(spec, list(params), shapes)
         raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), got, cause))
     for name, shape in shapes.items():
-        owner = f"{spec.cell}(hidden_size={spec.hidden_size})"
-        require_array(name, params[name], shape, spec.dtype, owner, cause=_other_cell(spec, params[name], shape))
+        require_parameter(spec, name, params[name], shape)
+
+
+def require_parameter(spec: ModelSpec, name: str, array: Any, shape: Shape) -> None:
+    """Raise unless this can be the parameter of that name and shape: in the spec's dtype, and finite."""
+    owner = f"{spec.cell}(hidden_size={spec.hidden_size})"
+    cause = "" if getattr(array, "shape", ()) == shape else _other_cell(spec, array, shape)
+    require_array(name, array, shape, spec.dtype, owner, cause)
 
 
 def _other_cell(spec: ModelSpec, array: Any, shape: Shape) -> str:
     """The cell whose weights these probably are, where their number of rows is that of another one."""
     got = getattr(array, "shape", ())
-    if shape[0] != spec.num_blocks * spec.hidden_size or not got or got[1:] != shape[1:] or got == shape:
+    if shape[0] != spec.num_blocks * spec.hidden_size or not got or got[1:] != shape[1:]:
         return ""
     blocks, rest = divmod(got[0], spec.hidden_size)
     return "" if rest else CELL_OF_BLOCKS.get(blocks, "")

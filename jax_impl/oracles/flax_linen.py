@@ -7,7 +7,7 @@ sequence without a step is that after all T steps: here such a sequence is compu
 output is put to zero and its final state to the initial one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from common.model.cells import TABLE
 from common.model.conversions import to_flax_lstm, to_flax_simple_cell
 from common.model.layout import Weights, layer_suffixes, layer_weights
 from common.model.spec import OPTIONS, ModelSpec
@@ -25,39 +26,51 @@ from ..rnn_cell import NONLINEARITIES
 from ..stack import State, steps_of
 
 
+def to_carry(state: State) -> Any:
+    """A state as Flax carries it: h, or (c, h)."""
+    return state[0] if len(state) == 1 else state[::-1]
+
+
+def from_carry(carry: Any) -> State:
+    """The inverse of ``to_carry``."""
+    return carry[::-1] if isinstance(carry, tuple) else (carry,)
+
+
 def step(cell: Any, params: Any, state: State, x: jax.Array) -> tuple[State, State]:
-    """One call of a Flax cell, whose carry is h, or (c, h): the next state, twice, as ``lax.scan`` wants it."""
-    carry = state[::-1] if len(state) == 2 else state[0]
-    carry, _ = cell.apply({"params": params}, carry, x)
-    state = carry[::-1] if len(state) == 2 else (carry,)
-    return state, state
+    """One call of a Flax cell: the next state, twice, as ``lax.scan`` wants it."""
+    carry, _ = cell.apply({"params": params}, to_carry(state), x)
+    return from_carry(carry), from_carry(carry)
 
 
-def cell_of(spec: ModelSpec, weights: Weights) -> tuple[Any, Any]:
-    """The Flax cell and its parameters."""
-    dtypes: dict[str, Any] = {"dtype": spec.dtype, "param_dtype": spec.dtype}
-    if spec.is_lstm:
-        kind = nn.LSTMCell if spec.is_cell else nn.OptimizedLSTMCell
-        return kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
+def simple_cell(spec: ModelSpec, weights: Weights, **dtypes: Any) -> tuple[Any, Any]:
     phi = NONLINEARITIES[spec.nonlinearity]
     return nn.SimpleCell(spec.hidden_size, activation_fn=phi, **dtypes), to_flax_simple_cell(weights).params
+
+
+def lstm_cell(spec: ModelSpec, weights: Weights, **dtypes: Any) -> tuple[Any, Any]:
+    """Both of Flax's: its plain one for the step, the optimised one for the layer."""
+    kind = nn.LSTMCell if spec.is_cell else nn.OptimizedLSTMCell
+    return kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
+
+
+# Layer -> Flax's cell with its equations, and the parameters for it.
+FLAX_CELLS: dict[str, Callable[..., tuple[Any, Any]]] = {"RNN": simple_cell, "LSTM": lstm_cell}
 
 
 def direction(
     spec: ModelSpec, weights: Weights, x: jax.Array, state0: State, lengths: jax.Array | None, reverse: bool
 ) -> tuple[jax.Array, State]:
     """One direction of one layer: ``flax.linen.RNN`` for RNN and LSTM, a loop over the cell for the cells."""
-    cell, tree = cell_of(spec, weights)
+    cell, tree = FLAX_CELLS[spec.kind.layer](spec, weights, dtype=spec.dtype, param_dtype=spec.dtype)
     if spec.is_cell:
         last, states = jax.lax.scan(partial(step, cell, tree), state0, x)
         if lengths is not None:
             last = tuple(part[lengths - 1, jnp.arange(len(lengths))] for part in states)
         return states[0], last
     recurrent: Any = nn.RNN(cell, time_major=True, return_carry=True, reverse=reverse, keep_order=True)
-    carry = state0[::-1] if spec.is_lstm else state0[0]
     lengths = None if lengths is None else lengths.astype("int32")
-    carry, y = recurrent.apply({"params": {"cell": tree}}, x, initial_carry=carry, seq_lengths=lengths)
-    return y, carry[::-1] if spec.is_lstm else (carry,)
+    carry, y = recurrent.apply({"params": {"cell": tree}}, x, initial_carry=to_carry(state0), seq_lengths=lengths)
+    return y, from_carry(carry)
 
 
 def forward(
@@ -101,6 +114,9 @@ def layers(
 
 
 class FlaxBackend(JaxBackend):
+    """Flax's own layers; it has no projection."""
+
+    cells: frozenset[str] = frozenset(name for name, cell in TABLE.items() if cell.layer in FLAX_CELLS)
     options: frozenset[str] = frozenset(OPTIONS) - {"proj_size"}
 
     def environment(self) -> dict[str, Any]:

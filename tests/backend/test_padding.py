@@ -19,7 +19,7 @@ from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, ModelSpec
-from tests.backend.test_modules import B, H, I, T, call, jax_results, loaded, problem, torch_results
+from tests.backend.modules.calls import B, H, I, T, call, jax_results, loaded, problem, torch_results
 
 OURS = ("numpy", "jax", "torch")
 SIZES: dict[str, Any] = {"input_size": 3, "hidden_size": 5}

@@ -97,7 +97,7 @@ BUGS = [
     Bug("momentum forgotten", "RNN", "numpy_impl/optim", "velocity = {name: spec.momentum * state", "velocity = {name: 0 * state", {"training"}),
     Bug("RMSprop's epsilon in the root", "RNN", "numpy_impl/optim", "g / (np.sqrt(square[k]) + spec.eps)", "g / np.sqrt(square[k] + spec.eps)", {"training"}),
     Bug("schedule one update late", "RNN", "numpy_impl/optim", "factor(spec, state.step)", "factor(spec, max(0, state.step - 1))", {"training"}),
-    Bug("state not carried", "RNN", "numpy_impl/trainer", "state0 = self._carried if carried else None", "state0 = None", {"training"}),
+    Bug("state not carried", "RNN", "numpy_impl/trainer", "batch, state0, self._core", "batch, None, self._core", {"training"}),
     Bug("gradient once more", "LSTM", "jax_impl/trainer", "updates, state = rule.update(grads, state, params)", "updates, state = rule.update(jax.tree.map(lambda g: 1.0001 * g, grads), state, params)", {"training"}),
     Bug("lengths ignored in the readout", "LSTM", "jax_impl/readout", "return jnp.concatenate(list(state[0][-directions:]), axis=1)", "return y[-1]", TRAINED),
     Bug("rates in float32", "RNN", "jax_impl/optim", 'rate(jnp.asarray(count, "float64"))', "rate(count)", {"training"}),

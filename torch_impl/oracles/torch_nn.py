@@ -23,28 +23,33 @@ from common.model.spec import ModelSpec
 from ..backend import TorchBackend
 from ..stack import State, unroll
 
+# Options of a cell that its module is built without: masks are applied here, and nothing is initialised.
+NOT_PASSED_ON = {"dropout", "forget_bias"}
+
 
 @cache
 def module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
     """The module of this specification, without its dropout; its own weights are never used."""
     options: dict[str, Any] = {"bias": spec.bias, "device": device, "dtype": getattr(torch, spec.dtype)}
-    if not spec.is_lstm:
-        options["nonlinearity"] = spec.nonlinearity
-    if not spec.is_cell:
-        options |= {"num_layers": spec.num_layers, "bidirectional": spec.bidirectional}
-    if spec.proj_size:
-        options["proj_size"] = spec.proj_size
+    options |= {name: getattr(spec, name) for name in spec.kind.options - NOT_PASSED_ON}
     return getattr(torch.nn, spec.cell)(spec.input_size, spec.hidden_size, **options)
 
 
+def as_tuple(state: Any) -> State:
+    """A state of one array, which torch.nn gives as it is, as the contract's tuple; a pair is one already."""
+    return state if isinstance(state, tuple) else (state,)
+
+
 def call(spec: ModelSpec, params: Mapping[str, Tensor], x: Any, state: State) -> Any:
-    """One call of torch's module; a state of one array goes in and out as a tuple."""
+    """One call of torch's module, with states as tuples: (y, final state), or the next state of a cell."""
+    arguments = x, state[0] if len(state) == 1 else state
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is slower: we know
-        y_state = functional_call(module(spec, state[0].device), dict(params), (x, state if spec.is_lstm else state[0]))
-    if spec.is_lstm:
-        return y_state
-    return (y_state,) if spec.is_cell else (y_state[0], (y_state[1],))
+        result = functional_call(module(spec, state[0].device), dict(params), arguments)
+    if spec.is_cell:
+        return as_tuple(result)
+    y, last = result
+    return y, as_tuple(last)
 
 
 def forward(

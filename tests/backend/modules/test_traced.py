@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from common.errors import InvalidType
-from tests.backend.test_modules import B, I, T, build, loaded, problem
+from tests.backend.modules.calls import B, I, T, build, loaded, problem
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated"),

@@ -1,4 +1,4 @@
-"""Dropout in the idiomatic faces: the masks that torch.nn draws, masks that are given, and each framework's own."""
+"""Dropout in the idiomatic modules: the masks that torch.nn draws, masks that are given, and each framework's own."""
 
 import inspect
 
@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from common.errors import InvalidInput, InvalidType
 from common.model.initial import dropout_masks
 from common.model.layout import parameter_shapes
-from tests.backend.test_modules import (
-    HOUSES,
+from tests.backend.modules.calls import (
+    PACKAGES,
     RESULTS,
     B,
     H,
@@ -38,16 +38,16 @@ LAYERS += [("LSTM", {"num_layers": 2, "bidirectional": True, "proj_size": P})]
 every_layer = pytest.mark.parametrize(("cell", "options"), LAYERS, ids=str)
 
 
-def probe(house, p, num_layers=2, **options):
+def probe(package, p, num_layers=2, **options):
     """A module whose output is the product of its masks: every layer gives the one below, the first gives ones."""
-    module = build(house, "RNN", num_layers=num_layers, nonlinearity="relu", bidirectional=True, dropout=p, **options)
+    module = build(package, "RNN", num_layers=num_layers, nonlinearity="relu", bidirectional=True, dropout=p, **options)
     spec = specify("RNN", num_layers=num_layers, nonlinearity="relu", bidirectional=True)
     params = {name: np.zeros(shape, "float32") for name, shape in parameter_shapes(spec).items()}
     for direction, suffix in enumerate(("", "_reverse")):
         params[f"bias_ih_l0{suffix}"][:] = 1
         for level in range(1, num_layers):
             params[f"weight_ih_l{level}{suffix}"] = np.eye(2 * H, dtype="float32")[direction * H :][:H]
-    module.load_state_dict(native("torch", params) if "torch" in house else params)
+    module.load_state_dict(native("torch", params) if "torch" in package else params)
     return module
 
 
@@ -56,19 +56,19 @@ def compiled(module, x):
     return module(x)[0]
 
 
-def output(house, module, steps=T, batch=B):
-    x = native(house, np.zeros((steps, batch, I), "float32"))
-    return np.asarray(compiled(module, x) if house == "jax" else detached(module(x)[0]))
+def output(package, module, steps=T, batch=B):
+    x = native(package, np.zeros((steps, batch, I), "float32"))
+    return np.asarray(compiled(module, x) if package == "jax" else detached(module(x)[0]))
 
 
 def detached(leaf):
     return leaf.detach() if isinstance(leaf, torch.Tensor) else leaf
 
 
-def as_seeded(house, seed):
+def as_seeded(package, seed):
     """The argument from which a module's masks follow; torch's follow from the global seed."""
     torch.manual_seed(seed)
-    return {"numpy": {"seed": seed}, "jax": {"rngs": nnx.Rngs(params=0, dropout=seed)}}.get(house, {})
+    return {"numpy": {"seed": seed}, "jax": {"rngs": nnx.Rngs(params=0, dropout=seed)}}.get(package, {})
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5, 1.0])
@@ -168,7 +168,7 @@ def test_torch_draws_the_masks_of_torch_nn(num_layers, p, form):
     if form in ("packed", "sorted"):
         lengths = torch.tensor([9, 6, 6, 2, 1] if form == "sorted" else [2, 9, 1, 6, 6])
         given = pack_padded_sequence(x, lengths, enforce_sorted=form == "sorted")
-    modules, drawn = [probe(house, p, num_layers, **options) for house in ("torch", "torch.nn")], []
+    modules, drawn = [probe(package, p, num_layers, **options) for package in ("torch", "torch.nn")], []
     for module in modules:
         torch.manual_seed(5)
         drawn.append([jax.tree.leaves(module(given)) for _ in range(2)])
@@ -181,11 +181,11 @@ def test_torch_draws_the_masks_of_torch_nn(num_layers, p, form):
 @every_layer
 def test_torch_in_training_is_as_torch_nn_under_the_same_seed(cell, options, words):
     results = []
-    for house in ("torch", "torch.nn"):
-        module = loaded(house, cell, "float64", dropout=0.5, **options)
+    for package in ("torch", "torch.nn"):
+        module = loaded(package, cell, "float64", dropout=0.5, **options)
         torch.manual_seed(11)
-        trained = RESULTS[house](module, *problem(cell, "float64", words, **options))
-        results.append((trained, RESULTS[house](module.eval(), *problem(cell, "float64", words, **options))))
+        trained = RESULTS[package](module, *problem(cell, "float64", words, **options))
+        results.append((trained, RESULTS[package](module.eval(), *problem(cell, "float64", words, **options))))
     for ours, theirs in zip(*results, strict=True):
         assert_close(ours, theirs, 1e-11)
     assert not np.allclose(results[0][0]["output 0"], results[0][1]["output 0"])
@@ -214,19 +214,19 @@ def test_jax_vmaps_in_eval():
 
 
 @pytest.mark.parametrize("cell", ["RNN", "LSTM"])
-@pytest.mark.parametrize("house", HOUSES)
-def test_dropout_without_a_layer_to_act_on_warns_where_the_module_is_built(house, cell):
-    extra = {"rngs": nnx.Rngs(0)} if house == "jax" else {}
-    kind, frame = getattr(HOUSES[house], cell), inspect.currentframe()
+@pytest.mark.parametrize("package", PACKAGES)
+def test_dropout_without_a_layer_to_act_on_warns_where_the_module_is_built(package, cell):
+    extra = {"rngs": nnx.Rngs(0)} if package == "jax" else {}
+    kind, frame = getattr(PACKAGES[package], cell), inspect.currentframe()
     assert frame is not None
     line = frame.f_lineno + 2
     with pytest.warns(UserWarning, match="^dropout") as caught:
         module = kind(I, H, dropout=0.5, **extra)
     assert len(caught) == 1
-    if house != "torch.nn":  # which says torch/nn/modules/rnn.py
+    if package != "torch.nn":  # which says torch/nn/modules/rnn.py
         message = r"dropout: expected 0 with num_layers=1, got 0.5; it acts between layers, so here on nothing"
         assert (str(caught[0].message), caught[0].filename, caught[0].lineno) == (message, __file__, line)
-    x = native(house, problem(cell)[0][0])
+    x = native(package, problem(cell)[0][0])
     assert_close(*(named(map(detached, call(module, x))) for _ in range(2)), tolerance=0)
 
 

@@ -1,4 +1,4 @@
-"""Ragged batches in the idiomatic faces: packed sequences in torch, ``lengths`` in all three, and what is padding."""
+"""Ragged batches in the idiomatic modules: packed sequences in torch, ``lengths`` in all three, and what is padding."""
 
 import inspect
 
@@ -11,7 +11,7 @@ from jax.core import Tracer
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from common.errors import InvalidInput
-from tests.backend.test_modules import (
+from tests.backend.modules.calls import (
     LENGTHS,
     RESULTS,
     TOLERANCE,
@@ -54,8 +54,8 @@ def test_torch_takes_and_gives_packed_sequences_as_torch_nn(cell, options, words
     lengths = torch.tensor(np.sort(LENGTHS)[::-1].copy() if enforce_sorted else LENGTHS)
     results, rng = [], np.random.default_rng(4)
     cotangents = [torch.tensor(rng.normal(size=size), dtype=getattr(torch, dtype)) for size in (4000, 4000, 4000)]
-    for house in ("torch", "torch.nn"):
-        module, inputs = loaded(house, cell, dtype, **options), [torch.tensor(a, requires_grad=True) for a in arrays]
+    for package in ("torch", "torch.nn"):
+        module, inputs = loaded(package, cell, dtype, **options), [torch.tensor(a, requires_grad=True) for a in arrays]
         batch_first = options.get("batch_first", False)
         packed = pack_padded_sequence(inputs[0], lengths, batch_first, enforce_sorted=enforce_sorted)
         y, state = module(packed, pack(inputs[1:]))

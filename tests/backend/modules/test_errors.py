@@ -1,4 +1,4 @@
-"""Every wrong call that torch.nn rejects is rejected by the idiomatic faces, in one line: name, expected, got."""
+"""Every wrong call that torch.nn rejects is rejected by the idiomatic modules, in one line: name, expected, got."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from flax import nnx
 
 from common.errors import InvalidInput, InvalidType
 from common.model.spec import CELLS
-from tests.backend.test_modules import LENGTHS, B, H, I, P, T, build, call, native, problem
+from tests.backend.modules.calls import LENGTHS, B, H, I, P, T, build, call, native, problem
 
 LAYERS, ELMAN, LONG = ("RNN", "LSTM"), ("RNN", "RNNCell"), ("LSTM", "LSTMCell")
 STEPS = ("RNNCell", "LSTMCell")
@@ -22,7 +22,7 @@ STEPS = ("RNNCell", "LSTMCell")
 class Row(NamedTuple):
     """What is wrong, the call, the argument that the message names, and what it says, as regular expressions.
 
-    ``call(house, cell)`` builds a module and calls it. ``torch`` is True where torch.nn raises too, else the reason
+    ``call(package, cell)`` builds a module and calls it. ``torch`` is True where torch.nn raises too, else the reason
     why it does not.
     """
 
@@ -36,16 +36,16 @@ class Row(NamedTuple):
 
 
 def constructs(**options: Any) -> Callable[[str, str], Any]:
-    return lambda house, cell: build(house, cell, **options)
+    return lambda package, cell: build(package, cell, **options)
 
 
 def calls(change: Callable[..., Any], words: tuple[str, ...] = (), traced: bool = True, **options: Any) -> Any:
     """A good call, changed: ``change`` takes x and hx, as arrays of NumPy, and gives x, hx and perhaps lengths."""
 
-    def run(house: str, cell: str, transform: Callable[..., Any] = lambda function: function) -> Any:
+    def run(package: str, cell: str, transform: Callable[..., Any] = lambda function: function) -> Any:
         x, *hx = problem(cell, words=words, **options)[0]
-        x, hx, *lengths = native(house, change(x, tuple(hx) if len(hx) == 2 else hx[0]))
-        module = build(house, cell, **options)
+        x, hx, *lengths = native(package, change(x, tuple(hx) if len(hx) == 2 else hx[0]))
+        module = build(package, cell, **options)
         return transform(send)(module, x, hx, *lengths)
 
     run.traced = traced  # pyright: ignore
@@ -154,7 +154,7 @@ ROWS = [
     Row("c alone in float16", ("LSTM",), calls(half_c), r"hx\[1\]", FLOAT32, ".*float16"),
     Row("c alone in float16", ("LSTMCell",), calls(half_c), r"hx\[1\]", FLOAT32, ".*float16", "promotes it"),
     Row("h and c swapped", ("LSTM",), calls(swapped, proj_size=P), r"hx\[0\]", shape(1, B, P), shape(1, B, H)),
-    of_pair("a tensor for (h, c)", lambda hx: hx[0], "a .*; an RNN takes one array, an LSTM two"),
+    of_pair("a tensor for (h, c)", lambda hx: hx[0], "a .*; the state of LSTM.* is 2 arrays"),
     of_pair("(h,) for (h, c)", lambda hx: hx[:1], "a tuple of 1"),
     of_pair("(h, c, h) for (h, c)", lambda hx: (*hx, hx[0]), "a tuple of 3"),
     Row("(h, h) for h", ELMAN, calls(lambda x, hx: (x, (hx, hx))), "hx", "one array for RNN.*", "a tuple of 2"),
@@ -200,10 +200,10 @@ def refused(row: Row, function: Callable[[], Any]) -> None:
     assert re.fullmatch(f"{row.argument}: expected ({row.expected}), got ({row.got})", str(caught.value)), caught.value
 
 
-@pytest.mark.parametrize("house", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("package", ["numpy", "jax", "torch"])
 @pytest.mark.parametrize(("row", "cell"), CASES)
-def test_a_wrong_call_is_refused_by_name(row: Row, cell: str, house: str) -> None:
-    refused(row, lambda: row.call(house, cell))
+def test_a_wrong_call_is_refused_by_name(row: Row, cell: str, package: str) -> None:
+    refused(row, lambda: row.call(package, cell))
 
 
 @pytest.mark.parametrize(("row", "cell"), TRACED)
@@ -222,13 +222,13 @@ def test_torch_nn_refuses_the_same_calls(row: Row, cell: str) -> None:
         row.call("torch.nn", cell)
 
 
-@pytest.mark.parametrize("house", ["numpy", "jax", "torch", "torch.nn"])
+@pytest.mark.parametrize("package", ["numpy", "jax", "torch", "torch.nn"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_call_that_the_rows_change_is_a_good_one(cell: str, house: str) -> None:
+def test_the_call_that_the_rows_change_is_a_good_one(cell: str, package: str) -> None:
     for words in ((), ("unbatched",)):
-        assert jax.tree.leaves(calls(lambda x, hx: (x, hx), words)(house, cell))
+        assert jax.tree.leaves(calls(lambda x, hx: (x, hx), words)(package, cell))
     if cell in LAYERS:
-        assert calls(lambda x, hx: (x, hx, LENGTHS))(house, cell)
+        assert calls(lambda x, hx: (x, hx, LENGTHS))(package, cell)
 
 
 def test_torch_refuses_another_device() -> None:

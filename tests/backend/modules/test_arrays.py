@@ -16,7 +16,7 @@ from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.training.decoding import generate
-from tests.backend.test_modules import LENGTHS, B, H, I, T, build, call, loaded, numpy_backward, problem, weights
+from tests.backend.modules.calls import LENGTHS, B, H, I, T, build, call, loaded, numpy_backward, problem, weights
 
 MASKED = (
     r"expected an array without a mask, got MaskedArray; its mask would be ignored; array.filled\(value\) has none$"

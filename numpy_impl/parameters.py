@@ -1,0 +1,59 @@
+"""The parameters of a module of NumPy: checked when they are made or changed, so that no call has to."""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from common.errors import InvalidInput, InvalidType, mismatch, unknown
+from common.model.dtypes import numpy_dtype, widened
+from common.model.layout import Parameters, parameter_shapes, require_parameter
+from common.model.spec import ModelSpec
+from common.weights.arrays import loaded_parameters, to_arrays
+
+
+class CheckedParameters(MutableMapping[str, np.ndarray]):
+    """The parameters by name. Whatever is assigned is checked, and copied.
+
+    The arrays may be written in place, as ``params["weight_hh_l0"] -= 0.1 * gradient`` does, which is checked too, for
+    it ends in an assignment. Only a value written into a part of an array, as ``params["weight_hh_l0"][0] = value``, is
+    not seen: one that is not finite makes the output so.
+    """
+
+    def __init__(self, spec: ModelSpec, arrays: Parameters):
+        self._spec, self._shapes, self._arrays = spec, parameter_shapes(spec), arrays
+
+    def load(self, params: Any) -> None:
+        """Take over parameters of any framework (copied): all of this module's, and no others."""
+        self._arrays = loaded_parameters(self._spec, params)
+
+    def copies(self) -> Parameters:
+        """A copy of each array."""
+        return {name: value.copy() for name, value in self._arrays.items()}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self._shapes:
+            raise InvalidInput(unknown("parameter", list(self._shapes), name))
+        in_place = value is self._arrays[name]
+        if not in_place:
+            value = widened(to_arrays({name: value})[name], numpy_dtype(self._spec.dtype))
+        require_parameter(self._spec, name, value, self._shapes[name])
+        self._arrays[name] = value if in_place else value.copy()
+
+    def __delitem__(self, name: str) -> None:
+        raise InvalidType(mismatch(f"del of {name}", "a module that keeps all its parameters", "one without it"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return self._arrays | dict(other)
+
+    def __repr__(self) -> str:
+        return repr(self._arrays)
