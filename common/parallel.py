@@ -1,4 +1,4 @@
-"""Independent pieces of work over processes, results in the order of the work."""
+"""Independent pieces of work spread over processes; the results come in the order of the work."""
 
 import os
 from collections import deque
@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 
 from common.workers import Answer, Worker, Workers, ready
 
+OnDone = Callable[..., None]
+# Called with the name of a stage and its number of parts; returns a call to make after each part, perhaps with a note.
+Progress = Callable[[str, int], OnDone]
+
 
 class Piece(NamedTuple):
-    """A call, and what it is called if a worker dies of it."""
+    """A call, and the name under which an error reports it if its worker dies."""
 
     name: str
     function: Callable[..., Any]
@@ -21,15 +25,15 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# One thread a worker: OpenBLAS, OpenMP (PyTorch) and XLA each start a thread a processor, and threads of several
-# processes that spin for the same processors can be a hundred times slower than one alone.
+# One thread per worker: OpenBLAS, OpenMP (PyTorch) and XLA each start a thread per processor, and when several
+# processes spin for the same processors, they can be a hundred times slower than one alone.
 ONE_THREAD: dict[str, str] = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1")
 
 
 def run(pieces: Sequence[Piece], jobs: int, pieces_a_process: int | None = None) -> Iterator[Any]:
-    """What each piece returns, or the first error; in this process where ``jobs`` is 1.
+    """Yield what each piece returns, or raise the first error; with ``jobs=1`` everything runs in this process.
 
-    Workers are renewed after ``pieces_a_process`` pieces. Raises ``WorkerDied``, at once, if one is killed.
+    A worker is replaced after ``pieces_a_process`` pieces. Raises ``WorkerDied`` as soon as one is killed.
     """
     if jobs == 1:
         yield from (piece.function(*piece.arguments) for piece in pieces)
@@ -52,10 +56,3 @@ def run(pieces: Sequence[Piece], jobs: int, pieces_a_process: int | None = None)
                     if worker.answered == pieces_a_process:
                         workers.end([worker])
             yield answers.pop(index).get()
-
-
-OnDone = Callable[..., None]
-
-
-# Called with the name of a stage and its number of parts; gives a call to make after each part, perhaps with a note.
-Progress = Callable[[str, int], OnDone]

@@ -23,12 +23,12 @@ def interrupt(number: int) -> None:
 
 
 def phrase(number: int) -> str:
-    """The interruption, as messages state it."""
+    """The interruption as a message words it."""
     return "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
 
 
 def exit_code(number: int) -> int:
-    """As a shell reports a process that the signal ended."""
+    """The exit code by which a shell reports a process that the signal ended."""
     return 128 + number
 
 
@@ -60,7 +60,7 @@ def handled(handler: Callable[[int], None]) -> Iterator[None]:
 
 
 def _drop_closed(terminals: list[int]) -> None:
-    """Lets stdout and stderr lead nowhere if their terminal was closed: writing there would fail."""
+    """Redirect stdout and stderr to the null device if their terminal was closed, as writing would fail."""
     for descriptor in terminals:
         if not os.isatty(descriptor):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -70,7 +70,7 @@ def _drop_closed(terminals: list[int]) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """The ending signals that arrived within the block: the first is only noted, the next one interrupts."""
+    """The ending signals that arrived within the block: the first is only recorded, the second interrupts."""
     arrived: list[int] = []
 
     def note(number: int) -> None:
@@ -84,7 +84,7 @@ def interruptible() -> Iterator[list[int]]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """The ending signals wait for the end of the block; a process that is started within it has them blocked."""
+    """Hold the ending signals back until the end of the block; a process started within it has them blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield

@@ -1,6 +1,6 @@
-"""Worker processes that are given one call at a time, and that end when the process that started them does.
+"""Worker processes that answer one call at a time and end with the process that started them.
 
-Each has a connection of its own and nothing else: no locks and no shared memory, which a killed process leaves behind.
+Each has a connection and nothing else: no locks and no shared memory, which a killed process would leave behind.
 """
 
 import multiprocessing
@@ -71,13 +71,14 @@ class Worker:
         code = self.process.exitcode
         how = "closed its connection" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            how = f"was killed by {name}{' (out of memory?)' * (name == 'SIGKILL')}"
+            how = f"was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                how += " (out of memory?)"
         return WorkerDied(f"a worker process {how} while it worked on {self.task}")
 
 
 class Workers(AbstractContextManager["Workers"]):
-    """Worker processes, which all end with the block: by themselves, or killed if it raises."""
+    """Worker processes that all end with the block: they exit by themselves, or are killed if the block raises."""
 
     def __init__(self) -> None:
         self.workers: list[Worker] = []
@@ -91,7 +92,7 @@ class Workers(AbstractContextManager["Workers"]):
         return worker
 
     def end(self, workers: Iterable[Worker]) -> None:
-        """Let some end by themselves."""
+        """Close the connections of some workers, and wait until they exit."""
         ending = list(workers)
         for worker in ending:
             worker.connection.close()
@@ -112,7 +113,7 @@ class Workers(AbstractContextManager["Workers"]):
 
 
 def ready(busy: Iterable[Worker]) -> list[Worker]:
-    """Waits; those that have answered or died."""
+    """Wait until a worker has answered or died; return all that have."""
     of_connection: dict[Any, Worker] = {worker.connection: worker for worker in busy}
     return [of_connection[one] for one in connection.wait(list(of_connection))]
 
@@ -148,7 +149,7 @@ def _set(variables: Mapping[str, str | None]) -> None:
 
 
 def _serve(requests: connection.Connection) -> None:
-    """The life of a worker: it answers requests until there are no more."""
+    """The main loop of a worker: it answers requests until its connection is closed."""
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all; the parent decides what follows
         signal.signal(number, lambda *_: None)  # not SIG_IGN, which the processes of a backend would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)

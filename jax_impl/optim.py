@@ -1,7 +1,7 @@
 """Clipping, rule and schedule, chained from the parts of Optax.
 
-``optax.rmsprop`` and ``optax.sgd`` with momentum are such chains too; RMSprop's lets momentum accumulate behind the
-learning rate, where a change of the rate acts with delay, unlike torch's.
+``optax.rmsprop`` and ``optax.sgd`` with momentum are such chains too; there, RMSprop's momentum accumulates after
+the learning rate is applied, so that a change of the rate acts with a delay, unlike in torch.
 """
 
 import jax.numpy as jnp

@@ -13,7 +13,7 @@ def select(readout: str, directions: int, y: jax.Array, state: State, lengths: j
     """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
     match readout:
         case "last_step":
-            # Of a sequence without a step any row will do: all are zero.
+            # Any row will do for a sequence of length 0, as all of its rows are zero.
             return y[-1 if lengths is None else (lengths.astype("int32") - 1, jnp.arange(y.shape[1]))]
         case "last_sequence":
             return y[:, -1]

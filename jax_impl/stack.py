@@ -18,6 +18,10 @@ from common.model.spec import ModelSpec
 from . import elman, lstm, lstm_cell, rnn_cell
 from .ragged import State, freezing
 
+# The equations of each layer: over a whole sequence, and as one step.
+SEQUENCES: dict[str, Any] = {"RNN": elman, "LSTM": lstm}
+STEPS: dict[str, Any] = {"RNN": rnn_cell, "LSTM": lstm_cell}
+
 
 class Steps(NamedTuple):
     """The valid steps of a batch (T, B, 1), None where all are, and an index of an array (T, B, ...).
@@ -61,15 +65,9 @@ def unroll(
 
 def layer(spec: ModelSpec) -> Callable[..., Any]:
     """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state."""
-    match spec.cell:
-        case "RNN":
-            return partial(elman.forward, nonlinearity=spec.nonlinearity)
-        case "LSTM":
-            return lstm.forward
-        case "RNNCell":
-            return partial(unroll, partial(rnn_cell.step, nonlinearity=spec.nonlinearity))
-        case _:
-            return partial(unroll, lstm_cell.step)
+    if spec.is_cell:
+        return partial(unroll, partial(STEPS[spec.kind.layer].step, **spec.step_options))
+    return partial(SEQUENCES[spec.kind.layer].forward, **spec.step_options)
 
 
 def forward(

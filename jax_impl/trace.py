@@ -15,14 +15,14 @@ from common.tracing.collect import assigned, by_step, gathered
 from common.tracing.trace import Example, Trace, require_example
 from common.tracing.watch import perturbed, watching
 
-from . import lstm_cell, rnn_cell
 from .native import precision, to_jax, to_numpy
+from .stack import STEPS
 
 
 def trace(example: Example) -> Trace:
     """Every value and derivative of ``Trace``."""
     require_example(example)
-    cell: Any = lstm_cell if example.spec.is_lstm else rnn_cell
+    cell = STEPS[example.spec.kind.layer]
     step, options, entering = perturbed(cell, "step").step, example.options, example.entering
 
     def loss(weights: list[Weights], inputs: list[jax.Array], eps: list[dict[str, jax.Array]]) -> Any:

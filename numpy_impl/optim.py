@@ -37,7 +37,7 @@ def clip(grads: Tree, largest: float) -> Tree:
 
 
 def factor(spec: OptimizerSpec, step: int) -> float:
-    """The factor of the learning rate at update ``step`` = 0, 1, ...; see ``run_spec.SCHEDULES``."""
+    """The factor of the learning rate at update ``step`` = 0, 1, ...; see ``common.model.run.SCHEDULES``."""
     if spec.schedule_steps is None:
         return 1.0
     n, last = spec.schedule_steps, spec.schedule_factor

@@ -18,7 +18,7 @@ class View(NamedTuple):
 def view(readout: str, directions: int, lengths: np.ndarray | None) -> View:
     """The part of the output that a readout sees; a ragged batch has last steps of its own.
 
-    Of a sequence without a step any row will do: all are zero.
+    Any row will do for a sequence of length 0, as all of its rows are zero.
     """
     last = -1 if lengths is None else (lengths.astype("int64") - 1, np.arange(len(lengths)))
     indices = {"last_step": last, "last_sequence": np.s_[:, -1], "final_state": None}

@@ -15,6 +15,10 @@ from common.model.spec import ModelSpec
 
 from . import elman, lstm, lstm_cell, rnn_cell, unroll
 
+# The equations of each layer: over a whole sequence, and as one step.
+SEQUENCES: dict[str, Any] = {"RNN": elman, "LSTM": lstm}
+STEPS: dict[str, Any] = {"RNN": rnn_cell, "LSTM": lstm_cell}
+
 State = tuple[np.ndarray, ...]
 
 
@@ -55,17 +59,12 @@ def steps_of(lengths: np.ndarray | None, T: int, B: int) -> Steps:
 
 def layer(spec: ModelSpec) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and backward pass of one direction of one layer."""
-    phi = {"nonlinearity": spec.nonlinearity}
-    match spec.cell:
-        case "RNN":
-            return partial(elman.forward, **phi), partial(elman.backward, **phi)
-        case "LSTM":
-            return lstm.forward, lstm.backward
-        case "RNNCell":
-            step, back = partial(rnn_cell.forward, **phi), partial(rnn_cell.backward, **phi)
-        case _:
-            step, back = lstm_cell.forward, lstm_cell.backward
-    return partial(loop, step), partial(loop_backward, back)
+    table = STEPS if spec.is_cell else SEQUENCES
+    module, options = table[spec.kind.layer], spec.step_options
+    run, back = partial(module.forward, **options), partial(module.backward, **options)
+    if spec.is_cell:
+        return partial(loop, run), partial(loop_backward, back)
+    return run, back
 
 
 def forward(

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from common.model.layout import GATES, named_weights
+from common.model.layout import named_weights
 from common.tracing.collect import assigned, by_step, stacked
 from common.tracing.trace import Example, Step, Trace, require_example
 from common.tracing.watch import Event, watching
 
-from . import lstm_cell, rnn_cell, unroll
+from . import unroll
+from .stack import STEPS
 
 
 def trace(example: Example) -> Trace:
@@ -25,7 +26,7 @@ def trace(example: Example) -> Trace:
     """
     require_example(example)
     w, options = example.weights, example.options
-    cell = lstm_cell if example.spec.is_lstm else rnn_cell
+    cell = STEPS[example.spec.kind.layer]
     files = [Path(module.__file__ or "") for module in (cell, unroll)]
     with watching(*files) as forth:
         h, last, tapes = unroll.forward(partial(cell.forward, **options), w, example.x, example.state)
@@ -35,17 +36,19 @@ def trace(example: Example) -> Trace:
     times = range(len(example.x))
     log = [Step(t, "forward", events) for t, events in zip(times, by_step(forth), strict=True)]
     log += [Step(t, "backward", events) for t, events in zip(reversed(times), by_step(back), strict=True)]
+    letters = example.spec.kind.letters
+    backward = [derivatives(step.events, letters) for step in reversed(log[len(times) :])]
     arrays = {"dy": dy[:, 0]} | stacked([assigned(step.events) for step in log[: len(times)]])
-    return Trace(arrays | stacked([derivatives(step.events) for step in reversed(log[len(times) :])]), tuple(log))
+    return Trace(arrays | stacked(backward), tuple(log))
 
 
-def derivatives(events: tuple[Event, ...]) -> dict[str, Any]:
+def derivatives(events: tuple[Event, ...], letters: tuple[str, ...]) -> dict[str, Any]:
     """What one step on the way back assigned, under the names of a trace."""
     values = assigned(events)
     state, total = values.pop("dstate"), values.pop("total")
     found = {f"{name}_step" if name.startswith(("dweight", "dbias")) else name: v for name, v in values.items()}
     found |= dict(zip(("dh", "dc_next"), state, strict=False))
     found |= {f"d{name}": part for name, part in named_weights(total, "").items()}
-    if "da_i" in found:
-        found["da"] = np.concatenate([found[f"da_{gate}"] for gate in GATES], axis=1)
+    if letters:
+        found["da"] = np.concatenate([found[f"da_{letter}"] for letter in letters], axis=1)
     return found

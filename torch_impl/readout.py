@@ -13,7 +13,7 @@ def select(readout: str, directions: int, y: Tensor, state: State, lengths: Tens
     """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
     match readout:
         case "last_step":
-            # Of a sequence without a step any row will do: all are zero.
+            # Any row will do for a sequence of length 0, as all of its rows are zero.
             last = -1 if lengths is None else (lengths.long() - 1, torch.arange(y.shape[1], device=y.device))
             return y[last]
         case "last_sequence":

@@ -4,7 +4,6 @@ Every step has weights of its own, so that what it contributes to their gradient
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,14 +12,14 @@ from common.tracing.collect import assigned, by_step, gathered
 from common.tracing.trace import Example, Trace, require_example
 from common.tracing.watch import watching
 
-from . import lstm_cell, rnn_cell
 from .native import precision, to_numpy, to_torch
+from .stack import STEPS
 
 
 def trace(example: Example) -> Trace:
     """Every value and derivative of ``Trace``."""
     require_example(example)
-    cell: Any = lstm_cell if example.spec.is_lstm else rnn_cell
+    cell = STEPS[example.spec.kind.layer]
     with precision():
         x, target, counted, state = map(to_torch, (example.x, example.target, example.counted, example.state))
         inputs = [x_t.clone().requires_grad_() for x_t in x]

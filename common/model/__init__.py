@@ -1,0 +1,50 @@
+"""What a network is, as plain data: the table of cells, specifications, parameters by name and shape, conversions.
+
+Nothing here computes a network. ``cells`` says what a cell is made of (its gates, their order, its states, its
+options); ``spec``, ``network`` and ``run`` describe a model, what is around it, and its training; ``layout`` gives
+every parameter its name and shape, ``initial`` its value; ``conversions`` go to other systems' layouts and back;
+``describe`` puts a model into words. ``arrays``, ``dtypes`` and ``validate`` hold the checks of single values.
+"""
+
+from common.model.cells import CELLS, TABLE, Cell, Gate
+from common.model.conversions import (
+    Converted,
+    OneBias,
+    from_flax_lstm,
+    from_flax_simple_cell,
+    from_one_bias,
+    to_flax_lstm,
+    to_flax_simple_cell,
+    to_one_bias,
+)
+from common.model.initial import dropout_masks, initial_network, initial_parameters
+from common.model.layout import Parameters, Weights, network_shapes, parameter_shapes
+from common.model.network import NetworkSpec
+from common.model.run import OptimizerSpec, RunSpec
+from common.model.spec import ModelSpec
+
+__all__ = [
+    "CELLS",
+    "TABLE",
+    "Cell",
+    "Converted",
+    "Gate",
+    "ModelSpec",
+    "NetworkSpec",
+    "OneBias",
+    "OptimizerSpec",
+    "Parameters",
+    "RunSpec",
+    "Weights",
+    "dropout_masks",
+    "from_flax_lstm",
+    "from_flax_simple_cell",
+    "from_one_bias",
+    "initial_network",
+    "initial_parameters",
+    "network_shapes",
+    "parameter_shapes",
+    "to_flax_lstm",
+    "to_flax_simple_cell",
+    "to_one_bias",
+]

@@ -11,14 +11,16 @@ from common.model.dtypes import numpy_dtype, rounding
 Shape = tuple[int, ...]
 
 
-def require_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "") -> None:
-    """Raise unless ``array`` is a finite NumPy array of this shape and dtype; says where a transpose is likely."""
+def require_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "", cause: str = "") -> None:
+    """Raise unless ``array`` is a finite NumPy array of this shape and dtype; says where a transpose is likely.
+
+    ``cause`` is what a wrong shape probably means, where the caller knows.
+    """
     require_ndarray(name, array)
     where = f" for {owner}" if owner else ""
     if array.shape != shape:
-        cause = "transposed?" if array.ndim == 2 and array.shape == shape[::-1] else ""
-        if "LSTM" in owner and array.ndim and array.shape == (3 * shape[0] // 4, *shape[1:]):
-            cause = "a GRU?"
+        if not cause and array.ndim == 2 and array.shape == shape[::-1]:
+            cause = "transposed?"
         if not cause and array.size == prod(shape):
             cause = "axes in another order?" if sorted(array.shape) == sorted(shape) else "an axis too many or too few?"
         raise InvalidInput(mismatch(name, f"{shape}{where}", array.shape, cause))

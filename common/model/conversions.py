@@ -20,11 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.cells import CELL_OF_BLOCKS, TABLE
 from common.model.dtypes import dtype_label
-from common.model.layout import CELL_OF_GATES, GATES, Weights, named_weights
+from common.model.layout import Weights, named_weights
 from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES
 from common.model.validate import require_positive_int
 
+GATES = TABLE["LSTM"].letters
 ONE_BIAS_NOTE = (
     "two biases were merged into one: the function is the same, the training is not "
     "(gradient descent moves the sum of two biases twice as far as one)"
@@ -68,7 +70,7 @@ def _neutral(owner: str, rows: str) -> Table:
 
 def _gated(owner: str, suffix: str) -> Table:
     """Flax's LSTM with a Dense for each gate; ``if`` is a word of Python, which nnx cannot have as an attribute."""
-    names = {gate: gate + suffix * (gate == "f") for gate in GATES}
+    names = {gate: gate + suffix if gate == "f" else gate for gate in GATES}
     shapes: dict[str, tuple[str, ...]] = {f"i{names[gate]}.kernel": ("I", "H") for gate in GATES}
     shapes |= {f"h{gate}.kernel": ("H", "H") for gate in GATES} | {f"h{gate}.bias": ("H",) for gate in GATES}
     return Table(owner, shapes, "hi.kernel", "ii.kernel")
@@ -92,11 +94,12 @@ MARKS |= {"i": "an RNN's?", "rngs": "nnx.state(module, nnx.Param) leaves it out"
 MARKS |= dict.fromkeys(DIRECTIONS, "one direction at a time, of " + " and ".join(f"[{name!r}]" for name in DIRECTIONS))
 
 
-def _check(table: Table, params: Mapping[str, Any], hidden: int | None = None) -> None:
+def _require(table: Table, params: Mapping[str, Any], hidden: int | None = None) -> None:
     """Raise unless these are the parameters of the table; reads no values, so that JAX can trace them."""
     missing, extra = [n for n in table.shapes if n not in params], [n for n in params if n not in table.shapes]
     if missing or extra:
-        got = [f"missing {', '.join(missing)}"] * bool(missing) + [f"extra {', '.join(extra)}"] * bool(extra)
+        problems = {"missing": missing, "extra": extra}
+        got = [f"{what} {', '.join(names)}" for what, names in problems.items() if names]
         cause = next((MARKS[mark] for mark in MARKS if any(name.split(".")[0] == mark for name in extra)), "")
         cause = cause or _cause(table, table.recurrent, getattr(params.get(table.recurrent), "shape", ()))
         raise InvalidInput(mismatch(f"parameters of {table.owner}", ", ".join(table.shapes), "; ".join(got), cause))
@@ -144,7 +147,7 @@ def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None =
     for order in (shape, shape[::-1]):
         for size, axis in zip(order, axes, strict=True):
             if "I" not in axis and size not in sizes[axis] and size % hidden == 0:
-                return CELL_OF_GATES.get(size // hidden, "")
+                return CELL_OF_BLOCKS.get(size // hidden, "")
     return ""
 
 
@@ -158,7 +161,7 @@ def _require_neutral(table: Table, w: Weights) -> None:
     if not isinstance(w, Weights):
         raise InvalidType(mismatch("weights", "a common.model.layout.Weights", type(w).__name__))
     bias = w.bias_ih is not None or w.bias_hh is not None
-    _check(table if bias else table.without("bias_ih", "bias_hh"), named_weights(w, ""))
+    _require(table if bias else table.without("bias_ih", "bias_hh"), named_weights(w, ""))
 
 
 def _flax_params(tree: Any, *tables: Table) -> dict[str, Any]:
@@ -169,7 +172,7 @@ def _flax_params(tree: Any, *tables: Table) -> dict[str, Any]:
         cause = "nnx.state(module, nnx.Param) is one"
         raise InvalidType(mismatch(f"parameters of {tables[0].owner}", "a tree of them", type(tree).__name__, cause))
     params = dict(_leaves(tree))
-    _check(max(tables, key=lambda table: len(table.shapes.keys() & params.keys())), params)
+    _require(max(tables, key=lambda table: len(table.shapes.keys() & params.keys())), params)
     return params
 
 
@@ -208,7 +211,7 @@ def from_one_bias(one: OneBias, hidden_size: int) -> Weights:
     """
     require_positive_int("hidden_size", hidden_size)
     params = {name: value for name, value in one._asdict().items() if value is not None}
-    _check(ONE_BIAS if "bias" in params else ONE_BIAS.without("bias"), params, hidden_size)
+    _require(ONE_BIAS if "bias" in params else ONE_BIAS.without("bias"), params, hidden_size)
     return Weights(one.weight[:, :-hidden_size], one.weight[:, -hidden_size:], *_split(one.bias))
 
 

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from math import prod
 
 from common.errors import InvalidInput, mismatch
-from common.model.layout import GATES, layer_suffixes, parameter_shapes
+from common.model.layout import layer_suffixes, parameter_shapes
 from common.model.spec import ModelSpec
 from common.model.validate import require_positive_int
 
 Axes = tuple[int | str, ...]
-GATE_FUNCTIONS = ("sigmoid", "sigmoid", "tanh", "sigmoid")
-GATE_NAMES = ("input gate", "forget gate", "candidate", "output gate")
 # A cell is one step: torch's documentation writes it from h_0 to h_1.
 OF_A_CELL = (("h_(t-1)", "h_0"), ("c_(t-1)", "c_0"), ("h_t", "h_1"), ("c_t", "c_1"), ("_t", ""))
 
@@ -117,12 +115,12 @@ def _step(spec: ModelSpec) -> list[str]:
     """One step of one layer in one direction."""
     b_ih, b_hh = (" + b_ih", " + b_hh") if spec.bias else ("", "")
     a, size = f"W_ih x_t{b_ih} + W_hh h_(t-1){b_hh}", spec.hidden_size
-    if not spec.is_lstm:
+    if not spec.kind.gates:
         return [_symbols(spec, f"h_t = {spec.nonlinearity}({a})")]
     lines = [f"a_t = {a}"]
-    for row, (gate, function, name) in enumerate(zip(GATES, GATE_FUNCTIONS, GATE_NAMES, strict=True)):
-        equation = _symbols(spec, f"{gate}_t = {function}(a_t[{row * size}:{(row + 1) * size}])")
-        lines.append(f"{equation:<27}   {name}")
+    for row, gate in enumerate(spec.kind.gates):
+        equation = _symbols(spec, f"{gate.letter}_t = {gate.activation}(a_t[{row * size}:{(row + 1) * size}])")
+        lines.append(f"{equation:<27}   {gate.name}")
     h = "W_hr (o_t * tanh(c_t))" if spec.proj_size else "o_t * tanh(c_t)"
     return [_symbols(spec, line) for line in (*lines, "c_t = f_t * c_(t-1) + i_t * g_t", f"h_t = {h}")]
 
@@ -132,7 +130,8 @@ def _equations(spec: ModelSpec, last: int | str) -> list[str]:
         return _step(spec)
     top = spec.num_layers - 1
     states, y = " and ".join(f"{name}_0" for name in spec.state_names), "y_t" if spec.bidirectional else "h_t"
-    where = "in each layer, with its own weights, " * (top > 0) + "forward, " * spec.bidirectional
+    where = "in each layer, with its own weights, " if top else ""
+    where += "forward, " if spec.bidirectional else ""
     lines = [f"{where}for t = 1..{last}, from {states} (given or zero):", *(f"  {line}" for line in _step(spec))]
     if spec.bidirectional:
         later, earlier = (" and ".join(f"{name}_(t{sign}1)" for name in spec.state_names) for sign in "+-")
@@ -178,18 +177,21 @@ def _shared(spec: ModelSpec, steps: int | None, batch_first: bool, batched: bool
     if top:
         below = spec.state_rows - spec.num_directions
         notes.append(f"h_n[:{below}] is the final state of the layers below; output never shows it.")
-    return relations, notes + ["c_n is never a part of output."] * spec.is_lstm
+    notes += [f"{name}_n is never a part of output." for name in spec.state_names[1:]]
+    return relations, notes
 
 
 def _notes(spec: ModelSpec, shapes: dict[str, Axes], batch_first: bool, batched: bool) -> list[str]:
     size, one = spec.hidden_size, spec.num_layers == 1
-    gates = f"The {4 * size} rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, {size} each."
+    letters = ", ".join(spec.kind.letters)
+    matrices = "W_ih, W_hh and the biases" if spec.bias else "W_ih and W_hh"
+    rows = f"The {spec.num_blocks * size} rows of {matrices} are the gates {letters} in this order, {size} rows each."
     narrow = f"The projection makes h and each direction of output {spec.proj_size} wide; c keeps {size}."
     notes = {
         f"There is no output: {spec.cell} returns the new state, and the caller loops over the steps.": spec.is_cell,
         "T is the number of steps.": "T" in shapes["input"],
         "B is the number of sequences.": "B" in shapes["input"],
-        gates if spec.bias else gates.replace(", W_hh and the biases", " and W_hh"): spec.is_lstm,
+        rows: bool(spec.kind.gates),
         narrow: spec.proj_size > 0,
         "Row 2k of a state is layer k forward, row 2k + 1 is layer k reverse.": spec.bidirectional,
         "Dropout acts between layers: with one layer it does nothing, and torch warns.": spec.dropout > 0 and one,

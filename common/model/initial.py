@@ -37,7 +37,8 @@ def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters
     bound = spec.hidden_size**-0.5
     params = {name: rng.uniform(-bound, bound, shape).astype(numpy_dtype(spec.dtype)) for name, shape in shapes.items()}
     if spec.forget_bias is not None:
-        forget = slice(spec.hidden_size, 2 * spec.hidden_size)
+        row = spec.kind.letters.index("f") * spec.hidden_size
+        forget = slice(row, row + spec.hidden_size)
         for name, value in params.items():
             own = name.rpartition(".")[2]
             if own.startswith(("bias_ih", "bias_hh")):

@@ -3,9 +3,9 @@
 Names and shapes are those of ``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` (their documentation, section
 *Variables*): ``weight_ih`` (G*H, I), ``weight_hh`` (G*H, H), ``bias_ih`` and ``bias_hh`` (G*H,), with the suffix
 ``_l0``, ``_l1``, ... for a layer, ``_reverse`` after it for the reverse direction, and none for a cell. From the
-second layer on, I is the size of the output below. G is 1 for an Elman network and 4 for an LSTM, whose gates are
-stacked in the order i, f, g, o. An LSTM's projection is ``weight_hr`` (P, H), and h then has P columns. Every backend
-keeps both biases: one bias computes the same function and trains differently.
+second layer on, I is the size of the output below. G counts the gates, which are stacked in the order of the table of
+cells (``common.model.cells``); it is 1 for an Elman network. A projection is ``weight_hr`` (P, H), and h then has P
+columns. Every backend keeps both biases: one bias computes the same function and trains differently.
 """
 
 import re
@@ -16,14 +16,13 @@ import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.arrays import Shape, require_array
+from common.model.cells import CELL_OF_BLOCKS, TABLE
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 
+CELL_OF_GATES = CELL_OF_BLOCKS
+GATES = TABLE["LSTM"].letters
 Parameters = dict[str, np.ndarray]
-
-GATES = ("i", "f", "g", "o")
-# The number of gates stacked in a matrix -> the cell that it probably belongs to.
-CELL_OF_GATES = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
 
 
 class Weights(NamedTuple):
@@ -56,7 +55,7 @@ def named_weights(weights: Weights, suffix: str) -> dict[str, Any]:
 
 def parameter_shapes(spec: ModelSpec) -> dict[str, Shape]:
     """Name -> shape of every parameter of a recurrent network, in torch's order."""
-    rows, width = spec.num_gates * spec.hidden_size, spec.state_sizes[0]
+    rows, width = spec.num_blocks * spec.hidden_size, spec.state_sizes[0]
     biases = {"bias_ih": (rows,), "bias_hh": (rows,)} if spec.bias else {}
     projection = {"weight_hr": (width, spec.hidden_size)} if spec.proj_size else {}
     shapes: dict[str, Shape] = {}
@@ -94,24 +93,35 @@ def join_network(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def require_parameters(spec: ModelSpec, params: Mapping[str, Any]) -> None:
     """Raise unless ``params`` holds exactly the parameters of ``spec``, in its shapes and dtype, all finite."""
-    _check(params, parameter_shapes(spec), spec)
+    _require(params, parameter_shapes(spec), spec)
 
 
 def require_network(network: NetworkSpec, params: Mapping[str, Any]) -> None:
     """The same for a network."""
-    _check(params, network_shapes(network), network.model)
+    _require(params, network_shapes(network), network.model)
 
 
-def _check(params: Mapping[str, Any], shapes: Mapping[str, Shape], spec: ModelSpec) -> None:
+def _require(params: Mapping[str, Any], shapes: Mapping[str, Shape], spec: ModelSpec) -> None:
     if not isinstance(params, Mapping):
         raise InvalidType(mismatch("parameters", "a mapping of names to arrays", type(params).__name__))
     missing, extra = sorted(shapes.keys() - params.keys()), sorted(params.keys() - shapes.keys())
     if missing or extra:
-        found = [f"missing {', '.join(missing)}"] * bool(missing) + [f"extra {', '.join(extra)}"] * bool(extra)
+        problems = {"missing": missing, "extra": extra}
+        got = "; ".join(f"{what} {', '.join(names)}" for what, names in problems.items() if names)
         cause = _likely_cause(spec, list(params), shapes)
-        raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), "; ".join(found), cause))
+        raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), got, cause))
     for name, shape in shapes.items():
-        require_array(name, params[name], shape, spec.dtype, owner=f"{spec.cell}(hidden_size={spec.hidden_size})")
+        owner = f"{spec.cell}(hidden_size={spec.hidden_size})"
+        require_array(name, params[name], shape, spec.dtype, owner, cause=_other_cell(spec, params[name], shape))
+
+
+def _other_cell(spec: ModelSpec, array: Any, shape: Shape) -> str:
+    """The cell whose weights these probably are, where their number of rows is that of another one."""
+    got = getattr(array, "shape", ())
+    if shape[0] != spec.num_blocks * spec.hidden_size or not got or got[1:] != shape[1:] or got == shape:
+        return ""
+    blocks, rest = divmod(got[0], spec.hidden_size)
+    return "" if rest else CELL_OF_BLOCKS.get(blocks, "")
 
 
 def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]) -> str:
@@ -123,7 +133,11 @@ def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]
     if not layers:
         return ""
     reverse, bias, projected = (any(part in name for name in names) for part in ("_reverse", "bias_", "weight_hr"))
-    differ = [f"num_layers={max(layers) + 1}"] * (max(layers) + 1 != spec.num_layers)
-    differ += [f"bidirectional={reverse}"] * (reverse != spec.bidirectional) + [f"bias={bias}"] * (bias != spec.bias)
-    differ += ["a proj_size" if projected else "no proj_size"] * (projected != bool(spec.proj_size))
-    return f"a model with {', '.join(differ)}?" if differ else ""
+    arguments = {
+        f"num_layers={max(layers) + 1}": max(layers) + 1 != spec.num_layers,
+        f"bidirectional={reverse}": reverse != spec.bidirectional,
+        f"bias={bias}": bias != spec.bias,
+        "a proj_size" if projected else "no proj_size": projected != bool(spec.proj_size),
+    }
+    different = [argument for argument, differs in arguments.items() if differs]
+    return f"a model with {', '.join(different)}?" if different else ""

@@ -1,4 +1,4 @@
-"""A network around a recurrent model: its inputs, its readout and its loss."""
+"""A network around a recurrent model: its inputs, its readout and its loss; frozen, and checked when it is built."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""What is around a recurrent model: inputs, readout, loss, optimiser, run; frozen, and checked when they are built."""
+"""How a network is trained: the optimiser and the run; frozen, and checked when they are built."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ SCHEDULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """How parameters follow their gradients: clip by the global norm, then the rule, times the scheduled rate.
+    """How gradients update the parameters: clip by the global norm, apply the rule, scale by the scheduled rate.
 
     Clipping multiplies all gradients by min(1, clip_norm / norm) (Pascanu et al. 2013, Algorithm 1); ``torch.nn.utils``
     would add 1e-6 to the norm. The rules are those of ``torch.optim``. Adam has bias correction, Adam and RMSprop add
@@ -80,8 +80,8 @@ class OptimizerSpec:
 class RunSpec:
     """Everything that decides a training run, except the data.
 
-    ``batch_size`` is the number of sequences in a mini-batch, None for all at once. With ``patience`` training ends
-    when the loss on the validation data has not fallen for so many epochs, and the best parameters are kept.
+    ``batch_size`` is the number of sequences in a mini-batch; None means all of them at once. With ``patience``,
+    training ends when the validation loss has not fallen for that many epochs, and the best parameters are kept.
     """
 
     network: NetworkSpec

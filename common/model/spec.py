@@ -1,13 +1,13 @@
-"""What a recurrent model is: frozen, hashable, and checked when it is built. ``run_spec`` has what is around it."""
+"""What a recurrent model is: frozen, hashable, and checked when it is built."""
 
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from math import isfinite
 from typing import Any, Self
 
-from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.validate import require_flag, require_number, require_one_of, require_positive_int
+from common.errors import InvalidInput, mismatch
+from common.model.cells import CELLS, OPTIONAL, TABLE, Cell, with_option
+from common.model.validate import require_flag, require_int, require_number, require_one_of, require_positive_int
 
-CELLS: tuple[str, ...] = ("RNN", "RNNCell", "LSTM", "LSTMCell")
 NONLINEARITIES = ("tanh", "relu")
 DTYPES: tuple[str, ...] = ("float64", "float32")
 # 16 bits; NumPy knows bfloat16 through ml_dtypes.
@@ -20,12 +20,13 @@ OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", "dropout", "proj_size
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A recurrent network, with the constructor arguments and defaults of ``torch.nn.RNN`` and ``torch.nn.LSTM``.
+    """A recurrent network, with the constructor arguments and defaults of the layers of ``torch.nn``.
 
-    ``RNN`` and ``LSTM`` run over the whole sequence; ``RNNCell`` and ``LSTMCell`` are one step, which the contract
-    applies T times in a plain loop, as the examples in torch's documentation of the cells do. ``batch_first`` belongs
-    to the faces, not to the core. ``forget_bias`` is the initial value of the two biases of the forget gate together;
-    None draws them like all others, as torch does.
+    A layer runs over the whole sequence. A one-step cell is applied T times in a plain loop, as in torch's own examples
+    of the cells. ``batch_first`` belongs to the modules, not to the core. ``forget_bias`` is the initial value of the
+    two biases of the forget gate together; None draws them like all others, as torch does.
+
+    Raises ``InvalidInput`` or ``InvalidType`` for a value out of range, and for an option that the cell does not take.
     """
 
     cell: str
@@ -52,47 +53,62 @@ class ModelSpec:
         if not 0 <= self.dropout <= 1:
             raise InvalidInput(mismatch("dropout", "a probability in [0, 1]", self.dropout))
         require_one_of("dtype", (*DTYPES, *HALF_DTYPES, COMPLEX), self.dtype)
-        if self.is_lstm:
-            self._only("nonlinearity", "tanh", f"for {self.cell}")
-        if self.is_cell:
-            for name, only in (("num_layers", 1), ("dropout", 0), ("bidirectional", False)):
-                self._only(name, only, f"for {self.cell}, which is one step of one layer")
+        require_int("proj_size", self.proj_size)
+        if self.forget_bias is not None:
+            require_number("forget_bias", self.forget_bias)
+        for name in sorted(OPTIONAL - self.kind.options):
+            self._refuse(name)
         self._require_projection()
         self._require_forget_bias()
 
-    def _only(self, name: str, only: Any, where: str) -> None:
-        if getattr(self, name) != only:
-            raise InvalidInput(mismatch(name, f"{only!r} {where}", repr(getattr(self, name))))
+    def _refuse(self, name: str) -> None:
+        """Raise unless an option that the cell does not take has its default."""
+        value, default = getattr(self, name), DEFAULTS[name]
+        if value == default:
+            return
+        owners = with_option(name)
+        cause = f"only {' and '.join(owners)} {'has' if len(owners) == 1 else 'have'} it"
+        if self.is_cell and name in self.layer.options:
+            cause = f"{self.cell} is one step of one layer"
+        raise InvalidInput(mismatch(name, f"{default!r} for {self.cell}", repr(value), cause))
 
     def _require_projection(self) -> None:
-        if isinstance(self.proj_size, bool) or not isinstance(self.proj_size, int):
-            raise InvalidType(mismatch("proj_size", "an int", type(self.proj_size).__name__))
-        if self.cell != "LSTM":
-            self._only("proj_size", 0, f"for {self.cell}, as only LSTM has a projection")
         if not 0 <= self.proj_size < self.hidden_size:
             wanted = f"0 (no projection) to {self.hidden_size - 1}, below hidden_size"
             raise InvalidInput(mismatch("proj_size", wanted, self.proj_size))
 
     def _require_forget_bias(self) -> None:
-        if self.forget_bias is None:
-            return
-        require_number("forget_bias", self.forget_bias)
-        if not self.is_lstm or not self.bias or not isfinite(self.forget_bias):
-            wanted = "a finite number, for an LSTM with bias" if self.is_lstm else f"None for {self.cell}"
-            raise InvalidInput(mismatch("forget_bias", wanted, self.forget_bias))
+        if self.forget_bias is not None and (not self.bias or not isfinite(self.forget_bias)):
+            raise InvalidInput(mismatch("forget_bias", "a finite number, with bias=True", self.forget_bias))
 
     @property
-    def is_lstm(self) -> bool:
-        return self.cell in ("LSTM", "LSTMCell")
+    def kind(self) -> Cell:
+        """The cell's entry in the table."""
+        return TABLE[self.cell]
+
+    @property
+    def is_lstm(self) -> bool:  # until nothing asks for it any more
+        return self.kind.layer == "LSTM"
+
+    @property
+    def layer(self) -> Cell:
+        """The entry of the layer that has the cell's equations."""
+        return TABLE[self.kind.layer]
 
     @property
     def is_cell(self) -> bool:
         """True for the one-step cells, whose parameter names carry no layer suffix."""
-        return self.cell in ("RNNCell", "LSTMCell")
+        return self.kind.is_step
 
     @property
-    def num_gates(self) -> int:
-        return 4 if self.is_lstm else 1
+    def step_options(self) -> dict[str, str]:
+        """What the equations of the cell take by name: the nonlinearity, where the cell has one to choose."""
+        return {"nonlinearity": self.nonlinearity} if "nonlinearity" in self.kind.options else {}
+
+    @property
+    def num_blocks(self) -> int:
+        """G: how many blocks of H rows each weight and bias has, one for each gate."""
+        return self.kind.num_blocks
 
     @property
     def num_directions(self) -> int:
@@ -100,7 +116,7 @@ class ModelSpec:
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        return ("h", "c") if self.is_lstm else ("h",)
+        return self.kind.states
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -139,10 +155,19 @@ class ModelSpec:
     @property
     def label(self) -> str:
         """The variant in a few words, as tables and errors show it."""
-        words = [self.cell] + [self.nonlinearity] * (self.nonlinearity != "tanh") + ["no bias"] * (not self.bias)
-        words += [f"{self.num_layers} layers"] * (self.num_layers > 1) + ["bidirectional"] * self.bidirectional
-        words += [f"proj_size {self.proj_size}"] * (self.proj_size > 0)
-        return " ".join(words)
+        words = {
+            self.cell: True,
+            self.nonlinearity: self.nonlinearity != "tanh",
+            "no bias": not self.bias,
+            f"{self.num_layers} layers": self.num_layers > 1,
+            "bidirectional": self.bidirectional,
+            f"proj_size {self.proj_size}": self.proj_size > 0,
+        }
+        return " ".join(word for word, applies in words.items() if applies)
 
     def with_dtype(self, dtype: str) -> Self:
         return replace(self, dtype=dtype)
+
+
+# The default of every argument that has one.
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelSpec) if field.default is not MISSING}

@@ -5,9 +5,13 @@ from typing import Any
 from common.errors import InvalidInput, InvalidType, choice, mismatch
 
 
-def require_positive_int(what: str, value: Any) -> None:
+def require_int(what: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidType(mismatch(what, "an int", type(value).__name__))
+
+
+def require_positive_int(what: str, value: Any) -> None:
+    require_int(what, value)
     if value < 1:
         raise InvalidInput(mismatch(what, "at least 1", value))
 
@@ -34,7 +38,6 @@ def require_one_of(what: str, options: tuple[str, ...], value: Any) -> None:
 
 
 def require_seed(seed: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InvalidType(mismatch("seed", "an int", type(seed).__name__))
+    require_int("seed", seed)
     if seed < 0:
         raise InvalidInput(mismatch("seed", "at least 0", seed))

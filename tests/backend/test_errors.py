@@ -184,7 +184,7 @@ ROWS = [
     of_init("nonlinearity", ("RNNCell",), "one of tanh, relu", "'gelu'", "waits for a call", nonlinearity="gelu"),
     of_init("proj_size = hidden_size", ("LSTM",), SIZES, "7", proj_size=H),
     of_init("proj_size negative", ("LSTM",), SIZES, "-1", proj_size=-1),
-    of_init("proj_size for RNN", ("RNN",), "0 for RNN, .*", "4", proj_size=P),
+    of_init("proj_size for RNN", ("RNN",), "0 for RNN", "4; only LSTM has it", proj_size=P),
     of_init("bias 1", LAYERS, "a bool", "int", bias=1),
     of_init("bias 1", STEPS, "a bool", "int", TRUTH, bias=1),
     of_init("batch_first 1", LAYERS, "a bool", "int", batch_first=1),

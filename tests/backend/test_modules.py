@@ -226,7 +226,7 @@ def test_forget_bias_is_the_sum_of_both_biases_of_the_forget_gate(package, cell,
         assert np.array_equal(with_it[name][same], value[same]), name
     with pytest.raises(TypeError, match="forget_bias"):
         build(package, "RNN", forget_bias=1.5)
-    with pytest.raises(InvalidInput, match=r"^forget_bias: expected .* for an LSTM with bias, got 1.5$"):
+    with pytest.raises(InvalidInput, match=r"^forget_bias: expected .* with bias=True, got 1.5$"):
         build(package, cell, forget_bias=1.5, bias=False)
 
 
@@ -420,7 +420,7 @@ def test_parameters_of_torch_load_in_any_state(package):
     with pytest.raises(InvalidInput, match=r"; a model with num_layers=2, bidirectional=True, bias=False\?$"):
         module.load_state_dict(more)
     gru = {k: v.detach().numpy() for k, v in torch.nn.GRU(I, H).state_dict().items()}
-    with pytest.raises(InvalidInput, match=r"^weight_ih_l0: .*; a GRU\?$"):
+    with pytest.raises(InvalidInput, match=r"^weight_ih_l0: .*; a GRU's\?$"):
         module.load_state_dict(gru)
 
 

@@ -377,7 +377,9 @@ def test_notes_name_what_is_particular() -> None:
     def notes(cell: str, batched: bool = True, **arguments: Any) -> str:
         return "\n".join(Case(cell, arguments, batched).full.notes)
 
-    assert "The 20 rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, 5 each." in notes("LSTM")
+    assert "The 20 rows of W_ih, W_hh and the biases are the gates i, f, g, o in this order, 5 rows each." in notes(
+        "LSTM"
+    )
     assert "biases" not in notes("LSTM", bias=False)
     assert "gates" not in notes("RNN")
     assert "makes h and each direction of output 3 wide; c keeps 5" in notes("LSTM", proj_size=P)

@@ -84,7 +84,7 @@ def test_the_four_agree(spec: ModelSpec, counted: tuple[int, ...]) -> None:
 @every_model
 def test_shapes(spec: ModelSpec) -> None:
     """No batch axis; the agreement alone would not notice one."""
-    rows = spec.num_gates * H
+    rows = spec.num_blocks * H
     names = FORWARD[spec.is_lstm] | {
         "dc",
         "dh",

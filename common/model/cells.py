@@ -1,0 +1,107 @@
+"""The table of cells: what each recurrent layer of torch.nn is made of. Everything that depends on the cell asks it.
+
+A new cell is an entry here, its equations in each implementation (a file for the layer and one for the step), and a
+line where each oracle and conversion names it; CONTRIBUTING.md lists the files.
+"""
+
+from typing import NamedTuple
+
+
+class Gate(NamedTuple):
+    """A gate: its letter in the equations, its activation, and its name in words."""
+
+    letter: str
+    activation: str
+    name: str
+
+
+class Cell(NamedTuple):
+    """A layer of torch.nn (``is_step`` False) or one step of it (True).
+
+    ``layer`` is the layer with the same equations, and so says which they are. ``gates`` stand in the order in which
+    their rows are stacked in every weight and bias; an Elman network has none, and its matrices have H rows.
+    ``states`` are those that a step passes on, the output h first. ``options`` are the constructor arguments beyond
+    the sizes, the bias and the dtype that the cell takes.
+    """
+
+    name: str
+    layer: str
+    is_step: bool
+    states: tuple[str, ...]
+    gates: tuple[Gate, ...]
+    options: frozenset[str]
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters of the gates in the order of the stack."""
+        return tuple(gate.letter for gate in self.gates)
+
+    @property
+    def num_blocks(self) -> int:
+        """G: how many blocks of H rows each weight and bias has."""
+        return len(self.gates) or 1
+
+
+LAYER_OPTIONS = frozenset({"num_layers", "dropout", "bidirectional"})
+ELMAN_OPTIONS = frozenset({"nonlinearity"})
+LSTM_OPTIONS = frozenset({"forget_bias"})
+# The LSTM with a forget gate (Gers et al. 2000), in the order of torch.nn.
+LSTM_GATES = (
+    Gate("i", "sigmoid", "input gate"),
+    Gate("f", "sigmoid", "forget gate"),
+    Gate("g", "tanh", "candidate"),
+    Gate("o", "sigmoid", "output gate"),
+)
+
+TABLE = {
+    cell.name: cell
+    for cell in (
+        Cell(
+            name="RNN",
+            layer="RNN",
+            is_step=False,
+            states=("h",),
+            gates=(),
+            options=ELMAN_OPTIONS | LAYER_OPTIONS,
+        ),
+        Cell(
+            name="RNNCell",
+            layer="RNN",
+            is_step=True,
+            states=("h",),
+            gates=(),
+            options=ELMAN_OPTIONS,
+        ),
+        Cell(
+            name="LSTM",
+            layer="LSTM",
+            is_step=False,
+            states=("h", "c"),
+            gates=LSTM_GATES,
+            options=LSTM_OPTIONS | LAYER_OPTIONS | {"proj_size"},
+        ),
+        Cell(
+            name="LSTMCell",
+            layer="LSTM",
+            is_step=True,
+            states=("h", "c"),
+            gates=LSTM_GATES,
+            options=LSTM_OPTIONS,
+        ),
+    )
+}
+CELLS = tuple(TABLE)
+LAYERS = tuple(cell.name for cell in TABLE.values() if not cell.is_step)
+OPTIONAL = frozenset().union(*(cell.options for cell in TABLE.values()))
+# The number of blocks stacked in a matrix -> the cell whose matrix it probably is, as a question in an error.
+CELL_OF_BLOCKS = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
+
+
+def with_option(name: str) -> tuple[str, ...]:
+    """The cells that take an option."""
+    return tuple(cell.name for cell in TABLE.values() if name in cell.options)
+
+
+def step_of(layer: str) -> str:
+    """The one-step cell that has the equations of a layer."""
+    return next(cell.name for cell in TABLE.values() if cell.is_step and cell.layer == layer)
