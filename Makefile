@@ -21,7 +21,7 @@ test: .venv/test  ## tests, lint, formatting, types and import rules
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/pyright
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 format: .venv/test  ## format and sort
 	$(BIN)/ruff check --fix

@@ -4,6 +4,7 @@ import html
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -43,6 +44,7 @@ def _replace_all(texts: Mapping[Path, str]) -> None:
             written.unlink(missing_ok=True)
 
 
+@cache
 def environment(autoescape: bool) -> jinja2.Environment:
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

@@ -20,7 +20,7 @@ from reports.page.render import markdown, page
 from reports.page.svg import draw, identifier
 from reports.sections import build
 from tests import hostile
-from tests.browser import INJECTED, TEXTS, chromium, without_policy
+from tests.browser import INJECTED, TEXTS, without_policy
 from tests.study_records import HEADER, bench, check, environment, of_run, problem, run, training
 
 # What would end a text, an attribute in either quotation mark, a cell, a fence, and the elements that hold no markup.
@@ -32,12 +32,6 @@ ADDRESS = "javascript:window.hit=1"
 PART, MARK = "</title></style></script><script>window.hit=1</script>]]>&quot;<!-- ", "zq7"
 NOTHING = ["nothing ran"]
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

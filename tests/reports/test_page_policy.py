@@ -1,7 +1,6 @@
 """The pages in a browser: their policy lets nothing in that the project did not write, and keeps nothing of it out."""
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from reports.page.policy import policy
 from reports.page.render import page as report_page
 from reports.sections import build
 from reports.teaching import html, pages, script, show, stepper, walk
-from tests.browser import INJECTED, PHONE, POLICY, chromium, opened, without_policy
+from tests.browser import INJECTED, PHONE, POLICY, opened, without_policy
 from tests.study_records import DRAWN, STUDY
 from tests.task_records import STUDY as TASKS
 from tests.teaching.test_lessons import GOOD, small
@@ -35,12 +34,6 @@ ARRIVED = """async () => {
 }"""
 HOSTILE = "</script><script>window.hit=1</script></style></title>\"><img src=x onerror=window.hit=1>' onclick='a<!-- "
 KINDS = ("report", "lesson", "index", "stepper")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @cache

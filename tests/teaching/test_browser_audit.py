@@ -1,6 +1,5 @@
 """The audit itself: it finds each planted fault, and none on a good page; and the index of the lessons."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from reports.teaching import pages, script, stepper
-from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, chromium, opened
+from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, opened
 
 WORDS = "".join(f"<p>word {number}</p>" for number in range(20))
 GOOD = """
@@ -69,12 +68,6 @@ HIDDEN = [
     "position: absolute; left: -999px",
     "height: 1px; overflow: hidden",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 def page_of(folder: Path, body: str, words: str = WORDS) -> Path:

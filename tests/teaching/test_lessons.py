@@ -6,11 +6,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from playwright.sync_api import Browser
 
 from reports.teaching import pages, script, stepper
 from reports.teaching.build import lesson_files
 from reports.teaching.script import Cell, Lesson
-from tests.browser import AUDIT, PHONE, chromium, opened
+from tests.browser import AUDIT, PHONE, opened
 
 PATHS = [lesson.path for lesson in script.lessons()]
 every_lesson = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -142,7 +143,7 @@ def test_a_lesson_has_its_parts(path: Path) -> None:
 
 
 @every_lesson
-def test_a_lesson_runs_and_makes_its_page(path: Path, tmp_path: Path) -> None:
+def test_a_lesson_runs_and_makes_its_page(path: Path, browser: Browser, tmp_path: Path) -> None:
     """Every assert in it holds, and its page is self-contained and legible in a browser."""
     lesson, made = script.read(path), lesson_files(path, True)
     assert set(made) == {f"{lesson.name}.html", f"{lesson.name}.ipynb"}
@@ -153,11 +154,10 @@ def test_a_lesson_runs_and_makes_its_page(path: Path, tmp_path: Path) -> None:
     assert [cell["source"] for cell in notebook.cells] == [cell.text for cell in lesson.cells]
     file = tmp_path / pages.file_name(lesson)
     file.write_text(made[file.name], encoding="utf-8")
-    with chromium() as browser:
-        for options in ({}, {"viewport": PHONE}, {"color_scheme": "dark"}):
-            with opened(browser, file, **options) as page:
-                page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
-                assert page.evaluate(AUDIT) == []
+    for options in ({}, {"viewport": PHONE}, {"color_scheme": "dark"}):
+        with opened(browser, file, **options) as page:
+            page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+            assert page.evaluate(AUDIT) == []
 
 
 GOOD = """\

@@ -1,7 +1,7 @@
 """The stepper in a real browser: controls, keys, links, planted mistakes, and that it makes no request."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby, product
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.teaching import stepper
-from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, chromium, opened
+from tests.browser import AUDIT, OUT_OF_SIGHT, PHONE, opened
 from tests.teaching.stepper_data import Made, World, built, distinct, steps, title
 
 CONTROLS = ("first", "step-back", "line-back", "play", "line-on", "step-on", "last", "slider", "loss", "factor", "bug")
@@ -29,12 +29,6 @@ CLICK_PARTED = """() => [...document.querySelectorAll("#parted button")].map((bu
   return ["slider", "four-title code", "verdict"].map((id) => document.querySelector(`#${id}`))
     .map((e) => e.value ?? e.innerText);
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module", params=[cell for _, _, cell in stepper.PAGES])

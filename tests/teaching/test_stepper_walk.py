@@ -1,12 +1,12 @@
 """What a person sees on the stepper at every moment is what the data hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.teaching import stepper
-from tests.browser import chromium, opened
+from tests.browser import opened
 from tests.teaching.moment import Moment
 from tests.teaching.stepper_data import EVERY, Made, World, distinct, flat
 
@@ -70,12 +70,6 @@ READ = r"""
   });
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module", params=[cell for _, _, cell in stepper.PAGES])
