@@ -1,17 +1,20 @@
-"""What the commands print: tables on stdout, progress and messages on stderr.
+"""What the commands print: tables and records on stdout, progress and messages on stderr.
 
 Rich honours ``NO_COLOR`` and leaves out colour and animation where there is no terminal; a finished stage is then one
-line. It is imported where it is used: messages, and so --help, need nothing but Python.
+line. It is imported only where it is used: messages, and so ``--help``, do not need it.
 """
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from common import records
 from common.printable import printable
+from common.record_types import Record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,17 +44,29 @@ def _stdout(**options: Any) -> "Console":
 
     class Output(Console):
         def on_broken_pipe(self) -> None:
-            """As ``print`` does: the command decides what it means that the reader of its output left."""
+            """Raise, as ``print`` does: the command decides what follows when the reader of its output has left."""
             raise BrokenPipeError
 
     return Output(file=sys.stdout, highlight=False, **options)
 
 
 def _text(value: Any, style: str = "") -> "Text":
-    """Neither control characters nor Rich's markup mean anything in it."""
+    """Text in which neither control characters nor Rich's markup have any effect."""
     from rich.text import Text
 
     return Text(printable(str(value)), style)
+
+
+def collect(stream: Iterable[Record], options: Namespace) -> list[Record]:
+    """All records of a stream; with --json, each is printed as soon as it comes."""
+    if not options.json:
+        return list(stream)
+    rows = []
+    with records.writing(sys.stdout, options.command, options.seed) as writer:
+        for record in stream:
+            writer.write(record)
+            rows.append(record)
+    return rows
 
 
 def line(text: str, keep: str = "\n") -> None:
@@ -89,7 +104,7 @@ class Stages(AbstractContextManager["Stages"]):
         self._bars.stop()
 
     def stage(self, name: str, total: int) -> Callable[..., None]:
-        """A call to make after each part; ``note`` is shown behind the bar."""
+        """A function to call after each part; its ``note`` is shown after the bar."""
         bar, start, done = self._bars.add_task(printable(name), total=total, note=""), monotonic(), 0
 
         def advance(note: str = "") -> None:
@@ -104,6 +119,6 @@ class Stages(AbstractContextManager["Stages"]):
         return advance
 
     def note(self, text: str) -> None:
-        """What is shown behind the newest bar."""
+        """Show a text after the newest bar."""
         if self._live and self._last is not None:
             self._bars.update(self._last, note=printable(text))

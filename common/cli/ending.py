@@ -32,7 +32,7 @@ WIDTH = 120
 
 
 class Answered(SystemExit):
-    """The parser has answered by itself: with help, with the version, or with an error."""
+    """The parser has answered by itself, with help, the version or an error."""
 
 
 def run(command: Callable[[], int], words: str) -> int:

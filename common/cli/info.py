@@ -1,4 +1,4 @@
-"""The commands that tell what there is: the lists, the environment, a model in words."""
+"""``rosetta describe``, ``ls`` and ``doctor``: a model in words, the names of everything, what it runs on."""
 
 import importlib.util
 from argparse import Namespace
@@ -8,7 +8,7 @@ from typing import Any
 from common import datasets, records
 from common.backend import registry
 from common.cli import console
-from common.cli.arguments import MODEL, given
+from common.cli.options import MODEL_ROWS, Verbs, add_backends, add_rows, add_verb, at_least, given, named
 from common.equivalence import ladder
 from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
 from common.model import describe as descriptions
@@ -16,9 +16,29 @@ from common.model.spec import CELLS, ModelSpec
 from common.record_types import Environment
 from common.study.environment import environment
 
+LISTS = ("backends", "cells", "tasks", "checks")
+
+
+def add(verbs: Verbs) -> None:
+    parser = add_verb(verbs, "describe", describe, "list a model's parameters, equations and shapes")
+    parser.add_argument("cell", type=named(CELLS), metavar="CELL", help=f"one of {', '.join(CELLS)}")
+    add_rows(parser, "model", MODEL_ROWS.values())
+    group = parser.add_argument_group("input")
+    group.add_argument("--batch-first", action="store_true", help="x is (B, T, I) instead of (T, B, I)")
+    group.add_argument("--seq-len", type=at_least(1), metavar="T", help="time steps (default: the letter T)")
+    group.add_argument("--batch", type=at_least(1), metavar="B", help="sequences (default: the letter B)")
+    group.add_argument("--unbatched", action="store_true", help="one sequence without a batch axis")
+
+    parser = add_verb(verbs, "ls", ls, "list the backends, cells, tasks and checks")
+    text = f"one of {', '.join(LISTS)} (default: all)"
+    parser.add_argument("what", nargs="?", type=named(LISTS), help=text)
+
+    text = "print versions, kernels, threads, precision switches and devices"
+    add_backends(add_verb(verbs, "doctor", doctor, text), registry.DEFAULT)
+
 
 def ls(options: Namespace) -> int:
-    """What there is; imports no framework."""
+    """List what can be named; imports no framework."""
     lists: dict[str, list[dict[str, Any]]] = {
         "backends": [
             {"name": name, "summary": entry.summary, "installed": _installed(entry)}
@@ -37,7 +57,7 @@ def ls(options: Namespace) -> int:
         return 0
     for what, items in lists.items():
         if what == "tasks":
-            columns = ("name", "what it is, its readings and its source", "options", "trains in")
+            columns = ("name", "what it is, its variants and its source", "options", "trains in")
             console.table(what, columns, [_task_line(item) for item in items], rules=True)
             continue
         lines = []
@@ -49,7 +69,7 @@ def ls(options: Namespace) -> int:
 
 
 def _task(task: datasets.Task) -> dict[str, Any]:
-    """What a task is; its data is not made."""
+    """What a task is, without making its data."""
     options = {option.name: option.default for option in fields(task.options)}
     readings = {name: reading.summary for name, reading in task.readings.items()}
     facts = {"readings": readings, "source": task.source, "options": options, "seconds": task.seconds}
@@ -69,23 +89,23 @@ def _installed(entry: registry.Entry) -> bool:
 
 
 def doctor(options: Namespace) -> int:
-    """What each backend runs on. With --backend, one that does not load is an error; without, it is reported."""
-    found = list(environment([]))
+    """Print what each backend runs on. One that does not load is an error with --backend, and reported without."""
+    rows = list(environment([]))
     problems: list[tuple[str, str]] = []
     for name in dict.fromkeys(options.backend or options.default_backends):
         try:
-            found += list(environment([name]))[1:]
+            rows += list(environment([name]))[1:]
         except (BackendMissing, BackendBroken) as error:
             if options.backend:
                 raise
             problems.append((name, str(error)))
     if options.json:
-        for record in found:
+        for record in rows:
             print(records.dumps(record))
         for name, problem in problems:
             print(records.dumps(Environment(kind="environment", of=name, facts={"problem": problem})))
         return 0
-    for record in found:
+    for record in rows:
         facts = [(key, records.plain(value)) for key, value in record["facts"].items()]
         console.table(record["of"], ("what", "value"), facts)
     for name, problem in problems:
@@ -94,27 +114,27 @@ def doctor(options: Namespace) -> int:
 
 
 def describe(options: Namespace) -> int:
-    """A model's parameters, equations and shapes; imports no framework."""
-    chosen = given(options, MODEL)
+    """Print a model's parameters, equations and shapes; imports no framework."""
+    chosen = given(options, MODEL_ROWS)
     for name in ("input_size", "hidden_size"):
         if name not in chosen:
             option, wanted = f"--{name.replace('_', '-')}", f"a size, as torch.nn.{options.cell} needs it"
             raise InvalidInput(mismatch(option, wanted, "none"))
     spec = ModelSpec(cell=options.cell, **chosen)
     axes = {"steps": options.seq_len, "batch": options.batch, "batch_first": options.batch_first}
-    found = descriptions.describe(spec, **axes, batched=not options.unbatched)
+    description = descriptions.describe(spec, **axes, batched=not options.unbatched)
     if options.json:
-        print(records.dumps(asdict(found)))
+        print(records.dumps(asdict(description)))
         return 0
     shape = descriptions.shape_text
-    rows = [(row.name, shape(row.shape), str(row.count), row.role) for row in found.parameters]
+    rows = [(row.name, shape(row.shape), str(row.count), row.role) for row in description.parameters]
     columns = ("name", "shape", "count", "place in the equations")
-    console.line(found.constructor)
-    console.table("parameters", columns, [*rows, ("total", "", str(found.total), "")], numeric=("count",))
-    console.line("\n  ".join(["equations", *found.equations]))
-    console.table("shapes", ("name", "shape"), [(name, shape(axes)) for name, axes in found.shapes.items()])
-    if found.relations:
-        equal = [(f"{relation.left} == {relation.right}", relation.text) for relation in found.relations]
+    console.line(description.constructor)
+    console.table("parameters", columns, [*rows, ("total", "", str(description.total), "")], numeric=("count",))
+    console.line("\n  ".join(["equations", *description.equations]))
+    console.table("shapes", ("name", "shape"), [(name, shape(axes)) for name, axes in description.shapes.items()])
+    if description.relations:
+        equal = [(f"{relation.left} == {relation.right}", relation.text) for relation in description.relations]
         console.table("what output and h_n share", ("equal", "what it is"), equal)
-    console.line("\n  ".join(["notes", *found.notes]))
+    console.line("\n  ".join(["notes", *description.notes]))
     return 0

@@ -1,17 +1,23 @@
-"""What the command line is read with: a parser that takes nothing for something else, and the kinds of values."""
+"""The parser of the command line, the kinds of its values, and the options that several commands share."""
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
+from common import parallel
+from common.backend import registry
 from common.cli import console, ending
-from common.errors import closest
+from common.errors import BackendBroken, BackendMissing, closest
+from common.model.cells import CELLS
+from common.model.spec import DTYPES, HALF_DTYPES
+from common.training.settings import COUNT, MODEL, SETTINGS, Kind, Setting
 
 
 class Parser(argparse.ArgumentParser):
-    """Options are not abbreviated, not given twice and not empty; errors have the form that all errors here have."""
+    """Options cannot be abbreviated, repeated or empty; errors have the same form as all errors of the project."""
 
     def __init__(self, **keywords: Any):
         super().__init__(allow_abbrev=False, **keywords)
@@ -28,19 +34,23 @@ class Parser(argparse.ArgumentParser):
         raise ending.Answered(status)
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
-        """Ends with an error about words that the parser could not take, and the option that was perhaps meant."""
+        """End with an error about words that the parser could not use, and the option that was perhaps meant."""
         options = [option for option in self._option_string_actions if option.startswith("--")]
         name = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
         cause = f"{name} follows the command" if name in options else closest(name, options)
         self.error(f"unrecognized arguments: {' '.join(words)}" + (f"; {cause}" if cause else ""))
 
 
+# What ``add_subparsers`` returns.
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
 class _Once(argparse.Action):
-    """Stores a value that only one can be given for."""
+    """Store a value, and refuse a second one."""
 
     given = False
 
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+    def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: Any = None) -> None:
         if self.given:
             raise argparse.ArgumentError(self, f"expected once, got it again, with {values}")
         self.given = option_string is not None
@@ -59,7 +69,7 @@ def filled(value: str) -> str:
 
 
 def named(options: Sequence[str]) -> Callable[[str], str]:
-    """One of ``options``, whatever the case of its letters."""
+    """One of ``options``, in upper or lower case."""
 
     def parse(value: str) -> str:
         for option in options:
@@ -71,13 +81,14 @@ def named(options: Sequence[str]) -> Callable[[str], str]:
 
 
 def number(value: str) -> float:
+    """A finite number."""
     try:
-        found = float(value)
+        parsed = float(value)
     except ValueError:
         raise _refused("a number", repr(value)) from None
-    if not isfinite(found):
+    if not isfinite(parsed):
         raise _refused("a finite number", value)
-    return found
+    return parsed
 
 
 def integer(value: str) -> int:
@@ -88,28 +99,126 @@ def integer(value: str) -> int:
 
 
 def at_least(least: int, kind: Callable[[str], Any] = integer) -> Callable[[str], Any]:
-    """A number that is not smaller."""
+    """A number that is not below ``least``."""
 
     def parse(value: str) -> Any:
-        found = kind(value)
-        if found < least:
+        parsed = kind(value)
+        if parsed < least:
             raise _refused(f"at least {least}", value)
-        return found
+        return parsed
 
     return parse
 
 
 def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A number, or ``none``, which takes back what a task sets."""
+    """A value of this kind, or ``none`` for None."""
 
     def parse(value: str) -> Any:
-        return "none" if value.lower() == "none" else kind(value)
+        return None if value.lower() == "none" else kind(value)
 
     return parse
 
 
 def integers(value: str) -> tuple[int, ...]:
+    """Integers with commas between them."""
     try:
         return tuple(int(part) for part in value.split(","))
     except ValueError:
         raise _refused("integers with commas between them", repr(value)) from None
+
+
+def parser_of(kind: Kind) -> Callable[[str], Any]:
+    """What reads a word of the command line as a value of a setting."""
+    kinds: dict[type, Callable[[str], Any]] = {str: filled, int: integer, float: number}
+    parse = named(kind.choices) if kind.choices else kinds[kind.type]
+    parse = parse if kind.least is None else at_least(kind.least, parse)
+    return optional(parse) if kind.optional else parse
+
+
+METAVARS = {str: "NAME", int: "N", float: "X"}
+# The arguments of a model, as ``check`` and ``describe`` take them. Initial values are none of their concern.
+INPUT_SIZE = Setting("input_size", COUNT, MODEL, "features of x")
+_OF_MODEL = [row for row in SETTINGS if row.group == MODEL and not row.kind.several and row.name != "forget_bias"]
+MODEL_ROWS = {row.name: row for row in (INPUT_SIZE, *_OF_MODEL)}
+
+
+def add_verb(verbs: Verbs, name: str, run: Callable[[Namespace], int], text: str, more: str = "") -> Parser:
+    """The parser of a command that ``run`` runs. Its own help adds ``more`` to ``text``, its line in the list."""
+    description = f"{text[0].upper()}{text[1:]}. {more}".rstrip()
+    parser = verbs.add_parser(name, help=text, description=description)
+    parser.add_argument("--json", action="store_true", help="print JSON lines on stdout")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_rows(parser: Parser, title: str, rows: Iterable[Setting], text: str = "") -> None:
+    """A group of options made from rows of the table of settings; those that are not given are not in the options."""
+    group = parser.add_argument_group(title, text or None, argument_default=argparse.SUPPRESS)
+    for row in rows:
+        kind, option = row.kind, row.name.replace("_", "-")
+        if kind.type is bool:
+            option, action = (f"no-{option}", "store_false") if kind.usual else (option, "store_true")
+            group.add_argument(f"--{option}", dest=row.name, action=action, help=row.help)
+            continue
+        several: dict[str, Any] = {"action": "append"} if kind.several else {}
+        text = f"{row.help}; repeat it for several" if kind.several else row.help
+        metavar = METAVARS[kind.type]
+        group.add_argument(f"--{option}", type=parser_of(kind), metavar=metavar, help=text, **several)
+
+
+def given(options: Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The options of these names that were given, of those without a default."""
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def add_backends(parser: Parser, default: Sequence[str], *, several: bool = True) -> None:
+    text = f"one of {', '.join(registry.BUILTIN)}, or package.module:attribute"
+    text += "; repeat it for several" if several else ""
+    text += f" (default: {', '.join(default)})"
+    parser.add_argument("--backend", action="append", metavar="NAME", help=text)
+    parser.set_defaults(default_backends=tuple(default))
+
+
+def add_selection(parser: Parser, cells: Sequence[str], dtypes: Sequence[str]) -> None:
+    """Cells, dtypes and a seed."""
+    for name, choices, default in (("cell", CELLS, cells), ("dtype", (*DTYPES, *HALF_DTYPES), dtypes)):
+        text = f"one of {', '.join(choices)}; repeat it for several (default: {', '.join(default)})"
+        parser.add_argument(f"--{name}", action="append", type=named(choices), metavar="NAME", help=text)
+    parser.set_defaults(default_cells=tuple(cells), default_dtypes=tuple(dtypes))
+    add_seed(parser, "seed of all random numbers")
+
+
+def add_seed(parser: Parser, text: str) -> None:
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help=f"{text} (default: 0)")
+
+
+def add_jobs(parser: Parser) -> None:
+    count, text = parallel.cpu_count(), "processes that work side by side (default: one for each processor)"
+    parser.add_argument("--jobs", type=at_least(1), default=count, metavar="N", help=text)
+
+
+def backends(options: Namespace) -> list[str]:
+    """The names of the chosen backends, each once; raises unless all of them load."""
+    return load_backends(options.backend or options.default_backends)
+
+
+def load_backends(chosen: Iterable[str]) -> list[str]:
+    """The names, each once, after loading the backends; one error tells of all that are missing, or broken."""
+    names = list(dict.fromkeys(chosen))
+    problems: list[BackendMissing | BackendBroken] = []
+    for name in names:
+        try:
+            registry.load(name)
+        except (BackendMissing, BackendBroken) as error:
+            problems.append(error)
+    if problems:
+        raise type(problems[0])("\n".join(str(problem) for problem in problems))
+    return names
+
+
+def cells(options: Namespace) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(options.cell or options.default_cells))
+
+
+def dtypes(options: Namespace) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(options.dtype or options.default_dtypes))

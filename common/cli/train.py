@@ -1,43 +1,56 @@
-"""``rosetta train``, ``generate`` and ``predict``: a network is trained, kept in a file, and used, in any backend."""
+"""``rosetta train``: a network is trained in one backend or several, which are then compared, and saved in a file."""
 
-import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from common import datasets, records, signals
+from common import signals
 from common.backend import registry
-from common.backend.contract import Batch
 from common.cli import console, tables
+from common.cli.options import Verbs, add_rows, add_verb, given, load_backends
 from common.datasets.task import Dataset
 from common.equivalence import ladder
-from common.errors import Diverged, InvalidInput, mismatch
+from common.errors import Diverged
 from common.model.run import RunSpec
 from common.study import runs as study_runs
 from common.study.environment import environment
-from common.training import decoding, settings
+from common.training import settings
 from common.training.loop import Progress, Result, train
-from common.weights import saved
-
-SHOWN = 10
-TEMPERATURE = 0.7
+from common.weights import files
 
 
-def train_command(
-    options: Namespace,
-    chosen: dict[str, Any],
-    names: Sequence[str],
-    collect: Callable[..., list[records.Record]],
-) -> int:
-    """Train in every chosen backend, save what was learnt, compare the backends if there are several."""
+def add(verbs: Verbs) -> None:
+    text = "train a network on a task, compare the backends, and save it"
+    parser = add_verb(verbs, "train", run, text, "Anything you leave out falls back to the task's default.")
+    parser.add_argument("task", nargs="?", help=settings.BY_NAME["task"].help)
+    text = "an option of the task, see `rosetta ls tasks`; repeat it for several"
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=text)
+    text = "settings in a file, by the names of these options; options that are given take precedence"
+    parser.add_argument("--config", metavar="FILE.toml", help=text)
+    text = "folder in which trained networks are saved (default: trained)"
+    parser.add_argument("--out", default="trained", metavar="FOLDER", help=text)
+    for group in settings.GROUPS:
+        add_rows(parser, group, [row for row in settings.SETTINGS if row.group == group and row.name != "task"])
+
+
+def chosen_settings(options: Namespace) -> dict[str, Any]:
+    """The settings of the command line, over those of its configuration file."""
+    named = given(options, settings.BY_NAME)
+    if named["task"] is None:
+        del named["task"]
+    return settings.combined(named, dict(settings.pair(text) for text in options.set or ()), options.config)
+
+
+def run(options: Namespace) -> int:
+    """Train in every chosen backend, save what was trained, compare the backends if there are several."""
+    chosen = chosen_settings(options)
+    names = load_backends(chosen.get("backend", ["numpy"]))
     runs = list(settings.resolve(chosen))
     folder = Path(options.out)
-    saved.require_folder(folder)
+    files.require_folder(folder)
     ended: list[str] = []
     of_task = settings.task_options(chosen)
 
@@ -56,8 +69,8 @@ def train_command(
                         return
                 path = _path(folder, name, data, run)
                 if path.exists():
-                    console.message(f"{path} is replaced")
-                saved.save(path, run.network, result.params, _about(name, data, run, result, chosen))
+                    console.message(f"replacing {path}")
+                files.write(path, run.network, result.params, _about(name, data, run, result, chosen))
                 record = study_runs.training_record(name, data, run, result, of_task)
                 record["saved"] = str(path)
                 yield record
@@ -67,21 +80,21 @@ def train_command(
                 yield from (row.record() for row in study_runs.compare_runs(data, run, results, of_task))
 
     with console.Stages() as stages, signals.interruptible() as arrived:
-        found = collect(options, stream())
+        rows = console.collect(stream(), options)
     if not options.json:
-        tables.print_training(found)
-        if any(record["kind"] == "check" for record in found):
-            tables.print_checks(found)
+        tables.print_training(rows)
+        if any(record["kind"] == "check" for record in rows):
+            tables.print_checks(rows)
     if ended:
-        learnt = any(record["kind"] == "training" for record in found)
-        kept = "what was learnt until then is saved" if learnt else "nothing was learnt until then"
-        console.message(f"rosetta: {signals.phrase(arrived[0])}; {kept}")
+        trained = any(record["kind"] == "training" for record in rows)
+        outcome = "what was trained so far is saved" if trained else "nothing was trained yet"
+        console.message(f"rosetta: {signals.phrase(arrived[0])}; {outcome}")
         return signals.exit_code(arrived[0])
-    return 0 if len(names) == 1 or ladder.all_passed(found) else 1
+    return 0 if len(names) == 1 or ladder.all_passed(rows) else 1
 
 
 def _train_one(name: str, data: Dataset, run: RunSpec, stages: console.Stages, stopped: Callable[[], bool]) -> Result:
-    """One backend, with a progress bar that shows the loss."""
+    """Train in one backend, with a progress bar that shows the loss."""
     model = run.network.model
     label = f"{data.task} {model.label} {model.dtype} {name}"
     advance = stages.stage(label, run.epochs)
@@ -105,6 +118,7 @@ def _train_one(name: str, data: Dataset, run: RunSpec, stages: console.Stages, s
 
 
 def _path(folder: Path, backend: str, data: Dataset, run: RunSpec) -> Path:
+    """The file of a trained network: names what it is, so that different runs do not replace one another."""
     model = run.network.model
     words = [data.task, data.reading, model.cell, *([model.dtype] if model.dtype != "float64" else []), backend]
     words += [f"seed{run.seed}"] if run.seed else []
@@ -112,14 +126,14 @@ def _path(folder: Path, backend: str, data: Dataset, run: RunSpec) -> Path:
 
 
 def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: dict[str, Any]) -> dict[str, Any]:
-    """What a file tells about the network in it."""
+    """What a file records about the network in it."""
     return {
         "task": data.task,
         "reading": data.reading,
         "options": _anywhere(settings.task_options(chosen)),
         "symbols": data.symbols,
         "output_symbols": data.outputs.symbols,
-        "data": _fingerprint(data),
+        "data": fingerprint(data),
         "trained_by": backend,
         "optimizer": asdict(run.optimizer),
         "epochs": run.epochs,
@@ -134,114 +148,13 @@ def _about(backend: str, data: Dataset, run: RunSpec, result: Result, chosen: di
 
 
 def _anywhere(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a task with the path of its text as it is found from any folder."""
+    """The options of a task, with the path of its text absolute, so that it is found from any folder."""
     return options | ({"text": str(Path(options["text"]).resolve())} if options.get("text") else {})
 
 
-def _fingerprint(data: Dataset) -> str:
-    """A digest of the symbols under test, which show another text; "" for numbers, which round."""
+def fingerprint(data: Dataset) -> str:
+    """A digest of the test symbols, by which another text is noticed; "" for numbers, which round."""
     if not data.symbols:
         return ""
     arrays = (array for array in data.test if array is not None and array.dtype.kind in "iu")
     return sha256(b"".join(array.astype("<i8").tobytes() for array in arrays)).hexdigest()
-
-
-def load(path: str, *, tested: bool) -> tuple[saved.Saved, Dataset]:
-    """A saved network, and the data of its task, which is the same as then if it is to be ``tested`` on it."""
-    found = saved.load(Path(path))
-    network, about = found.network, found.about
-    data = datasets.load(about["task"], about["reading"], network.model.dtype, **about["options"])
-    cause = "has the text, or Python's own, changed since?"
-    if list(data.symbols) != about["symbols"] or list(data.outputs.symbols) != about["output_symbols"]:
-        raise InvalidInput(mismatch(f"symbols of {about['task']}", "those of the file", "others", cause))
-    if tested and _fingerprint(data) != about["data"]:
-        raise InvalidInput(mismatch(f"test data of {about['task']}", "that of the file", "another", cause))
-    wanted = (data.outputs.readout, data.outputs.size, data.outputs.loss)
-    got = (network.readout, network.readout_size, network.loss)
-    if wanted != got:
-        raise InvalidInput(mismatch(f"readout, its size and loss in {path}", f"{wanted} of {data.task}", got))
-    return found, data
-
-
-def _require_one_backend(options: Namespace) -> None:
-    names = dict.fromkeys(options.backend or ())
-    if len(names) > 1:
-        raise InvalidInput(mismatch("--backend", "one", ", ".join(names)))
-
-
-def _temperature(options: Namespace) -> float:
-    """0 stands for greedy."""
-    given = options.temperature
-    if options.greedy and given:
-        raise InvalidInput(mismatch("--temperature", "none beside --greedy, which is 0", given))
-    return 0.0 if options.greedy else TEMPERATURE if given is None else given
-
-
-def generate_command(options: Namespace, name: str) -> int:
-    """Continue a text."""
-    _require_one_backend(options)
-    temperature = _temperature(options)
-    found = saved.load(Path(options.file))
-    network, symbols = found.network, found.about["symbols"]
-    if network.readout != "every_step" or symbols != found.about["output_symbols"] or network.model.bidirectional:
-        got = f"a{' bidirectional' * network.model.bidirectional} network of the task {found.about['task']}"
-        raise InvalidInput(mismatch(options.file, "a network that continues what it reads, as of the task text", got))
-    numbers = {symbol: number for number, symbol in enumerate(symbols)}
-    prompt = options.prompt or ("\n" if "\n" in numbers else symbols[0])
-    if unknown := next((character for character in prompt if character not in numbers), None):
-        raise InvalidInput(mismatch("--prompt", f"characters of {''.join(symbols)!r}", repr(unknown)))
-    start = np.array([numbers[character] for character in prompt])
-    arguments = (registry.load(name), network, found.params, start, options.length, temperature, options.seed)
-    text = "".join(symbols[number] for number in decoding.generate(*arguments))
-    if options.json:
-        print(records.dumps({"prompt": prompt, "text": text, "temperature": temperature, "backend": name}))
-    else:
-        console.line(prompt + text, keep="\n\t")
-    return 0
-
-
-def predict_command(options: Namespace, name: str) -> int:
-    """What a network says to inputs of the user, or to the test data, with its score."""
-    _require_one_backend(options)
-    found, data = load(options.file, tested=not options.input)
-    backend, network = registry.load(name), found.network
-    if options.input and (data.display.encode is None or data.display.decode is None):
-        raise InvalidInput(mismatch("input", f"none, as {data.task} has nothing to type", " ".join(options.input)))
-    batch = data.test
-    if options.input and data.display.encode:
-        batch = datasets.cast(data.display.encode(options.input), network.model.dtype)
-    if network.has_decoder:
-        prediction = decoding.greedy(backend, network, found.params, batch)
-    else:
-        prediction, _ = backend.predict(network, found.params, batch)
-    lines = (
-        data.display.decode(prediction, batch)
-        if data.display.decode
-        else [f"{value:.6f}" for value in prediction.ravel()]
-    )
-    if options.json:
-        facts = (
-            {}
-            if options.input
-            else {"metric": data.scoring.metric.name, "score": data.scoring.score(prediction, batch)}
-        )
-        print(records.dumps({"task": data.task, "backend": name, "inputs": options.input, "says": lines, **facts}))
-        return 0
-    if options.input:
-        console.table(
-            f"{data.task}, {network.model.cell}, {name}",
-            ("input", "prediction"),
-            zip(options.input, lines, strict=True),
-        )
-        return 0
-    _print_test(data, batch, prediction, lines, name)
-    return 0
-
-
-def _print_test(data: Dataset, batch: Batch, prediction: np.ndarray, lines: list[str], name: str) -> None:
-    score = data.scoring.score(prediction, batch)
-    console.line(f"{data.task}, {data.reading}, on the test data in {name}: {data.scoring.metric.name} {score:.6g}")
-    console.line(f"without learning ({data.scoring.baseline.text}): {data.scoring.baseline.value:.6g}")
-    first = f"The first {min(SHOWN, len(lines))} of {len(lines)} predictions:"
-    console.line("\n  ".join([first, *lines[:SHOWN]]), keep="\n\t")
-    sys.stdout.flush()

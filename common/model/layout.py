@@ -140,7 +140,7 @@ def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]
     prefix = names[0][: names[0].rfind(".") + 1] if names else ""
     if prefix and {name.removeprefix(prefix) for name in names} == set(shapes):
         return f"every name begins with {prefix!r}: take it off"
-    layers = {int(found[1]) for name in names if (found := re.search(r"_l(\d+)", name))}
+    layers = {int(found[1]) for name in names if (found := re.search(r"_l(\d{1,6})(?!\d)", name))}
     if not layers:
         return ""
     reverse, bias, projected = (any(part in name for name in names) for part in ("_reverse", "bias_", "weight_hr"))

@@ -1,4 +1,4 @@
-"""From the events and values of single steps to the arrays of a trace."""
+"""From the events and values of the single steps to the arrays of a trace."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from common.tracing.watch import Event
 
 
 def by_step(events: Sequence[Event]) -> list[tuple[Event, ...]]:
-    """The events of every step; the tag of the first event begins each."""
+    """The events of every step; a step begins wherever the tag of the first event appears."""
     if not events:
         raise InvalidInput(mismatch("tagged lines executed", "at least one", 0))
     begins = [place for place, event in enumerate(events) if event.tag == events[0].tag]
@@ -20,7 +20,7 @@ def by_step(events: Sequence[Event]) -> list[tuple[Event, ...]]:
 
 
 def assigned(events: Sequence[Event]) -> dict[str, Any]:
-    """Name -> the value that it has in the end."""
+    """Name -> the value that it has at the end."""
     return {name: value for event in events for name, value in event.values.items()}
 
 
@@ -36,11 +36,11 @@ def gathered(
     dx: Sequence[Any],
     dvalues: Sequence[Mapping[str, Any]],
 ) -> Trace:
-    """The trace of the values and derivatives of every step, each step with weights of its own."""
+    """The trace made of the values and derivatives of every step, each step with weights of its own."""
     steps = []
     for of_value, dw, dx_t, d in zip(values, dweights, dx, dvalues, strict=True):
-        own = {f"d{name}_step": part for name, part in dw._asdict().items() if part is not None}
-        steps.append({**of_value, **{f"d{name}": part for name, part in d.items()}, "dx": dx_t, **own})
+        contributions = {f"d{name}_step": part for name, part in dw._asdict().items() if part is not None}
+        steps.append({**of_value, **{f"d{name}": part for name, part in d.items()}, "dx": dx_t, **contributions})
     arrays = stacked(steps)
     for name in [name for name in arrays if name.endswith("_step")]:
         arrays[name.removesuffix("_step")] = arrays[name][::-1].cumsum(axis=0)[::-1]
@@ -48,6 +48,6 @@ def gathered(
 
 
 def from_later(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """``dc_next``, which arrives at a step: what the step after sends back, and nothing at the last step."""
+    """``dc_next``, which arrives at a step: what the step after sends back, and zero at the last step."""
     sent = arrays.get("dc_prev")
     return {} if sent is None else {"dc_next": np.concatenate([sent[1:], 0 * sent[:1]])}

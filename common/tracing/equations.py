@@ -1,4 +1,4 @@
-"""Which line of source is which equation of ``numpy_impl/DERIVATION.md``: the tags at its end, as ``# (K7)``."""
+"""Which line of source is which equation of ``numpy_impl/DERIVATION.md``, by the tag at its end, such as ``# (K7)``."""
 
 import ast
 import io
@@ -21,14 +21,15 @@ class Line(NamedTuple):
 
 
 def tagged_lines(source: str) -> tuple[Line, ...]:
-    """The tagged lines of a source text, in order; ``code`` is empty where the tag stands alone."""
+    """The tagged lines of a source text, in order; ``code`` is empty where a line holds only the tag."""
     lines, assigned = source.splitlines(), _assigned(source)
-    found = []
+    tagged = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         number, column = token.start
         if token.type == tokenize.COMMENT and (match := TAG.fullmatch(token.string)):
-            found.append(Line(match[1], number, lines[number - 1][:column].strip(), assigned.get(number, ())))
-    return tuple(found)
+            code = lines[number - 1][:column].strip()
+            tagged.append(Line(tag=match[1], number=number, code=code, targets=assigned.get(number, ())))
+    return tuple(tagged)
 
 
 @cache
@@ -38,14 +39,14 @@ def lines_of(path: Path) -> tuple[Line, ...]:
 
 
 def _assigned(source: str) -> dict[int, tuple[str, ...]]:
-    """Line number -> what an assignment that fills that line alone assigns, as expressions."""
-    found = {}
+    """Line number -> the targets, as expressions, of an assignment that is the only statement on that line."""
+    targets_of = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Assign | ast.AugAssign) and node.lineno == node.end_lineno:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found[node.lineno] = tuple(ast.unparse(part) for target in targets for part in _parts(target))
-    return found
+            targets_of[node.lineno] = tuple(ast.unparse(part) for target in targets for part in _parts(target))
+    return targets_of
 
 
 def _parts(target: ast.expr) -> list[ast.expr]:
-    return [part for own in target.elts for part in _parts(own)] if isinstance(target, ast.Tuple) else [target]
+    return [part for element in target.elts for part in _parts(element)] if isinstance(target, ast.Tuple) else [target]

@@ -1,6 +1,6 @@
 """The derivatives of a trace by central differences (f(z + d) - f(z - d)) / 2d over a forward step in NumPy.
 
-They know nothing of the chain rule, but lose a third of the digits: the error is of the order d^2 + 1e-16 / d.
+They do not rely on the chain rule, but lose a third of the digits: the error is of the order d^2 + 1e-16 / d.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +20,8 @@ STEP = 1e-5
 def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None) -> Trace:
     """Every derivative of L, with ``forward`` of a module as the step: weights, x_t (1, I), state -> state and tape.
 
-    An accumulated gradient is the difference for weights that are changed from step t on. With ``units``, numbers of
-    hidden units from 0, what belongs to others is NaN: many units take long.
+    The accumulated gradient at step t is the difference for weights that are changed from step t on. With ``units``,
+    numbers of hidden units from 0, whatever belongs to other units is NaN: many units take long.
     """
     require_example(example)
     with watching(Path(cell.__file__ or "")) as events:
@@ -50,14 +50,14 @@ def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None
         def here(t: int = t, w: Weights = w, x_t: np.ndarray = x_t, eps: dict[str, np.ndarray] = eps) -> float:
             return loss(t, w, x_t, eps)
 
-        found = {name: differences(here, array, _chosen(name, example, units)) for name, array in moved.items()}
-        steps.append({f"d{name}": array for name, array in found.items()})
+        slopes = {name: differences(here, array, _chosen(name, example, units)) for name, array in moved.items()}
+        steps.append({f"d{name}": array for name, array in slopes.items()})
     arrays = stacked(steps)
     return Trace(arrays | from_later(arrays))
 
 
 def forward_steps(example: Example) -> int:
-    """How many steps of the cell ``trace`` computes, with all units: it is slow for large networks."""
+    """How many steps of the cell ``trace`` computes for all units; it is slow for large networks."""
     spec, T = example.spec, len(example.x)
     intermediates = (2 * spec.num_blocks + 2 * len(spec.state_names)) * spec.hidden_size + spec.input_size
     return 2 * T * T * (intermediates + sum(value.size for value in example.params.values()))
@@ -73,14 +73,14 @@ def _chosen(name: str, example: Example, units: Sequence[int] | None) -> Callabl
 def differences(
     function: Callable[[], float], array: np.ndarray, chosen: Callable[[tuple[int, ...]], bool] = lambda _: True
 ) -> np.ndarray:
-    """The derivative of a function that reads the array; each element is moved in place and put back."""
-    found = np.full_like(array, np.nan)
+    """The derivative of a function that reads ``array``; each chosen element is moved in place and put back."""
+    derivative = np.full_like(array, np.nan)
     for index in filter(chosen, np.ndindex(array.shape)):
         value = array[index]
         d = STEP * max(1.0, abs(value))
         array[index] = above = value + d
         high = function()
         array[index] = below = value - d
-        found[index] = (high - function()) / (above - below)
+        derivative[index] = (high - function()) / (above - below)
         array[index] = value
-    return found
+    return derivative

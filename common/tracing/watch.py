@@ -1,4 +1,4 @@
-"""Which tagged lines of a source file run and what they assign, and a copy of a module in which they can be moved."""
+"""Which tagged lines of a source file run and what they assign, and a copy of a module in which it can be moved."""
 
 import ast
 import sys
@@ -35,8 +35,7 @@ def kept(value: Any) -> Any:
 def watching(*paths: Path, keep: Callable[[Any], Any] = kept) -> Iterator[list[Event]]:
     """An event for every tagged line that a function of these files executes, in this thread, within the block.
 
-    A line that raises makes none. A tracer that was there before, a debugger's or that of coverage, is left out
-    meanwhile.
+    A line that raises makes none. A tracer that was set before, such as a debugger's, is suspended within the block.
     """
     files = {str(path): {line.number: line for line in lines_of(path)} for path in paths}
     events: list[Event] = []
@@ -53,7 +52,7 @@ def watching(*paths: Path, keep: Callable[[Any], Any] = kept) -> Iterator[list[E
         def local(frame: FrameType, what: str, _: Any) -> Any:
             nonlocal begun
             if begun and what == "line" and frame.f_lineno == begun.number:
-                return local  # a comprehension in the line: from Python 3.12 on each of its rounds is a line event
+                return local  # a comprehension in the line: from Python 3.12 on, each of its rounds is a line event
             if begun and what in ("line", "return"):
                 values = {name: keep(eval(name, frame.f_globals, frame.f_locals)) for name in begun.targets}
                 events.append(Event(begun.tag, begun.number, begun.code, values))
@@ -71,17 +70,17 @@ def watching(*paths: Path, keep: Callable[[Any], Any] = kept) -> Iterator[list[E
 
 
 def perturbed(module: ModuleType, function_name: str) -> ModuleType:
-    """A copy of a module in which a function takes ``eps``, a dict, and adds ``eps[name]`` to what its tags name.
+    """A copy of a module in which a function takes a dict ``eps`` and adds ``eps[name]`` to what tagged lines assign.
 
-    A name is moved once: behind its last tagged assignment, or where that stands in a block, which need not run, behind
+    Each name is moved once: after its last tagged assignment or, where that is in a block, which need not run, after
     the block. Not for functions with loops. The copy does not enter ``sys.modules``.
     """
     path = Path(module.__file__ or "")
     tree, tagged = ast.parse(path.read_text(encoding="utf-8")), {line.number: line.targets for line in lines_of(path)}
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function_name]
-    if not found:
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function_name]
+    if not functions:
         raise InvalidInput(mismatch(f"module {module.__name__}", f"a function {function_name}", "none"))
-    (function,) = found
+    (function,) = functions
     last = {
         name: place
         for place, statement in enumerate(function.body)
@@ -89,7 +88,9 @@ def perturbed(module: ModuleType, function_name: str) -> ModuleType:
         for name in tagged.get(number, ())
         if name.isidentifier()
     }
-    for name, place in sorted(last.items(), key=lambda item: -item[1]):  # from the end, so that the places stay right
+    for name, place in sorted(
+        last.items(), key=lambda item: -item[1]
+    ):  # from the end, so that places before stay valid
         function.body[place + 1 : place + 1] = ast.parse(f"{name} = {name} + eps.get({name!r}, 0)").body
     function.args.kwonlyargs.append(ast.arg("eps"))
     function.args.kw_defaults.append(None)

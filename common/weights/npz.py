@@ -1,49 +1,47 @@
-"""The one way in for files of weights: read whole, checked for damage, no code in them run."""
+"""NumPy's ``.npz``: a zip file with an ``.npy`` entry for each array, read without running pickled code."""
 
 import io
-from pathlib import Path
+from collections.abc import Mapping
 from tokenize import TokenError
 
 import numpy as np
 
-from common.errors import InvalidInput, mismatch
 from common.model.layout import Parameters
-from common.weights import archives
+from common.weights.source import Source, Unusable, WeightsFile
 
-# What NumPy's reader of a header may raise where the header is none of its own.
+# What NumPy may raise for a malformed header.
 HEADER_ERRORS = (ValueError, TypeError, SyntaxError, TokenError, EOFError, OverflowError, MemoryError, RuntimeError)
 
 
-def read_bytes(path: Path, what: str, expected: str) -> bytes:
-    """A whole file; raises ``InvalidInput``, which names ``what`` and ``expected``, where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(mismatch(what, expected, f"{path} ({error.strerror or error})")) from error
+def fits(source: Source) -> bool:
+    return source.entries is not None
 
 
-def read_npz(path: Path, what: str, expected: str) -> Parameters:
-    """The arrays of a file of ``numpy.savez``, undamaged (``common.weights.archives``) and without pickled objects.
+def read(source: Source) -> WeightsFile:
+    """The arrays; the file records nothing else."""
+    return WeightsFile(
+        path=source.path,
+        format="NumPy's .npz",
+        params=arrays(source.entries or {}),
+        network=None,
+        about={},
+        notes=(),
+    )
 
-    Raises ``InvalidInput``, which names ``what`` and ``expected``.
-    """
-    data = read_bytes(path, what, expected)
-    try:
-        if data.startswith(np.lib.format.MAGIC_PREFIX):
-            raise ValueError("a single array")
-        return {name.removesuffix(".npy"): _array(name, part) for name, part in archives.contents(data).items()}
-    except ValueError as error:
-        raise InvalidInput(mismatch(what, expected, f"{path} ({error})")) from error
+
+def arrays(entries: Mapping[str, bytes]) -> Parameters:
+    """The arrays of the entries, by name without ``.npy``. Raises ``Unusable``."""
+    return {name.removesuffix(".npy"): _array(name, data) for name, data in entries.items()}
 
 
 def _array(name: str, data: bytes) -> np.ndarray:
     if not name.endswith(".npy"):
-        raise ValueError(f"{name} in it is no array; a file of torch's, but not named so?")
+        raise Unusable(f"its entry {name} is not an array")
     stream = io.BytesIO(data)
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
     except HEADER_ERRORS as error:
-        raise ValueError(f"{name} in it: {error}") from error
+        raise Unusable(f"its entry {name}: {error}") from error
     if stream.read(1):
-        raise ValueError(f"{name} in it is longer than its array")
+        raise Unusable(f"its entry {name} is longer than its array")
     return array

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from common.equivalence.planting import planted
+from common.tracing import backends as tracing
 from common.tracing import collect, finite_differences
-from common.tracing import trace as tracing
-from common.tracing.trace import FINITE_DIFFERENCES, Example, Step, Trace
+from common.tracing.backends import FINITE_DIFFERENCES
+from common.tracing.trace import Example, Step, Trace
 from reports.teaching import sources
 from reports.teaching.mistakes import mistakes
 from reports.teaching.pick import Pick

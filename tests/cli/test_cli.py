@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common import cli, records
-from common.cli import commands, main
+from common.cli import info, main
 from common.equivalence import variants
 from common.model.spec import DTYPES
 from common.study import bench, sine, study
@@ -37,18 +39,32 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-VERBS = ["study", "check", "train", "generate", "predict", "bench", "report", "describe", "ls", "doctor"]
+VERBS = ["check", "study", "report", "bench", "train", "generate", "predict", "trace", "stepper", "lessons"]
+VERBS += ["describe", "ls", "doctor"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_and_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help_and_json(verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """On a terminal of 80 columns; every option and every word that is not one has a line of help."""
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
     assert "--json" in out
+    assert max(map(len, out.splitlines())) <= 80
+    usage, _, lines = out.partition("\n\n")
+    options = re.findall(r"\[(--[a-z-]+)", usage)
+    helped = re.findall(r"^  (?:-h, )?(--[a-z-]+)(?: \S+)?(?:  +|\n {24})\S", lines, re.MULTILINE)
+    assert set(helped) == {*options, "--help"}
     if verb in ("study", "check", "train", "bench"):
-        assert all(option in out for option in ("--seed", "--dtype", "--backend", "--cell"))
+        assert {"--seed", "--dtype", "--backend", "--cell"} <= set(options)
+
+
+def test_the_list_of_commands_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE) == VERBS
 
 
 def test_check_passes_with_numpy_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +156,7 @@ def test_a_full_disk_exits_with_2(capsys: pytest.CaptureFixture[str], monkeypatc
     def full(options: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commands, "ls", full)
+    monkeypatch.setattr(info, "ls", full)
     assert main(["ls"]) == 2
     assert "No space left on device" in capsys.readouterr().err
 
@@ -173,14 +189,14 @@ def test_train_study_and_report_exit_with_1_for_a_wrong_backend(
         (["check", "--jobs", "-2"], "--jobs: expected at least 1, got -2"),
         (["train", "cosine"], "task: expected one of sine, sum, adding, "),
         (["train", "--reading", "backwards"], "reading of sine: expected one of windows, article, got 'backwards'"),
-        (["train", "--hidden-size", "0"], "hidden_size: expected at least 1, got 0"),
-        (["train", "--epochs", "0"], "epochs: expected at least 1, got 0"),
+        (["train", "--hidden-size", "0"], "--hidden-size: expected at least 1, got 0"),
+        (["train", "--epochs", "0"], "--epochs: expected at least 1, got 0"),
         (["train", "--lr", "-1"], "lr: expected a finite number above 0, got -1"),
         (["train", "--cell", "LSTM", "--nonlinearity", "relu"], "nonlinearity: expected 'tanh' for LSTM, got 'relu'"),
         (["train", "--lr", "1e300", "--nonlinearity", "relu"], "try a smaller learning rate"),
         (["bench", "--rounds", "0"], "--rounds: expected at least 1, got 0"),
         (["report", "no/such/file.jsonl"], "records file: expected a readable text file, got no/such/file.jsonl"),
-        (["nonsense"], "command: expected one of study, check"),
+        (["nonsense"], "command: expected one of check, study, report"),
         ([], "the following arguments are required"),
     ],
 )
@@ -252,7 +268,7 @@ CHECKED = {
 
 @pytest.fixture
 def small_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "EPOCHS", 3)
+    monkeypatch.setattr(sine, "EPOCHS", 3)
     monkeypatch.setattr(study, "DRAWN", 8)
     monkeypatch.setattr(study, "BENCH_SIZES", ("one",))
     monkeypatch.setattr(bench, "ROUND_SECONDS", 1e-4)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from common import parallel, records, signals
-from common.cli import commands, ending, main
+from common.cli import ending, info, main
+from common.equivalence import processes
 from common.errors import InvalidInput, WorkerDied
 from common.parallel import Piece
-from common.study import study
 from tests.processes import assert_gone, children, started, wait_until
 
 # Its first calculation is one call into NumPy that takes minutes.
@@ -101,8 +101,8 @@ def test_every_command_with_workers_ends_them(words: list[str], folder: Path) ->
     assert err.splitlines()[-1] == "rosetta: interrupted by SIGTERM"
     assert len(workers) == 2
     assert_gone(workers)
-    kept = "What was measured is kept: rosetta report --partial results/records.jsonl.part"
-    assert err.splitlines()[:-1] == [kept] * (words[0] == "study")
+    kept = "What was measured so far is kept; to see it: rosetta report --partial results/records.jsonl.part"
+    assert err.splitlines()[:-1] == ([kept] if words[0] == "study" else [])
 
 
 @pytest.mark.parametrize("words", [CHECK, BENCH], ids=lambda words: words[0])
@@ -210,7 +210,7 @@ def test_a_crash_is_one_line_and_a_traceback_in_a_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(commands, "ls", failing(error))
+    monkeypatch.setattr(info, "ls", failing(error))
     assert main(["ls", "cells"]) == 4
     captured = capsys.readouterr()
     (file,) = tmp_path.iterdir()
@@ -229,7 +229,7 @@ def test_a_traceback_that_cannot_be_written_goes_to_stderr(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    monkeypatch.setattr(commands, "ls", failing(KeyError("x")))
+    monkeypatch.setattr(info, "ls", failing(KeyError("x")))
     assert main(["ls"]) == 4
     rows = capsys.readouterr().err.splitlines()
     assert rows[0] == "Traceback (most recent call last):"
@@ -244,7 +244,7 @@ def test_a_crash_leaves_json_without_a_closing_record(
         raise KeyError("x")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(study, "check", crash)
+    monkeypatch.setattr(processes, "check", crash)
     assert main(["check", "--backend", "numpy", "--json"]) == 4
     out = capsys.readouterr().out
     assert kinds(out) == ["header", *["environment"] * 3]
@@ -290,6 +290,6 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 
 def test_input_that_is_refused_is_no_crash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(commands, "ls", failing(InvalidInput("x: expected y, got z")))
+    monkeypatch.setattr(info, "ls", failing(InvalidInput("x: expected y, got z")))
     assert main(["ls"]) == 2
     assert capsys.readouterr().err == "rosetta: x: expected y, got z\n"

@@ -16,7 +16,7 @@ from common import records
 from common.cli import main
 from common.cli import train as train_commands
 from common.training.loop import Result, train
-from common.weights import saved
+from common.weights import files
 from tests.processes import ROOT, started, wait_until
 
 SIZES = ["--set", "steps=6", "--set", "train=6", "--set", "validation=3", "--set", "test=3", "--hidden-size", "3"]
@@ -71,12 +71,12 @@ BACKEND = Slow()
 def test_an_interruption_saves_what_was_learnt(number: int, expected: int, word: str, tmp_path: Path) -> None:
     code, out, err = interrupted(tmp_path, [number], "--backend", "numpy")
     assert code == expected
-    assert err.splitlines()[-1] == f"rosetta: {word}; what was learnt until then is saved"
+    assert err.splitlines()[-1] == f"rosetta: {word}; what was trained so far is saved"
     assert "Traceback" not in err
     (tmp_path / "records.jsonl").write_text(out)
     (record,) = (r for r in records.read(tmp_path / "records.jsonl") if r["kind"] == "training")
     assert (record["ended"], record["backend"], len(record["losses"])) == ("interrupted", "slow:BACKEND", 4)
-    found = saved.load(tmp_path / record["saved"])
+    found = files.read_trained(tmp_path / record["saved"])
     assert (found.about["ended"], found.about["updates"]) == ("interrupted", 4)
     assert os.listdir(tmp_path / "trained") == ["adding-modern-RNN-slow_BACKEND.npz"]
 
@@ -111,7 +111,7 @@ def test_a_closed_terminal_saves_what_was_learnt(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert (ended.stdout, ended.stderr) == ("129\n", "")
     (file,) = (tmp_path / "trained").iterdir()
-    assert saved.load(file).about["ended"] == "interrupted"
+    assert files.read_trained(file).about["ended"] == "interrupted"
 
 
 @pytest.mark.parametrize("learnt", [True, False])
@@ -132,7 +132,7 @@ def test_a_network_that_learnt_nothing_is_not_written(
     words = ["adding", *SIZES, "--epochs", "2", "--backend", "numpy", "--backend", "one-bias", "--json"]
     assert main(["train", *words, "--out", str(tmp_path)]) == 130
     captured = capsys.readouterr()
-    kept = "what was learnt until then is saved" if learnt else "nothing was learnt until then"
+    kept = "what was trained so far is saved" if learnt else "nothing was trained yet"
     assert captured.err.splitlines()[-1] == f"rosetta: interrupted; {kept}"
     runs = [record for record in lines(captured.out) if record["kind"] == "training"]
     assert [(run["backend"], run["ended"]) for run in runs] == [("numpy", "finished")] * learnt

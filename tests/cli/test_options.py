@@ -7,8 +7,8 @@ from common.cli import main, parse
 from common.cli.options import Parser
 
 REFUSED = [
-    ("chek", "command: expected one of study, check, train, ", "got 'chek'; did you mean check?"),
-    ("xyz", "command: expected one of study, check, train, ", "ls, doctor, got 'xyz'"),
+    ("chek", "command: expected one of check, study, report, ", "got 'chek'; did you mean check?"),
+    ("xyz", "command: expected one of check, study, report, ", "ls, doctor, got 'xyz'"),
     ("--json check", "unrecognized arguments: --json; ", "--json follows the command"),
     ("check --input 5", "unrecognized arguments: --input 5; ", "did you mean --input-size?"),
     ("check --input=5", "unrecognized arguments: --input=5; ", "did you mean --input-size?"),
@@ -32,6 +32,9 @@ JOBS = [f"{verb} --jobs" for verb in ("check", "study", "lessons")]
 COUNTS = [*JOBS, "check --configs", "check --steps", "check --batch", "bench --rounds", "study --rounds"]
 COUNTS += ["generate file --length", "describe LSTM --seq-len", "describe LSTM --batch", "trace --steps"]
 COUNTS += ["stepper --steps"]
+SIZES = ["hidden-size", "epochs", "batch-size", "patience", "num-layers", "embedding-size", "schedule-steps"]
+COUNTS += [f"train --{name}" for name in SIZES]
+COUNTS += [f"{verb} --{name}" for verb in ("check", "describe LSTM", "trace") for name in ("input-size", "hidden-size")]
 REFUSED += [
     (f"{words} {got}", f"{words.split()[-1]}: expected at least 1, ", f"got {got}")
     for words in COUNTS
@@ -40,11 +43,8 @@ REFUSED += [
 SEEDS = ["check", "study", "train", "bench", "trace", "stepper", "generate file"]
 REFUSED += [(f"{words} --seed -1", "--seed: expected at least 0, ", "got -1") for words in SEEDS]
 NUMBERS = ["check --dropout", "train --lr", "train --momentum", "train --schedule-factor", "train --forget-bias"]
-NUMBERS += ["generate file --temperature"]
+NUMBERS += ["generate file --temperature", "train --alpha", "train --eps"]
 REFUSED += [(f"{words} nan", f"{words.split()[-1]}: expected a finite number, ", "got nan") for words in NUMBERS]
-# What the model, the network and the run refuse themselves, for a configuration file too.
-SPECS = ["hidden-size", "epochs", "batch-size", "patience", "num-layers"]
-REFUSED += [(f"train --{name} 0", f"{name.replace('-', '_')}: expected at least 1, ", "got 0") for name in SPECS]
 
 
 @pytest.mark.parametrize(("words", "start", "rest"), REFUSED, ids=[words for words, *_ in REFUSED])

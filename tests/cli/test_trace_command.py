@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from common.cli import main
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters
 from common.model.spec import ModelSpec
 from common.records import read
+from common.tracing import backends as tracing
 from common.tracing import examples, finite_differences
-from common.tracing import trace as tracing
-from common.weights import saved
+from common.tracing.trace import Example, Trace
+from common.weights import files
+from tests.refusals import assert_refusal
 
 ROOT = Path(__file__).parents[2]
 T = 4
@@ -60,7 +63,7 @@ def executed(is_lstm: bool) -> list[list[str]]:
     return [forward, ["U1", *backward, "U2"]]
 
 
-def example_of(cell: str, loss: str = "every", seed: int = 0) -> tracing.Example:
+def example_of(cell: str, loss: str = "every", seed: int = 0) -> Example:
     given = examples.example(ModelSpec(cell=cell, input_size=2, hidden_size=3), steps=T, seed=seed)
     return given._replace(counted=np.array([0.0] * (T - 1) + [1.0]) if loss == "last" else np.ones(T))
 
@@ -168,7 +171,7 @@ def test_a_difference_is_shown_where_it_is(who: str, call: Call, monkeypatch: py
     """Of the largest value, above or below, and at whom it is."""
     load, differences = tracing.load, finite_differences.trace
 
-    def off(own: tracing.Trace) -> tracing.Trace:
+    def off(own: Trace) -> Trace:
         arrays = {name: array.copy() for name, array in own.arrays.items()}
         for name, t, size in (("dh", 1, 1e-3), ("dx", 2, -4e-3)):
             arrays[name][t, -1] += size * abs(arrays[name]).max()
@@ -190,7 +193,7 @@ def test_a_difference_is_shown_where_it_is(who: str, call: Call, monkeypatch: py
             assert (name, column) in wanted or not gap or float(gap) < 1e-6, (name, column)
 
 
-def kept(own: tracing.Trace) -> tracing.Trace:
+def kept(own: Trace) -> Trace:
     return own
 
 
@@ -219,7 +222,7 @@ def trained(call: Call, *words: str) -> str:
 @pytest.mark.parametrize("cell", ["RNN", "LSTM", "RNNCell"])
 def test_weights_of_a_trained_network(cell: str, call: Call) -> None:
     file = trained(call, "--cell", cell)
-    found, params = traced(call, "--weights", file, "--cell", cell), saved.load(Path(file)).params
+    found, params = traced(call, "--weights", file, "--cell", cell), files.read_trained(Path(file)).params
     wanted = {name.removeprefix("rnn."): value for name, value in params.items() if name.startswith("rnn.")}
     assert {name: value.tolist() for name, value in wanted.items()} == {
         name: values for name, values in found[""]["arrays"].items() if "weight" in name or "bias" in name
@@ -229,42 +232,64 @@ def test_weights_of_a_trained_network(cell: str, call: Call) -> None:
     assert again["jax"]["arrays"] == found["jax"]["arrays"]
 
 
+BESIDE = "none beside --weights"
+
+
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "argument", "expected", "got", "cause"),
     [
-        (
-            ["none.npz"],
-            "--weights: expected an .npz file, or torch's (.pt, .pth, .bin), got none.npz (No such file or dir",
-        ),
-        (
-            ["none.pt"],
-            "--weights: expected a state_dict, names with tensors, that torch.save wrote, got none.pt (",
-        ),
-        (["--input-size", "2"], "--input-size: expected none beside --weights, whose file tells it, got 2"),
-        (["--hidden-size", "3"], "--hidden-size: expected none beside --weights, whose file tells it, got 3"),
-        (["--no-bias"], "--no-bias: expected none beside --weights, whose file tells it, got False"),
-        (["--cell", "LSTM"], "weights in rnn.npz: weight_hh_l0 for LSTM: expected (12, 3), got (3, 3); an RNN's?"),
+        (["none.npz"], "--weights", "an .npz file of arrays, or a state_dict", "none.npz (No such file", ""),
+        (["none.pt"], "--weights", "an .npz file of arrays, or a state_dict", "none.pt (No such file", ""),
+        (["rnn.npz", "--input-size", "2"], "--input-size", BESIDE, "2", "the file decides it"),
+        (["rnn.npz", "--hidden-size", "3"], "--hidden-size", BESIDE, "3", "the file decides it"),
+        (["rnn.npz", "--no-bias"], "--no-bias", BESIDE, "False", "the file decides it"),
+        (["rnn.npz", "--cell", "LSTM"], "model in rnn.npz", "one layer of LSTM in one direction", "RNN", ""),
     ],
 )
-def test_weights_that_cannot_be_used(words: list[str], message: str, call: Call) -> None:
+@pytest.mark.parametrize("verb", ["trace", "stepper"])
+def test_weights_that_cannot_be_used(
+    verb: str, words: list[str], argument: str, expected: str, got: str, cause: str, call: Call
+) -> None:
     weights: dict[str, Any] = initial_parameters(ModelSpec(cell="RNN", input_size=2, hidden_size=3), 0)
     np.savez("rnn.npz", **weights)
-    file = [] if words[0].startswith("none") else ["rnn.npz"]
-    code, out, err = call("trace", "--weights", *file, *words)
+    code, out, err = call(verb, "--weights", *words)
     assert (code, out) == (2, "")
-    assert err.startswith(f"rosetta: {message}")
-    assert err.count("\n") == 1
+    assert_refusal(err.rstrip("\n"), f"rosetta: {argument}", expected, got, cause)
 
 
-def test_trained_networks_that_cannot_be_traced(call: Call) -> None:
-    """What is told of the file: the model that it holds."""
-    for made, asked, expected, got in (
-        ([], "LSTM", "LSTM", "RNN"),
-        (["--cell", "LSTMCell"], "RNN", "RNN", "LSTMCell"),
-        (["--num-layers", "2"], "RNN", "RNN", "RNN 2 layers"),
-        (["--bidirectional"], "RNN", "RNN", "RNN bidirectional"),
-    ):
-        file = trained(call, *made)
-        code, out, err = call("trace", "--weights", file, "--cell", asked)
-        message = f"model in {file}: expected one layer of {expected} in one direction, got {got}"
-        assert (code, out, err) == (2, "", f"rosetta: {message}\n")
+def test_notes_on_the_weights_go_to_stderr(call: Call) -> None:
+    torch.save({"state": torch.ones(2)} | torch.nn.ModuleDict({"net": torch.nn.RNN(2, 3)}).state_dict(), "own.pt")
+    words = ["trace", "--weights", "own.pt", "--backend", "numpy", "--no-finite-differences"]
+    code, out, err = call(*words)
+    assert code == 0
+    assert "own.pt" not in out
+    assert [line.partition(":")[0].partition(" ")[0] for line in err.splitlines()] == ["own.pt", "own.pt"]
+    assert "using net.*, leaving out state" in err
+    assert "does not record the nonlinearity; assuming tanh (use --nonlinearity relu otherwise)" in err
+    assert call(*words, "--nonlinearity", "relu")[2].count("\n") == 1
+
+
+def test_the_file_that_the_readme_writes_is_refused_with_what_can_be_taken(call: Call) -> None:
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "proj_size": 8, "batch_first": True}
+    torch.save(torch.nn.LSTM(10, 20, **options).state_dict(), "lstm.pt")
+    for verb in ("trace", "stepper"):
+        code, out, err = call(verb, "--weights", "lstm.pt", "--cell", "LSTM")
+        assert (code, out) == (2, "")
+        expected, got = "one layer of LSTM in one direction, without a projection", "LSTM 2 layers bidirectional proj"
+        assert_refusal(err.rstrip("\n"), "rosetta: model in lstm.pt", expected, got)
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "got"),
+    [
+        ([], "LSTM", "RNN"),
+        (["--cell", "LSTMCell"], "RNN", "LSTMCell"),
+        (["--num-layers", "2"], "RNN", "RNN 2 layers"),
+        (["--bidirectional"], "RNN", "RNN bidirectional"),
+    ],
+)
+def test_trained_networks_that_cannot_be_traced(made: list[str], asked: str, got: str, call: Call) -> None:
+    file = trained(call, *made)
+    code, out, err = call("trace", "--weights", file, "--cell", asked)
+    assert (code, out) == (2, "")
+    assert_refusal(err.rstrip("\n"), f"rosetta: model in {file}", f"one layer of {asked} in one direction", got)

@@ -13,7 +13,7 @@ import pytest
 from common import cli
 from common.backend import registry
 from common.backend.guards import unsupported
-from common.cli import arguments
+from common.cli import check, options
 from common.equivalence import comparison, ladder, processes, reproduce
 from common.equivalence.coverage import coverage
 from common.equivalence.variants import (
@@ -119,9 +119,9 @@ def test_the_seed_decides_a_variant_and_its_problem() -> None:
     "variant", [v for dtype in COUNTS for v in chosen(dtype)[::3][:8]], ids=lambda v: reproduce.arguments(v.data)
 )
 def test_the_arguments_of_a_variant_describe_it_whole(variant: Variant) -> None:
-    options = cli.parser().parse_args(["check", *shlex.split(words(variant))])
-    one = arguments.given(options, (*arguments.MODEL, *arguments.ONE))
-    assert arguments.variant(options.cell[0], options.dtype[0], options.seed, one) == variant
+    parsed = cli.parse(["check", *shlex.split(words(variant))])
+    one = options.given(parsed, (*options.MODEL_ROWS, *check.PROBLEM))
+    assert check.variant(parsed.cell[0], parsed.dtype[0], parsed.seed, one) == variant
 
 
 def test_a_problem_is_as_its_variant_says() -> None:

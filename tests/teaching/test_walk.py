@@ -13,7 +13,7 @@ import pytest
 from common.equivalence.planting import planted
 from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
-from common.tracing import trace as tracing
+from common.tracing import backends as tracing
 from common.tracing.trace import Example, Trace
 from reports.teaching import sources, walk, words
 

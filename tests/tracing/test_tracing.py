@@ -19,8 +19,9 @@ from common.equivalence.planting import planted
 from common.errors import InvalidInput, InvalidType
 from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
-from common.tracing import trace as tracing
-from common.tracing.trace import FINITE_DIFFERENCES, TRACED, Example, Trace
+from common.tracing import backends as tracing
+from common.tracing.backends import FINITE_DIFFERENCES, TRACED
+from common.tracing.trace import Example, Trace
 from common.tracing.watch import perturbed, watching
 
 T, I, H = 4, 2, 3

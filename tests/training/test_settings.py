@@ -1,18 +1,22 @@
 """What is trained and how: the command line over the file over the task, and nothing ignored."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common import datasets
-from common.cli import parser
+from common.cli import parse
+from common.cli.train import chosen_settings
 from common.errors import InvalidInput
 from common.model.run import OptimizerSpec, RunSpec
+from common.model.spec import ModelSpec
 from common.training import settings
+from tests.refusals import assert_refusal
 
 TINY = ["--set", "train=6", "--set", "validation=2", "--set", "test=2"]
+STREAMS = ["--set", "streams=4", "--set", "chunk=20"]
 
 
 def write(folder: Path, text: str) -> str:
@@ -22,7 +26,7 @@ def write(folder: Path, text: str) -> str:
 
 
 def given(*words: str) -> dict[str, Any]:
-    return settings.given(parser().parse_args(["train", *words]))
+    return chosen_settings(parse(["train", *words]))
 
 
 def runs(*words: str) -> list[RunSpec]:
@@ -133,41 +137,100 @@ def test_values_of_set_are_read_as_toml_or_as_they_stand(text: str, value: Any) 
     assert (found, type(found)) == (value, type(value))
 
 
-KEYS = ", ".join(settings.KEYS)
 WRONG_FILES = [
-    ('tusk = "sine"', f"setting in FILE: expected one of {KEYS}, options, got 'tusk'"),
-    ("hidden-size = 3", f"setting in FILE: expected one of {KEYS}, options, got 'hidden-size'"),
-    ("options = 3", "options in FILE: expected a table, got int"),
-    ('task = "sine', "--config FILE: expected TOML, got "),
-    ('task = ["sine"]', "task in FILE: expected a name, got ['sine']"),
-    ("reading = 3", "reading in FILE: expected a name, got 3"),
-    ('optimizer = ["adam"]', "optimizer in FILE: expected a name, got ['adam']"),
-    ("cell = 3", "cell in FILE: expected a name or a list of names, got 3"),
-    ("cell = []", "cell in FILE: expected a name or a list of names, got []"),
-    ("backend = [3]", "backend in FILE: expected a name or a list of names, got [3]"),
-    ('cell = "GRU"', "cell: expected one of RNN, RNNCell, LSTM, LSTMCell, got 'GRU'"),
-    ('optimizer = "lion"', "optimizer: expected one of sgd, adam, rmsprop, got 'lion'"),
-    ('inputs = "bogus"', "inputs of sine: expected one of features, got 'bogus'"),
-    ('dtype = "float16"', "dtype: expected one of float64, float32, got 'float16'"),
-    ('epochs = "3"', "epochs: expected an int, got str"),
-    ("epochs = 2.5", "epochs: expected an int, got float"),
-    ("hidden_size = 0", "hidden_size: expected at least 1, got 0"),
-    ("patience = 0", "patience: expected at least 1, got 0"),
-    ("bias = 0", "bias: expected a bool, got int"),
-    ("eps = 0.1", "eps: expected none for sgd, which has none, got 0.1"),
-    ('alpha = 0.1\noptimizer = "adam"', "alpha: expected none for adam, which has none, got 0.1"),
-    ("[options]\nwindo = 3", "option of sine: expected one of points_per_period, periods, window, got 'windo'"),
-    ("[options]\nwindow = 2.5", "window: expected an int, got float"),
+    ('tusk = "sine"', "setting in FILE", "one of task, reading, ", "'tusk'", "did you mean task?"),
+    ("hidden-size = 3", "setting in FILE", "hidden_size, ", "'hidden-size'", "did you mean hidden_size?"),
+    ("options = 3", "options in FILE", "a table", "3", ""),
+    ('task = "sine', "--config FILE", "TOML", "", ""),
+    ('task = ["sine"]', "task in FILE", "a string", "['sine']", ""),
+    ("reading = 3", "reading in FILE", "a string", "3", ""),
+    ('optimizer = ["adam"]', "optimizer in FILE", "one of sgd, adam, rmsprop", "['adam']", ""),
+    ("cell = 3", "cell in FILE", "one of RNN, RNNCell, LSTM, LSTMCell, or a list of such strings", "3", ""),
+    ("cell = []", "cell in FILE", "or a list of such strings", "[]", ""),
+    ('cell = ["RNN", 3]', "cell in FILE", "or a list of such strings", "['RNN', 3]", ""),
+    ("backend = [3]", "backend in FILE", "a string, or a list of such strings", "[3]", ""),
+    ('cell = "LSTMM"', "cell in FILE", "one of RNN, RNNCell, LSTM, LSTMCell", "'LSTMM'", "did you mean LSTM?"),
+    ('cell = ["RNN", "GRU"]', "cell in FILE", "one of RNN, RNNCell, LSTM, LSTMCell", "'GRU'", ""),
+    ('optimizer = "lion"', "optimizer in FILE", "one of sgd, adam, rmsprop", "'lion'", ""),
+    ('inputs = "bogus"', "inputs in FILE", "one of features, one_hot, embedding", "'bogus'", ""),
+    ('inputs = "embedding"', "inputs of sine", "one of features", "'embedding'", ""),
+    ('dtype = "float16"', "dtype in FILE", "one of float64, float32", "'float16'", ""),
+    ('epochs = "3"', "epochs in FILE", "an integer of at least 1", "'3'", ""),
+    ("epochs = 2.5", "epochs in FILE", "an integer of at least 1", "2.5", ""),
+    ("epochs = true", "epochs in FILE", "an integer of at least 1", "True", ""),
+    ('epochs = "none"', "epochs in FILE", "an integer of at least 1", "'none'", ""),
+    ('lr = "fast"', "lr in FILE", "a finite number", "'fast'", ""),
+    ("lr = nan", "lr in FILE", "a finite number", "nan", ""),
+    ("lr = false", "lr in FILE", "a finite number", "False", ""),
+    ("seed = -1", "seed in FILE", "an integer of at least 0", "-1", ""),
+    ("hidden_size = 0", "hidden_size in FILE", "at least 1", "0", ""),
+    ("patience = 0", "patience in FILE", 'an integer of at least 1, or "none"', "0", ""),
+    ('patience = "never"', "patience in FILE", 'an integer of at least 1, or "none"', "'never'", ""),
+    ("clip_norm = inf", "clip_norm in FILE", 'a finite number, or "none"', "inf", ""),
+    ("bias = 0", "bias in FILE", "true or false", "0", ""),
+    ("eps = 0.1", "eps", "none for sgd", "0.1", "only adam and rmsprop have it"),
+    ('alpha = 0.1\noptimizer = "adam"', "alpha", "none for adam", "0.1", "only rmsprop has it"),
+    ("[options]\nwindo = 3", "option of sine", "points_per_period, periods, window", "'windo'", "did you mean window?"),
+    ("[options]\nwindow = 2.5", "window", "an int", "float", ""),
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), WRONG_FILES)
-def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "argument", "expected", "got", "cause"), WRONG_FILES)
+def test_a_wrong_file_is_refused(text: str, argument: str, expected: str, got: str, cause: str, tmp_path: Path) -> None:
     path = write(tmp_path, text)
     with pytest.raises((ValueError, TypeError)) as caught:
         runs("--config", path)
     assert type(caught.value).__module__ == "common.errors"
-    assert str(caught.value).replace(path, "FILE").startswith(message)
+    assert_refusal(str(caught.value).replace(path, "FILE"), argument, expected, got, cause)
+
+
+# For every kind of setting, a value in TOML, the same on the command line, and what it becomes.
+VALUES = [
+    ("task", '"copy"', "copy", "copy"),
+    ("reading", '"article"', "--reading article", "article"),
+    ("cell", '"lstmcell"', "--cell lstmcell", ["LSTMCell"]),
+    ("cell", '["lstm", "RNN"]', "--cell lstm --cell rnn", ["LSTM", "RNN"]),
+    ("backend", '["numpy", "torch"]', "--backend numpy --backend torch", ["numpy", "torch"]),
+    ("optimizer", '"ADAM"', "--optimizer ADAM", "adam"),
+    ("inputs", '"embedding"', "--inputs embedding", "embedding"),
+    ("epochs", "3", "--epochs 3", 3),
+    ("seed", "0", "--seed 0", 0),
+    ("lr", "0.5", "--lr 0.5", 0.5),
+    ("lr", "2", "--lr 2", 2),
+    ("alpha", "0.5", "--alpha 0.5", 0.5),
+    ("eps", "1e-3", "--eps 1e-3", 1e-3),
+    ("patience", '"None"', "--patience None", None),
+    ("patience", "4", "--patience 4", 4),
+    ("forget_bias", '"none"', "--forget-bias none", None),
+    ("forget_bias", "-1.5", "--forget-bias=-1.5", -1.5),
+    ("bias", "false", "--no-bias", False),
+    ("bidirectional", "true", "--bidirectional", True),
+]
+
+
+@pytest.mark.parametrize(("name", "toml", "words", "value"), VALUES)
+def test_a_file_and_the_command_line_read_the_same(
+    name: str, toml: str, words: str, value: Any, tmp_path: Path
+) -> None:
+    of_file, of_words = given("--config", write(tmp_path, f"{name} = {toml}")), given(*words.split())
+    assert of_file == of_words == {name: value, "options": {}}
+
+
+def test_every_setting_is_an_option_of_the_command_line_with_a_line_of_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And every field of a run's specifications that can be set is a setting."""
+    with pytest.raises(SystemExit):
+        parse(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for row in settings.SETTINGS:
+        option = f"--{'no-' if row.kind.usual else ''}{row.name.replace('_', '-')}"
+        assert row.help in text
+        assert row.name == "task" or f"[{option}" in text
+        assert row.group in settings.GROUPS
+    fixed = {"input_size", "network", "name", "betas"}
+    for kind in (ModelSpec, OptimizerSpec, RunSpec):
+        assert {field.name for field in fields(kind)} - fixed <= settings.BY_NAME.keys()
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -179,41 +242,39 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 WRONG_WORDS = [
-    (["--set", "window"], "--set: expected NAME=VALUE, got 'window'"),
-    (["--set", "=3"], "--set: expected NAME=VALUE, got '=3'"),
-    (["--set", "window=5\nperiods=1"], "--set: expected NAME=VALUE, got 'window=5\\nperiods=1'"),
-    (["--set", "window=abc"], "window: expected an int, got str"),
-    (["--text", "x"], "option of sine: expected one of points_per_period, periods, window, got 'text'"),
-    (["--hidden-size", "0"], "hidden_size: expected at least 1, got 0"),
-    (["--inputs", "embedding"], "inputs of sine: expected one of features, got 'embedding'"),
-    (["--embedding-size", "3"], "embedding_size: expected inputs=embedding beside it, got features"),
-    (["copy", *TINY, "--embedding-size", "3"], "embedding_size: expected inputs=embedding beside it, got one_hot"),
-    (
-        ["copy", *TINY, "--inputs", "embedding", "--embedding-size", "0"],
-        "embedding_size: expected at least 1, got 0",
-    ),
-    (["--cell", "RNN", "--forget-bias", "1"], "forget_bias: expected None for RNN, got 1.0"),
-    (["--cell", "LSTM", "--nonlinearity", "relu"], "nonlinearity: expected 'tanh' for LSTM, got 'relu'"),
-    (["--schedule", "step"], "schedule_steps: expected an int, got NoneType"),
-    (["--schedule-factor", "0.3"], "schedule_factor: expected a schedule beside it, such as --schedule step, got 0.3"),
-    (["--optimizer", "adam", "--momentum", "0.9"], "momentum: expected 0 for adam, whose first beta is one, got 0.9"),
-    (
-        ["text", "--set", "characters=3000", "--set", "streams=4", "--set", "chunk=20", "--batch-size", "2"],
-        "batch_size: expected none for text, whose sequences are all read side by side, got 2",
-    ),
-    (
-        ["kana", *TINY, "--cell", "LSTM", "--bidirectional"],
-        "bidirectional: expected False for encoder_decoder, whose decoder has one direction, got True",
-    ),
+    (["--set", "window"], "--set", "NAME=VALUE", "'window'"),
+    (["--set", "=3"], "--set", "NAME=VALUE", "'=3'"),
+    (["--set", "window=5\nperiods=1"], "--set", "NAME=VALUE", "'window=5\\nperiods=1'"),
+    (["--set", "window=abc"], "window", "an int", "str"),
+    (["--text", "x"], "option of sine", "points_per_period, periods, window", "'text'"),
+    (["--inputs", "embedding"], "inputs of sine", "one of features", "'embedding'"),
+    (["--embedding-size", "3"], "embedding_size", "inputs=embedding", "features"),
+    (["copy", *TINY, "--embedding-size", "3"], "embedding_size", "inputs=embedding", "one_hot"),
+    (["--cell", "RNN", "--forget-bias", "1"], "forget_bias", "None for RNN", "1.0"),
+    (["--cell", "LSTM", "--nonlinearity", "relu"], "nonlinearity", "'tanh' for LSTM", "'relu'"),
+    (["--schedule", "step"], "schedule_steps", "an int", "NoneType"),
+    (["--schedule-factor", "0.3"], "schedule_factor", "a schedule", "0.3"),
+    (["--optimizer", "adam", "--momentum", "0.9"], "momentum", "0 for adam", "0.9"),
+    (["--optimizer", "adam", "--alpha", "0.9"], "alpha", "none for adam", "0.9"),
+    (["text", "--set", "characters=3000", *STREAMS, "--batch-size", "2"], "batch_size", "none for text", "2"),
+    (["kana", *TINY, "--cell", "LSTM", "--bidirectional"], "bidirectional", "False for encoder_decoder", "True"),
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), WRONG_WORDS)
-def test_wrong_words_are_refused(words: list[str], message: str) -> None:
+@pytest.mark.parametrize(("words", "argument", "expected", "got"), WRONG_WORDS)
+def test_wrong_words_are_refused(words: list[str], argument: str, expected: str, got: str) -> None:
     with pytest.raises((ValueError, TypeError)) as caught:
         runs(*words)
     assert type(caught.value).__module__ == "common.errors"
-    assert str(caught.value) == message
+    assert_refusal(str(caught.value), argument, expected, got)
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "embedding_size"])
+def test_sizes_from_python_are_refused_too(name: str) -> None:
+    data = datasets.load("copy", train=6, validation=2, test=2)
+    with pytest.raises(InvalidInput) as caught:
+        settings.run_spec({"inputs": "embedding", name: 0}, data, "RNN")
+    assert_refusal(str(caught.value), name, "at least 1", "0")
 
 
 def test_none_takes_back_what_a_task_sets() -> None:

@@ -15,7 +15,7 @@ from common.model.dtypes import numpy_dtype
 from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
-from common.weights import saved
+from common.weights import files
 
 ABOUT = {
     "task": "sine",
@@ -62,7 +62,7 @@ DTYPES = ("float64", "float32", "float16")
 
 def written(folder: Path, network: NetworkSpec, seed: int = 1) -> tuple[Path, dict[str, np.ndarray]]:
     path, params = folder / "deep" / "er" / "net.npz", initial_network(network, seed)
-    saved.save(path, network, params, ABOUT)
+    files.write(path, network, params, ABOUT)
     return path, params
 
 
@@ -71,7 +71,7 @@ def written(folder: Path, network: NetworkSpec, seed: int = 1) -> tuple[Path, di
 def test_a_network_comes_back_bit_for_bit(name: str, dtype: str, tmp_path: Path) -> None:
     network = replace(NETWORKS[name], model=NETWORKS[name].model.with_dtype(dtype))
     path, params = written(tmp_path, network)
-    found = saved.load(path)
+    found = files.read_trained(path)
     assert found.network == network
     assert list(found.params) == list(params)
     for key, value in params.items():
@@ -84,15 +84,15 @@ def test_a_network_comes_back_bit_for_bit(name: str, dtype: str, tmp_path: Path)
 def test_arrays_in_any_memory_order_are_saved_as_they_read(tmp_path: Path) -> None:
     network = NETWORKS["RNN"]
     params = {name: np.asfortranarray(value) for name, value in initial_network(network, 1).items()}
-    saved.save(tmp_path / "net.npz", network, params, ABOUT)
-    found = saved.load(tmp_path / "net.npz").params
+    files.write(tmp_path / "net.npz", network, params, ABOUT)
+    found = files.read_trained(tmp_path / "net.npz").params
     assert all(np.array_equal(found[name], value) for name, value in params.items())
 
 
 def test_every_flipped_byte_and_every_cut_is_seen_or_harmless(tmp_path: Path) -> None:
     """No damage gives another network; none raises anything but the error for a bad file."""
     path, params = written(tmp_path, NETWORKS["RNN"])
-    whole, about = path.read_bytes(), saved.load(path).about
+    whole, about = path.read_bytes(), files.read_trained(path).about
     rng = np.random.default_rng(0)
     damaged = [whole[:end] for end in range(0, len(whole), 17)]
     for place in range(0, len(whole), 3):
@@ -103,7 +103,7 @@ def test_every_flipped_byte_and_every_cut_is_seen_or_harmless(tmp_path: Path) ->
     for data in damaged:
         path.write_bytes(data)
         try:
-            found = saved.load(path)
+            found = files.read_trained(path)
         except InvalidInput:
             refused += 1
             continue
@@ -119,7 +119,7 @@ def test_a_size_that_was_damaged_is_seen_before_it_is_made_room_for(tmp_path: Pa
     at = whole.index(b"(4, 3), }")
     path.write_bytes(whole[:at] + b"(4, 300000000000), }" + whole[at + 20 :])
     with pytest.raises(InvalidInput, match="does not fit its checksum"):
-        saved.load(path)
+        files.read_trained(path)
 
 
 def change(path: Path, edit: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
@@ -170,10 +170,10 @@ CHANGES = [
 def test_a_file_that_is_whole_and_wrong_is_refused(edit: Any, message: str, tmp_path: Path) -> None:
     path, _ = written(tmp_path, NETWORKS["RNN"])
     change(path, lambda *_: None)
-    saved.load(path)  # editing alone breaks nothing
+    files.read_trained(path)  # editing alone breaks nothing
     change(path, edit)
     with pytest.raises((InvalidInput, InvalidType)) as caught:
-        saved.load(path)
+        files.read_trained(path)
     assert str(caught.value).replace(str(path), "FILE").startswith(message)
 
 
@@ -186,12 +186,12 @@ def foreign_files(folder: Path) -> dict[str, str]:
     (folder / "text.npz").write_text("a text")
     (folder / "empty.npz").write_bytes(b"")
     return {
-        "foreign.npz": "an .npz file without `about`",
+        "foreign.npz": "a zip file without the entry `about`",
         "foreign.npy": "a single array",
-        "pickled.npz": "about.npy in it: Object arrays cannot be loaded when allow_pickle=False",
-        "number.npz": "an .npz file whose `about` is no JSON",
-        "text.npz": "no zip file",
-        "empty.npz": "no zip file",
+        "pickled.npz": "its entry about.npy: Object arrays cannot be loaded when allow_pickle=False",
+        "number.npz": "its `about` is not JSON",
+        "text.npz": "not a zip file",
+        "empty.npz": "not a zip file",
         "none.npz": "No such file or directory",
         ".": "Is a directory",
     }
@@ -200,7 +200,7 @@ def foreign_files(folder: Path) -> dict[str, str]:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     for name, problem in foreign_files(tmp_path).items():
         with pytest.raises(InvalidInput) as caught:
-            saved.load(tmp_path / name)
+            files.read_trained(tmp_path / name)
         wanted = f"network file: expected one that `rosetta train` wrote, got {tmp_path / name} ({problem})"
         assert str(caught.value) == wanted
 
@@ -215,19 +215,19 @@ def test_a_file_is_written_whole_or_the_old_one_stays(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(InvalidInput) as caught:
-        saved.save(path, NETWORKS["RNN"], params, ABOUT)
+        files.write(path, NETWORKS["RNN"], params, ABOUT)
     assert str(caught.value) == f"output file: expected a writable path, got {path} (No space left on device)"
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["net.npz"]
 
 
 def test_a_folder_is_made_or_refused_and_left_empty(tmp_path: Path) -> None:
-    saved.require_folder(tmp_path / "a" / "b")
+    files.require_folder(tmp_path / "a" / "b")
     assert os.listdir(tmp_path / "a" / "b") == []
     (tmp_path / "file").write_text("")
     for wrong in (tmp_path / "file", tmp_path / "file" / "folder"):
         with pytest.raises(InvalidInput) as caught:
-            saved.require_folder(wrong)
+            files.require_folder(wrong)
         assert str(caught.value).startswith(f"--out: expected a writable folder, got {wrong} (")
         with pytest.raises(InvalidInput, match="output file: expected a writable path, got "):
-            saved.save(wrong / "net.npz", NETWORKS["RNN"], initial_network(NETWORKS["RNN"], 1), ABOUT)
+            files.write(wrong / "net.npz", NETWORKS["RNN"], initial_network(NETWORKS["RNN"], 1), ABOUT)

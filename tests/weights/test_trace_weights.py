@@ -1,5 +1,6 @@
-"""Weights from files: the model that they are of, and what is no file of one layer."""
+"""The one layer in a file of weights: which model it is, and what is refused."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import torch
 
 from common import datasets
 from common.backend import registry
-from common.errors import InvalidInput, InvalidType
+from common.errors import BackendBroken, BackendMissing, InvalidInput, InvalidType
 from common.model.initial import initial_network, initial_parameters
 from common.model.layout import Parameters
 from common.model.spec import ModelSpec
-from common.tracing import examples, trace
-from common.weights.saved import save
+from common.tracing import backends, examples
+from common.tracing.trace import require_example
+from common.weights import files
+from common.weights.layer import single_layer
+from tests.refusals import assert_refusal
 
 
 def spec_of(cell: str, **options: Any) -> ModelSpec:
@@ -35,16 +39,21 @@ def written(file: Path, spec: ModelSpec, **changes: Any) -> Parameters:
     return {name: value.astype("float32").astype("float64") for name, value in params.items()}
 
 
+def read(file: Path, cell: str | None = None, nonlinearity: str | None = None) -> tuple[ModelSpec, Parameters]:
+    spec, params, _ = single_layer(files.read(file), cell, nonlinearity)
+    return spec, params
+
+
 @pytest.mark.parametrize("file", ["own.npz", "own.pt", "own.pth", "own.bin"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("cell", "asked"),
     [("RNN", "RNN"), ("LSTM", "LSTM"), ("RNNCell", "RNNCell"), ("RNNCell", "RNN"), ("LSTM", "LSTMCell")],
 )
-def test_the_shapes_tell_the_model(cell: str, asked: str, bias: bool, file: str, tmp_path: Path) -> None:
+def test_the_shapes_decide_the_model(cell: str, asked: str, bias: bool, file: str, tmp_path: Path) -> None:
     spec = spec_of(cell, bias=bias)
     wanted = written(tmp_path / file, spec)
-    found, params = examples.read_weights(tmp_path / file, asked)
+    found, params = read(tmp_path / file, asked)
     assert found == spec
     assert params.keys() == wanted.keys()
     for name, value in wanted.items():
@@ -60,7 +69,7 @@ def test_weights_in_float64_keep_every_digit(file: str, tmp_path: Path) -> None:
         np.savez(tmp_path / file, **arrays)
     else:
         torch.save({name: torch.tensor(value) for name, value in wanted.items()}, tmp_path / file)
-    _, params = examples.read_weights(tmp_path / file, "LSTM")
+    _, params = read(tmp_path / file, "LSTM")
     assert params.keys() == wanted.keys()
     for name, value in wanted.items():
         assert params[name].dtype == np.dtype("float64")
@@ -73,7 +82,7 @@ def test_every_dtype_that_float64_holds_is_widened_and_no_other(tmp_path: Path) 
     for dtype in (torch.bfloat16, torch.float16):
         narrow = {name: torch.tensor(value).to(dtype) for name, value in params.items()}
         torch.save(narrow, tmp_path / "own.pt")
-        _, found = examples.read_weights(tmp_path / "own.pt", "LSTM")
+        _, found = read(tmp_path / "own.pt", "LSTM")
         assert all(np.array_equal(found[name], value.double().numpy()) for name, value in narrow.items())
         assert {value.dtype for value in found.values()} == {np.dtype("float64")}
     wide: dict[str, Any] = {name: value.astype("longdouble") for name, value in params.items()}
@@ -81,74 +90,134 @@ def test_every_dtype_that_float64_holds_is_widened_and_no_other(tmp_path: Path) 
     with pytest.raises(
         InvalidType, match=r"weight_ih_l0: expected float64 for LSTM\(hidden_size=5\), got (float|longd)"
     ):
-        examples.read_weights(tmp_path / "own.npz", "LSTM")
+        read(tmp_path / "own.npz", "LSTM")
 
 
 @pytest.mark.parametrize("cell", ["RNN", "LSTMCell"])
 def test_a_trace_of_torch_s_weights_is_torch_s_own(cell: str, tmp_path: Path) -> None:
     spec = spec_of(cell)
     written(tmp_path / "own.pt", spec)
-    example = examples.example(*examples.read_weights(tmp_path / "own.pt", cell), steps=3, seed=1)
+    example = examples.example(*read(tmp_path / "own.pt", cell), steps=3, seed=1)
     assert example.x.shape == (3, 1, 4)
     y, _ = registry.load("torch.nn").forward(spec, example.params, example.x, example.state0)
-    found = trace.everything(example)
-    assert not [name for name in trace.TRACED if abs(found[name].arrays["h"] - y[:, 0]).max() > 1e-14]
+    found = backends.everything(example)
+    assert not [name for name in backends.TRACED if abs(found[name].arrays["h"] - y[:, 0]).max() > 1e-14]
     assert np.ptp(y) > 0.1
 
 
-def test_a_nonlinearity_can_be_told(tmp_path: Path) -> None:
-    written(tmp_path / "own.npz", spec_of("RNN"))
-    assert examples.read_weights(tmp_path / "own.npz", "RNN", "relu")[0] == spec_of("RNN", nonlinearity="relu")
-    written(tmp_path / "own.npz", spec_of("LSTM"))
-    with pytest.raises(InvalidInput, match="nonlinearity: expected 'tanh' for LSTM, got 'relu'"):
-        examples.read_weights(tmp_path / "own.npz", "LSTM", "relu")
+def test_the_nonlinearity_comes_from_the_caller_or_is_tanh_with_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    written(path, spec_of("RNN"))
+    for given, notes in ((None, 1), ("tanh", 0), ("relu", 0)):
+        layer = single_layer(files.read(path), "RNN", given)
+        assert layer.spec == spec_of("RNN", nonlinearity=given or "tanh")
+        assert len(layer.notes) == notes
+    (note,) = single_layer(files.read(path)).notes
+    assert note.startswith(f"{path} does not record the nonlinearity; assuming tanh")
+    written(path, spec_of("LSTM"))
+    assert single_layer(files.read(path)).notes == ()
+    with pytest.raises(InvalidInput) as caught:
+        read(path, "LSTM", "relu")
+    assert_refusal(str(caught.value), f"weights in {path}: nonlinearity", "'tanh' for LSTM", "'relu'")
+
+
+def refused(path: Path, cell: str | None = None, nonlinearity: str | None = None) -> str:
+    """What is said of a file that is refused, its path as FILE."""
+    with pytest.raises((InvalidInput, InvalidType)) as caught:
+        read(path, cell, nonlinearity)
+    return str(caught.value).replace(str(path), "FILE")
 
 
 @pytest.mark.parametrize("file", ["own.npz", "own.pt"])
 @pytest.mark.parametrize(
-    ("spec", "asked", "message"),
+    ("spec", "asked", "got"),
     [
-        (spec_of("RNN"), "LSTM", r"weight_hh_l0 for LSTM: expected \(20, 5\), got \(5, 5\); an RNN's\?"),
-        (spec_of("LSTM"), "RNN", r"weight_hh_l0 for RNN: expected \(5, 5\), got \(20, 5\); an LSTM's\?"),
-        (spec_of("LSTMCell"), "RNN", r"weight_hh for RNNCell: expected \(5, 5\), got \(20, 5\); an LSTM's\?"),
-        (spec_of("RNN", num_layers=2), "RNN", r"expected weight_ih_l0, .* got extra .*; a model with num_layers=2\?"),
-        (spec_of("RNN", bidirectional=True), "RNN", r"got extra .*_reverse; a model with bidirectional=True\?"),
+        (spec_of("RNN"), "LSTM", "RNN"),
+        (spec_of("LSTM"), "RNN", "LSTM"),
+        (spec_of("LSTMCell"), "RNN", "LSTMCell"),
+        (spec_of("RNN", num_layers=2), "RNN", "RNN 2 layers"),
+        (spec_of("RNN", bidirectional=True), None, "RNN bidirectional"),
+        (spec_of("LSTM", proj_size=2), None, "LSTM proj_size 2"),
+        # What the README saves.
+        (spec_of("LSTM", num_layers=2, bidirectional=True, proj_size=2), None, "LSTM 2 layers bidirectional proj_size"),
     ],
 )
-def test_another_model(spec: ModelSpec, asked: str, message: str, file: str, tmp_path: Path) -> None:
+def test_another_model(spec: ModelSpec, asked: str | None, got: str, file: str, tmp_path: Path) -> None:
+    """The refusal says what can be taken, and what the file holds."""
     written(tmp_path / file, spec)
-    with pytest.raises(InvalidInput, match=message):
-        trace.require_example(examples.example(*examples.read_weights(tmp_path / file, asked), steps=2, seed=0))
+    expected = f"one layer{f' of {asked}' if asked else ''} in one direction, without a projection"
+    assert_refusal(refused(tmp_path / file, asked), "model in FILE", expected, got)
 
 
 def test_a_gru_is_named(tmp_path: Path) -> None:
     torch.save(torch.nn.GRU(4, 5).state_dict(), tmp_path / "gru.pt")
-    with pytest.raises(InvalidInput, match=r"weight_hh_l0 for RNN: expected \(5, 5\), got \(15, 5\); a GRU's\?"):
-        examples.read_weights(tmp_path / "gru.pt", "RNN")
+    for asked in ("RNN", None):
+        text = refused(tmp_path / "gru.pt", asked)
+        assert_refusal(text, "weights in FILE: weight_hh_l0", "1 for RNN, 4 for LSTM", "(15, 5)", "a GRU's?")
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "argument", "expected", "got"),
     [
-        ({"bias_hh_l0": None}, "got missing bias_hh_l0"),
-        ({"bias_ih_l0": None}, "got extra bias_hh_l0"),
-        ({"weight_hr_l0": np.ones((2, 5))}, "got extra weight_hr_l0"),
-        ({"weight_ih_l0": np.full((5, 4), np.nan)}, r"weight_ih_l0: expected finite values, got nan at index \(0, 0\)"),
-        ({"weight_ih_l0": np.ones((6, 4))}, r"weight_ih_l0: expected \(5, 4\) for RNN.*, got \(6, 4\)"),
+        ({"bias_hh_l0": None}, "parameters of RNN", "bias_hh_l0", "missing bias_hh_l0"),
+        ({"bias_ih_l0": None}, "parameters of RNN no bias", "weight_hh_l0", "extra bias_hh_l0"),
+        ({"weight_hr_l0": np.ones((2, 5))}, "proj_size", "0 for RNN", "2"),
+        ({"weight_hr_l0": np.ones(5)}, "parameters of RNN", "weight_hh_l0", "extra weight_hr_l0"),
+        ({"more": np.ones(3)}, "parameters of RNN", "weight_hh_l0", "extra more"),
         (
-            {"weight_ih_l0": np.ones(4)},
-            r"weights in .*: names: expected weight_ih_l0, weight_hh_l0, matrices, got weight_ih_l0 \(4,\), ",
+            {f"weight_hh_l{'9' * 5000}": np.ones(3)},
+            "parameters of RNN",
+            "weight_hh_l0",
+            "extra weight_hh_l9",
         ),
-        (
-            {"weight_hh_l0": None},
-            r"names: expected weight_ih_l0, weight_hh_l0, matrices, got weight_ih_l0 \(5, 4\), bias",
-        ),
+        ({"weight_ih_l0": np.full((5, 4), np.nan)}, "weight_ih_l0", "finite values", "nan at index (0, 0)"),
+        ({"weight_ih_l0": np.ones((6, 4))}, "weight_ih_l0", "(5, 4) for RNN", "(6, 4)"),
+        ({"weight_hh_l0": np.ones((7, 5))}, "weight_hh_l0", "(G*H, H)", "(7, 5)"),
+        ({"weight_hh_l0": np.ones((0, 0))}, "weight_hh_l0", "(G*H, H)", "(0, 0)"),
+        ({"weight_ih_l0": np.ones((5, 0))}, "input_size", "at least 1", "0"),
+        ({"weight_ih_l0": np.ones(4)}, "names", "matrices weight_ih_l0 and weight_hh_l0", "weight_ih_l0 (4,), "),
+        ({"weight_hh_l0": None}, "names", "matrices weight_ih_l0 and weight_hh_l0", "weight_ih_l0 (5, 4), bias"),
     ],
 )
-def test_weights_that_fit_no_model(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_weights_that_fit_no_model(
+    changes: dict[str, Any], argument: str, expected: str, got: str, tmp_path: Path
+) -> None:
     written(tmp_path / "own.npz", spec_of("RNN"), **changes)
-    with pytest.raises(InvalidInput, match=message):
-        trace.require_example(examples.example(*examples.read_weights(tmp_path / "own.npz", "RNN"), steps=2, seed=0))
+    assert_refusal(refused(tmp_path / "own.npz"), f"weights in FILE: {argument}", expected, got)
+
+
+def test_the_layer_of_a_larger_module_is_found_with_a_note(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.ModuleDict({"rnn": torch.nn.RNN(4, 5)}), torch.nn.Linear(5, 2))
+    torch.save(network.state_dict(), tmp_path / "own.pt")
+    spec, params, notes = single_layer(files.read(tmp_path / "own.pt"), None, "tanh")
+    assert spec == spec_of("RNN")
+    assert set(params) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
+    assert notes == (f"{tmp_path / 'own.pt'}: using 0.rnn.*, leaving out 1.weight, 1.bias",)
+    twice = torch.nn.Sequential(torch.nn.RNN(4, 5), torch.nn.RNN(5, 5))
+    torch.save(twice.state_dict(), tmp_path / "own.pt")
+    assert_refusal(refused(tmp_path / "own.pt"), "recurrent modules in FILE", "one", "0, 1")
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.pt", "own.weights", "own"])
+def test_the_content_decides_the_format_not_the_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    module = torch.nn.RNN(4, 5)
+    for options in ({}, {"_use_new_zipfile_serialization": False}):
+        torch.save(module.state_dict(), path, **options)
+        file = files.read(path)
+        assert (file.format, file.network, file.about) == ("PyTorch's state_dict", None, {})
+        assert len(file.notes) == len(options)
+        for key, value in module.state_dict().items():
+            assert np.array_equal(file.params[key], value.numpy())
+    with path.open("wb") as stream:
+        np.savez(stream, weight=np.arange(3.0))
+    file = files.read(path)
+    assert (file.format, file.network, file.about, file.notes) == ("NumPy's .npz", None, {}, ())
+    assert file.params["weight"].tolist() == [0, 1, 2]
+    network = datasets.load("sine").network("RNN", hidden_size=5)
+    files.write(path, network, initial_network(network, 0), ABOUT)
+    file = files.read(path)
+    assert (file.format, file.network, file.about["task"], file.notes) == ("rosetta train", network, "sine", ())
 
 
 def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
@@ -160,58 +229,87 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     torch.save({"state_dict": torch.nn.RNN(2, 3).state_dict()}, tmp_path / "nested.pt")
     torch.save(torch.nn.RNN(2, 3), tmp_path / "module.pt")
     torch.save({1: torch.ones(2)}, tmp_path / "number.pt")
+    torch.save({"weight": torch.ones(2, 2).to_sparse()}, tmp_path / "sparse.pt")
     (tmp_path / "hello.pt").write_text("hello")
-    np.savez(tmp_path / "none.npz")
     np.save(tmp_path / "single.npy", np.ones(3))
+    expected = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
+    for name, reason in (
+        ("no-such.npz", "No such file or directory"),
+        ("no-such.pt", "No such file or directory"),
+        ("", "Is a directory"),
+        ("text.npz", "not a zip file"),
+        ("empty.npz", "not a zip file"),
+        ("single.npy", "a single array"),
+        ("cut.pt", "no end record at its end"),
+        ("hello.pt", "a whole module, or not a file of PyTorch's"),
+        ("module.pt", "a whole module, or not a file of PyTorch's"),
+        ("list.pt", "it holds a list"),
+        ("number.pt", "its 1 is a Tensor"),
+        ("sparse.pt", "its 'weight' is a sparse tensor"),
+        ("nested.pt", "its 'state_dict' is a OrderedDict; a checkpoint? save its ['state_dict'] alone"),
+    ):
+        assert_refusal(refused(tmp_path / name), "weights", expected, f"FILE ({reason}")
+
+
+def test_arrays_that_are_no_weights(tmp_path: Path) -> None:
+    np.savez(tmp_path / "none.npz")
     np.savez(tmp_path / "words.npz", weight_ih_l0=np.array([["a"]]), weight_hh_l0=np.ones((1, 1)))
     np.savez(tmp_path / "complex.npz", weight_ih_l0=np.ones((1, 1)), weight_hh_l0=1j * np.ones((1, 1)))
-    for name, message in (
-        (
-            "no-such.npz",
-            r"--weights: expected an .npz file, or torch's .*, got .*no-such.npz \(No such file or directory\)",
-        ),
-        ("text.npz", "--weights: expected an .npz file, or torch's .*, got .*text.npz"),
-        ("single.npy", r"--weights: expected an .npz file, or torch's .*, got .*single.npy \(a single array\)"),
-        ("words.npz", r"weights in .*words.npz: weight_ih_l0: expected float64 for RNN\(hidden_size=1\), got <U1"),
-        (
-            "complex.npz",
-            r"weights in .*complex.npz: weight_hh_l0: expected float64 for RNN\(hidden_size=1\), got complex128",
-        ),
-        ("number.pt", "--weights: expected a state_dict, .* got .*number.pt with 1: Tensor"),
-        ("hello.pt", "--weights: expected a state_dict, .* got .*hello.pt"),
-        ("empty.npz", "--weights: expected an .npz file, or torch's .*, got .*empty.npz"),
-        ("", r"--weights: expected an .npz file, or torch's .*\(Is a directory\)"),
-        ("none.npz", "weights in .*none.npz: names: expected weight_ih_l0, weight_hh_l0, matrices, got nothing"),
-        (
-            "no-such.pt",
-            r"expected a state_dict, .* that torch.save wrote, got .*no-such.pt \(No such file or directory\)",
-        ),
-        ("cut.pt", "--weights: expected a state_dict, .* that torch.save wrote, got .*cut.pt"),
-        ("module.pt", "--weights: expected a state_dict, .* that torch.save wrote, got .*module.pt; a whole module"),
-        ("list.pt", "--weights: expected a state_dict, .* got .*list.pt, which holds a list"),
-        ("nested.pt", "--weights: expected a state_dict, .* got .*nested.pt with 'state_dict': OrderedDict"),
+    for name, argument, expected, got in (
+        ("none.npz", "names", "weight_ih_l0 and weight_hh_l0", "nothing"),
+        ("words.npz", "weight_ih_l0", "float64 for RNN(hidden_size=1)", "<U1"),
+        ("complex.npz", "weight_hh_l0", "float64 for RNN(hidden_size=1)", "complex128"),
     ):
-        with pytest.raises((InvalidInput, InvalidType), match=message) as error:
-            examples.read_weights(tmp_path / name, "RNN")
-        assert "\n" not in str(error.value)
+        assert_refusal(refused(tmp_path / name), f"weights in FILE: {argument}", expected, got)
 
 
-def test_what_was_trained_tells_its_nonlinearity_and_is_no_decoder(tmp_path: Path) -> None:
-    data = datasets.load("sine")
-    network = data.network("RNN", hidden_size=5, nonlinearity="relu")
-    about = {"task": "sine", "reading": "", "options": {}, "symbols": [], "output_symbols": [], "data": ""}
-    save(tmp_path / "relu.npz", network, initial_network(network, 0), about)
-    spec, params = examples.read_weights(tmp_path / "relu.npz", "RNN")
-    assert spec == network.model
-    assert set(params) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
-    with pytest.raises(InvalidInput, match=r"--nonlinearity: expected relu, as .*relu.npz tells it, got tanh"):
-        examples.read_weights(tmp_path / "relu.npz", "RNN", "tanh")
-    with pytest.raises(InvalidInput, match=r"model in .*: expected one layer of LSTM in one direction, got RNN relu"):
-        examples.read_weights(tmp_path / "relu.npz", "LSTM")
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')", BackendMissing),
+        ("raise OSError('libcudart.so.13: cannot open shared object file')", BackendBroken),
+    ],
+)
+def test_without_pytorch_only_its_own_files_cannot_be_read(
+    source: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "own.pt", spec_of("RNN"))
+    wanted = written(tmp_path / "own.npz", spec_of("RNN"))
+    (tmp_path / "torch.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch")
+    with pytest.raises(error, match=r"own\.pt is a file of PyTorch's, which is "):
+        files.read(tmp_path / "own.pt")
+    assert files.read(tmp_path / "own.npz").params.keys() == wanted.keys()
+
+
+ABOUT = {"task": "sine", "reading": "", "options": {}, "symbols": [], "output_symbols": [], "data": ""}
+
+
+def test_what_was_trained_records_its_nonlinearity_and_is_no_decoder(tmp_path: Path) -> None:
+    network = datasets.load("sine").network("RNN", hidden_size=5, nonlinearity="relu")
+    path = tmp_path / "relu.npz"
+    files.write(path, network, initial_network(network, 0), ABOUT)
+    for given in (None, "relu"):
+        spec, params, notes = single_layer(files.read(path), "RNN", given)
+        assert (spec, notes) == (network.model, ())
+        assert set(params) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
+    assert_refusal(refused(path, "RNN", "tanh"), "--nonlinearity", "relu, which FILE records", "tanh")
+    assert_refusal(refused(path, "LSTM"), "model in FILE", "one layer of LSTM in one direction", "RNN relu")
     network = datasets.load("kana").network("LSTM", hidden_size=5)
-    save(tmp_path / "kana.npz", network, initial_network(network, 0), about | {"task": "kana"})
-    with pytest.raises(InvalidInput, match=r"one layer of LSTM in one direction, got LSTM with a decoder"):
-        examples.read_weights(tmp_path / "kana.npz", "LSTM")
+    files.write(path, network, initial_network(network, 0), ABOUT | {"task": "kana"})
+    assert_refusal(refused(path), "model in FILE", "one layer in one direction", "LSTM with a decoder")
+
+
+def test_a_trained_network_in_float32_is_widened(tmp_path: Path) -> None:
+    network = datasets.load("sine", None, "float32").network("LSTM", hidden_size=5)
+    params = initial_network(network, 0)
+    files.write(tmp_path / "own.npz", network, params, ABOUT)
+    spec, found = read(tmp_path / "own.npz")
+    assert spec == network.model.with_dtype("float64")
+    for name, value in found.items():
+        assert value.dtype == np.dtype("float64")
+        assert np.array_equal(value, params[f"rnn.{name}"])
 
 
 def test_an_example(tmp_path: Path) -> None:
@@ -223,8 +321,4 @@ def test_an_example(tmp_path: Path) -> None:
     assert all(part.all() for part in (*first.state0, *first.params.values()))
     assert abs(first.target).max() <= 0.8
     assert first.counted.tolist() == [1, 1, 1]
-    trace.require_example(first)
-    for numbers in ((0,), (1, 1), (4,), ()):
-        with pytest.raises(InvalidInput, match=r"--units: expected different numbers from 1 to 3, got "):
-            examples.require_numbers("--units", numbers, 3)
-    examples.require_numbers("--units", (3, 1), 3)
+    require_example(first)

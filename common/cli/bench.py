@@ -1,0 +1,44 @@
+"""``rosetta bench``: the implementations timed against torch.nn and Flax."""
+
+from argparse import Namespace
+
+from common import records
+from common.backend import registry
+from common.cli import console, tables
+from common.cli.options import (
+    Verbs,
+    add_backends,
+    add_selection,
+    add_verb,
+    at_least,
+    backends,
+    cells,
+    dtypes,
+    named,
+)
+from common.record_types import Bench
+from common.study import bench
+from common.study.bench import SIZES
+
+
+def add(verbs: Verbs) -> None:
+    more = "Each framework runs in a process of its own; the result is a ratio, which a busy machine does not distort."
+    parser = add_verb(verbs, "bench", run, "time the implementations against torch.nn and Flax", more)
+    add_backends(parser, registry.DEFAULT)
+    add_selection(parser, ("RNN", "LSTM"), ("float32",))
+    text = f"one of {', '.join(SIZES)}; repeat it for several (default: all)"
+    parser.add_argument("--size", action="append", type=named(list(SIZES)), metavar="NAME", help=text)
+    text = "times that every case is timed (default: 11)"
+    parser.add_argument("--rounds", type=at_least(1), default=11, metavar="N", help=text)
+
+
+def run(options: Namespace) -> int:
+    """Time every case, print the medians."""
+    names = backends(options)
+    chosen = bench.cases(cells(options), options.size or list(SIZES), dtypes(options), options.seed)
+    with console.Stages() as stages:
+        advance = stages.stage("timings", len(chosen))
+        rows = console.collect(bench.bench(names, chosen, options.rounds, lambda _: advance()), options)
+    if not options.json:
+        tables.print_bench(records.of_kind(rows, Bench))
+    return 0

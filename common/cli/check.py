@@ -1,0 +1,131 @@
+"""``rosetta check``: the ladder of checks, on fixed models, on models drawn at random, or on one model."""
+
+import argparse
+from argparse import Namespace
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from common.backend import registry
+from common.backend.guards import unsupported
+from common.cli import console, tables
+from common.cli.options import (
+    MODEL_ROWS,
+    Verbs,
+    add_backends,
+    add_jobs,
+    add_rows,
+    add_selection,
+    add_verb,
+    at_least,
+    backends,
+    cells,
+    dtypes,
+    given,
+    integers,
+    named,
+)
+from common.equivalence import ladder, processes, variants
+from common.equivalence.variants import PROBLEMS, REGIMES, B, H, I, T, Variant
+from common.errors import InvalidInput, mismatch
+from common.model.spec import CELLS, DTYPES, ModelSpec
+from common.model.validate import require_positive_int
+from common.record_types import Record
+from common.study.environment import environment
+
+# The options of one problem, which are there only if they were given.
+PROBLEM = ("steps", "batch", "lengths", "given_state", "training", "regime")
+
+
+def add(verbs: Verbs) -> None:
+    more = "With an option of the model or of the problem, only that model is checked."
+    parser = add_verb(verbs, "check", run, "compare outputs, gradients and training of all backends", more)
+    add_backends(parser, registry.DEFAULT)
+    add_selection(parser, CELLS, DTYPES)
+    add_jobs(parser)
+    text = f"check N problems in each dtype, on models drawn from all combinations of options, {PROBLEMS} on each model"
+    parser.add_argument("--configs", type=at_least(1), metavar="N", help=text)
+    add_rows(parser, "model", MODEL_ROWS.values())
+    group = parser.add_argument_group("problem", argument_default=argparse.SUPPRESS)
+    group.add_argument("--steps", type=at_least(1), metavar="T", help=f"time steps (default: {T})")
+    group.add_argument("--batch", type=at_least(1), metavar="B", help=f"sequences in the batch (default: {B})")
+    group.add_argument("--lengths", type=integers, metavar="N,N,...", help="steps of each sequence of a ragged batch")
+    group.add_argument("--no-state", dest="given_state", action="store_false", help="start from a state of zeros")
+    group.add_argument("--eval", dest="training", action="store_false", help="without dropout")
+    text = f"how the numbers are drawn, one of {', '.join(REGIMES)} (default: plain)"
+    group.add_argument("--regime", type=named(list(REGIMES)), metavar="NAME", help=text)
+
+
+def run(options: Namespace) -> int:
+    """Compare the backends, print the result; the exit code."""
+    names, chosen_cells, chosen_dtypes = backends(options), cells(options), dtypes(options)
+    one = given(options, (*MODEL_ROWS, *PROBLEM))
+    if options.configs is None:
+        check, chosen = processes.check, variants.variants(chosen_cells, chosen_dtypes, options.seed)
+        if one:
+            fitting = chosen_cells if options.cell else _fitting(chosen_cells, one)
+            chosen = [variant(cell, dtype, options.seed, one) for dtype in chosen_dtypes for cell in fitting]
+        names = names if options.backend else _able(names, chosen)
+    else:
+        if one:
+            raise InvalidInput(mismatch("--configs", "no option of one model beside it", ", ".join(one)))
+        check, chosen = (
+            processes.check_drawn,
+            variants.drawn(options.configs, chosen_cells, chosen_dtypes, options.seed),
+        )
+    with console.Stages() as stages:
+        stream = check(names, chosen, options.jobs, stages.stage)
+        rows = console.collect(chain(environment(names), stream), options)
+    if not options.json:
+        tables.print_checks(rows)
+        if options.configs is not None:
+            tables.print_coverage(rows, len(chosen))
+    return 0 if ladder.all_passed(rows) and _all_compared(names, rows, options.backend) else 1
+
+
+def variant(cell: str, dtype: str, seed: int, chosen: dict[str, Any]) -> Variant:
+    """The one model that the options describe, and its problem."""
+    of_model: dict[str, Any] = {"input_size": I, "hidden_size": H}
+    of_model |= {name: value for name, value in chosen.items() if name in MODEL_ROWS}
+    of_problem = {name: value for name, value in chosen.items() if name in PROBLEM}
+    for name in ("steps", "batch"):
+        require_positive_int(name, of_problem.get(name, 1))
+    return Variant(spec=ModelSpec(cell=cell, dtype=dtype, **of_model), seed=seed, **of_problem)
+
+
+def _fitting(names: Sequence[str], one: dict[str, Any]) -> list[str]:
+    """The cells that have the options; for the others, the reason is printed on stderr."""
+    fitting, problems = [], []
+    for cell in names:
+        try:
+            variant(cell, "float64", 0, one)
+            fitting.append(cell)
+        except InvalidInput as error:
+            problems.append((cell, error))
+    if not fitting:
+        raise problems[0][1]
+    for cell, error in problems:
+        console.message(f"{cell} is left out: {error}")
+    return fitting
+
+
+def _able(names: list[str], chosen: Sequence[Variant]) -> list[str]:
+    """The backends that support all variants; for the others, what they lack is printed on stderr."""
+    able = []
+    for name in names:
+        lacks = {what for v in chosen for what in unsupported(registry.load(name), v.spec, v.lengths is not None)}
+        if lacks:
+            console.message(f"{name} is left out: it does not support {', '.join(sorted(lacks))}")
+        else:
+            able.append(name)
+    return able
+
+
+def _all_compared(names: Sequence[str], rows: Sequence[Record], asked_for: Sequence[str] | None) -> bool:
+    """False, with a message, if a backend that was asked for was not compared with anything."""
+    seen = {row[side] for row in rows if row["kind"] == "check" for side in ("a", "b")}
+    for name in names:
+        if name not in seen:
+            reason = "so the check fails" if asked_for else "as it supports none of these models"
+            console.message(f"{name} was not compared with any other backend, {reason}.")
+    return not asked_for or seen.issuperset(names)

@@ -1,0 +1,60 @@
+"""The one door for files of weights: ``read`` recognises the format, and ``write`` makes the project's own files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from common.errors import InvalidInput, mismatch
+from common.weights import npz, saved, torch_files
+from common.weights.saved import write
+from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
+
+__all__ = ["FORMATS", "read", "read_trained", "require_folder", "write"]
+
+# The first format that fits is taken: ``npz`` takes every zip file.
+FORMATS: tuple[Format, ...] = (torch_files, saved, npz)
+EXPECTED = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
+
+
+def read(path: Path, what: str = "weights") -> WeightsFile:
+    """The weights in a file, whose format is recognised by its content.
+
+    Raises ``InvalidInput``, which begins with ``what``, for a file that cannot be read, is damaged, or holds anything
+    but arrays; ``BackendMissing`` and ``BackendBroken`` where the file is PyTorch's and PyTorch cannot be imported.
+    """
+    return _read(path, what, EXPECTED, FORMATS)
+
+
+def read_trained(path: Path) -> Trained:
+    """The network in a file that ``rosetta train`` wrote. Raises ``InvalidInput`` for any other file."""
+    file = _read(path, "network file", "one that `rosetta train` wrote", (saved,))
+    assert file.network is not None
+    return Trained(file.network, file.params, file.about)
+
+
+def _read(path: Path, what: str, expected: str, formats: Sequence[Format]) -> WeightsFile:
+    try:
+        source = open_source(path)
+        return _fitting(source, formats).read(source)
+    except OSError as error:
+        raise InvalidInput(mismatch(what, expected, f"{path} ({error.strerror or error})")) from error
+    except Unusable as error:
+        raise InvalidInput(mismatch(what, expected, f"{path} ({error})")) from error
+
+
+def _fitting(source: Source, formats: Sequence[Format]) -> Format:
+    for form in formats:
+        if form.fits(source):
+            return form
+    missing = " without the entry `about`" if source.entries is not None else ""
+    raise Unusable(source.kind + missing)
+
+
+def require_folder(folder: Path) -> None:
+    """Make a folder and raise unless files can be written to it: better before the training than after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidInput(mismatch("--out", "a writable folder", f"{folder} ({error.strerror})")) from error
