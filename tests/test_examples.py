@@ -19,6 +19,7 @@ MODULES = (
     "common.training.loop",
     "common.training.settings",
     "common.weights.arrays",
+    "common.weights.files",
     "jax_impl.modules",
     "numpy_impl.modules",
     "numpy_impl.trace",
