@@ -34,19 +34,19 @@ def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Gra
         return sum((cotangent * np.imag(output)).sum() for cotangent, output in parts) / STEP
 
     def gradient(leaf: np.ndarray, steps: np.ndarray | None) -> np.ndarray:
-        kept = leaf.copy()
+        original = leaf.copy()
         if steps is not None:
-            found = []
+            derivatives = []
             for direction in steps:
                 leaf += 1j * STEP * direction
-                found.append(derivative())
-                leaf[...] = kept
-            return np.array(found)
+                derivatives.append(derivative())
+                leaf[...] = original
+            return np.array(derivatives)
         grad = np.empty(leaf.shape)
         for index in np.ndindex(leaf.shape):
-            leaf[index] = kept[index] + 1j * STEP
+            leaf[index] = original[index] + 1j * STEP
             grad[index] = derivative()
-            leaf[index] = kept[index]
+            leaf[index] = original[index]
         return grad
 
     params, of_x, of_state = along or Grads({}, None, (None,) * len(state))  # pyright: ignore

@@ -11,12 +11,13 @@ A ladder of checks, from the ground up:
 5. ``training``: the loss at each step of SGD, Adam and RMSprop, with momentum, clipping, schedules and a carried state,
    and the parameters after them, every pair.
 
-Every row is relative to the largest value of the exact result, says how small an error it would have caught, and passes
-only if that is small enough. Nothing passes for lack of a comparison: a row that compared no element, or met a value
-that is not finite, has failed, and so has a run without rows, or one that could not see some quantity in any row.
+Every row is relative to the largest value of the exact result, records how small an error it would have caught, and
+passes only if that is small enough. Nothing passes for lack of a comparison: a row that compared no element, or met a
+value that is not finite, has failed, and so has a run without rows, or one in which no row could show an error in some
+quantity.
 
-The first three rungs are climbed by variants drawn from the product of all options too, with one row for each rung and
-pair.
+The first three rungs also run on variants drawn at random from all combinations of options, with one row for each rung
+and pair.
 
 >>> from common.backend import registry
 >>> from common.equivalence.ladder import check_model
@@ -109,25 +110,25 @@ def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwis
     yield from _rows("forward", variant, outputs, named)
     if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
         return
-    found = each(backends, lambda backend: _gradients(backend, spec, args))
+    grads_of = each(backends, lambda backend: _gradients(backend, spec, args))
     named = [named_grads(spec, grads) for *_, grads in expected]
-    yield from _rows("gradient", variant, {name: named_grads(spec, grads) for name, grads in found.items()}, named)
+    yield from _rows("gradient", variant, {name: named_grads(spec, grads) for name, grads in grads_of.items()}, named)
     for name, backend in backends.items():
         if COMPLEX in backend.dtypes:
-            yield from _complex_step(name, backend, variant, args, found[name], expected, elementwise)
+            yield from _complex_step(name, backend, variant, args, grads_of[name], expected, elementwise)
 
 
 def _outputs(backend: Backend, spec: ModelSpec, args: Problem) -> dict[str, Any]:
-    own = deepcopy(args)
-    found = named_outputs(spec, *backend.forward(spec, own.params, own.x, own.state0, **own.keywords))
-    _require_untouched(args, own)
-    return found
+    given = deepcopy(args)
+    y, state = backend.forward(spec, given.params, given.x, given.state0, **given.keywords)
+    _require_untouched(args, given)
+    return named_outputs(spec, y, state)
 
 
 def _gradients(backend: Backend, spec: ModelSpec, args: Problem) -> Grads:
-    own = deepcopy(args)
-    grads = backend.vjp(spec, *own[:5], **own.keywords)
-    _require_untouched(args, own)
+    given = deepcopy(args)
+    grads = backend.vjp(spec, *given[:5], **given.keywords)
+    _require_untouched(args, given)
     return Grads(dict(grads.params), grads.x, tuple(grads.state0))
 
 
@@ -222,7 +223,8 @@ def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
 
     Each row is the worst of its rung and pair, counts the elements of all of them, and has the resolution of each.
     """
-    able = {name: own for name, own in backends.items() if not unsupported(own, variant.spec, bool(variant.lengths))}
+    ragged = bool(variant.lengths)
+    able = {name: backend for name, backend in backends.items() if not unsupported(backend, variant.spec, ragged)}
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in check_model(able, variant, elementwise=False):
         groups.setdefault((row.check, row.a, row.b), []).append(row)

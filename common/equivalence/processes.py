@@ -74,7 +74,7 @@ def fails(row: comparison.Row, variant: Variant) -> bool:
         rows = ladder.check_drawn(pair, variant)
     except (BackendBroken, InvalidInput):
         return False
-    return any(found.verdict == comparison.FAILED and found.check == row.check for found in rows)
+    return any(other.verdict == comparison.FAILED and other.check == row.check for other in rows)
 
 
 def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:

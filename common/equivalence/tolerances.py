@@ -51,13 +51,13 @@ def bounds(results: Sequence[Mapping[str, np.ndarray]], dtype: str) -> dict[str,
     """Quantity -> its bound, from the exact results and those of the runs in Monte Carlo arithmetic (``answers``)."""
     exact, *rounded = results
     unit = ROUNDOFF[dtype]
-    found = {}
+    by_quantity = {}
     for quantity, value in exact.items():
         scale = largest(value)
         moved = np.max([largest(other[quantity] - value) for other in rounded]) * unit / max(unit, MEASURABLE)
         allowed = MARGIN * max(moved, unit * scale)
-        found[quantity] = Bound(allowed if np.isfinite(allowed) else np.inf, scale)
-    return found
+        by_quantity[quantity] = Bound(allowed if np.isfinite(allowed) else np.inf, scale)
+    return by_quantity
 
 
 def largest(values: np.ndarray) -> float:

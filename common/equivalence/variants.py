@@ -77,13 +77,13 @@ class Variant:
     def options(self) -> tuple[str, ...]:
         """What the variant exercises, as the table of coverage names it."""
         spec = self.spec
-        found = {*spec.options, self.regime, "given state" if self.given_state else "no state"}
+        present = {*spec.options, self.regime, "given state" if self.given_state else "no state"}
         if "nonlinearity" in spec.kind.options:
-            found.add(spec.nonlinearity)
+            present.add(spec.nonlinearity)
         on = {"no bias": not spec.bias, "lengths": self.lengths is not None}
         on |= {"T=1": self.steps == 1, "B=1": self.batch == 1, "H=1": spec.hidden_size == 1}
-        found |= {name for name, is_on in on.items() if is_on}
-        return tuple(name for name in OPTIONS if name in found)
+        present |= {name for name, is_on in on.items() if is_on}
+        return tuple(name for name in OPTIONS if name in present)
 
     @property
     def data(self) -> Data:
@@ -102,14 +102,14 @@ class Variant:
 
 def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed: int = 0) -> list[Variant]:
     """Every cell and nonlinearity, with and without bias, the initial state given and left out, in every dtype."""
-    found = []
+    chosen = []
     for dtype, cell in product(dtypes, cells):
         nonlinearities = ("tanh", "relu") if "nonlinearity" in TABLE[cell].options else ("tanh",)
         for nonlinearity, bias, given_state in product(nonlinearities, (True, False), (True, False)):
             options: dict[str, Any] = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
             spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
-            found.append(Variant(spec=spec, given_state=given_state, seed=seed))
-    return found
+            chosen.append(Variant(spec=spec, given_state=given_state, seed=seed))
+    return chosen
 
 
 def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
@@ -156,13 +156,13 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
 
 def drawn(count: int, cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[Variant]:
     """``count`` variants in every dtype, ``PROBLEMS`` a model; the cells in turn, other models in every dtype."""
-    found = []
+    chosen = []
     models = -(-count // PROBLEMS)
     for place, dtype in enumerate(dtypes):
         for index in range(count):
             model, number = divmod(index, PROBLEMS)
-            found.append(draw(cells[model % len(cells)], dtype, seed + place * models + model, number))
-    return found
+            chosen.append(draw(cells[model % len(cells)], dtype, seed + place * models + model, number))
+    return chosen
 
 
 def problem(variant: Variant) -> Problem:

@@ -57,13 +57,13 @@ SIZES = {
 
 
 def cases(cells: Sequence[str], sizes: Sequence[str], dtypes: Sequence[str], seed: int) -> list[Case]:
-    found = []
+    every = []
     for dtype in dtypes:
         for cell in cells:
             for size in sizes:
                 steps, batch, input_size, hidden_size = SIZES[size]
                 for backward in (False, True):
-                    found.append(
+                    every.append(
                         Case(
                             cell=cell,
                             steps=steps,
@@ -75,7 +75,7 @@ def cases(cells: Sequence[str], sizes: Sequence[str], dtypes: Sequence[str], see
                             seed=seed,
                         )
                     )
-    return found
+    return every
 
 
 def median(values: Sequence[float]) -> float:

@@ -24,20 +24,20 @@ def gradient_norms(backend: Backend, network: NetworkSpec, params: Parameters, b
     if not plain or model.num_layers > 1 or model.bidirectional:
         wanted = "last_step, mse, features, one layer and direction, no lengths"
         raise InvalidInput(mismatch("network", wanted, f"{network.readout}, {network.loss}, {model.label}"))
-    own, (T, B, _) = split_network(params), batch.x.shape
+    parts, (T, B, _) = split_network(params), batch.x.shape
     prediction, _ = backend.predict(network, params, batch)
-    last = 2 * (prediction - batch.target) @ own["readout"]["weight"]
+    last = 2 * (prediction - batch.target) @ parts["readout"]["weight"]
     # Column t*B + b: sequence b cut after t steps.
     before = np.tile(batch.x, (1, T - 1, 1))
-    _, states = backend.forward(model, own["rnn"], before, lengths=np.repeat(np.arange(1, T), B))
+    _, states = backend.forward(model, parts["rnn"], before, lengths=np.repeat(np.arange(1, T), B))
     after = np.concatenate([np.roll(batch.x, -t, axis=0) for t in range(T)], axis=1)
     start = tuple(np.concatenate([np.zeros_like(part[:, :B]), part], axis=1) for part in states)
     remaining = np.repeat(np.arange(T, 0, -1), B)
     dy = np.zeros((T, T * B, model.output_size), batch.x.dtype)
     dy[remaining - 1, np.arange(T * B)] = np.tile(last, (T, 1))
     dstate = tuple(np.zeros_like(part) for part in start)
-    grads = backend.vjp(model, own["rnn"], after, start, dy, dstate, lengths=remaining)
+    grads = backend.vjp(model, parts["rnn"], after, start, dy, dstate, lengths=remaining)
     norms = (np.linalg.norm(part[0], axis=1).reshape(T, B) for part in grads.state0)
     ends = (np.linalg.norm(last, axis=1), np.zeros(B))  # the readout does not see c_T
-    found = zip(model.state_names, norms, ends, strict=False)
-    return {name: np.concatenate([norm, end[None]]) for name, norm, end in found}
+    by_state = zip(model.state_names, norms, ends, strict=False)
+    return {name: np.concatenate([norm, end[None]]) for name, norm, end in by_state}

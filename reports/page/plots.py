@@ -21,7 +21,7 @@ MARKERS = {"●": "o", "■": "s", "▲": "^", "◆": "D", "▼": "v", "✚": "P
 
 
 class Cell(NamedTuple):
-    """Error over tolerance, whether a comparison behind it failed, and what stands small beside the number."""
+    """Error over tolerance, whether a comparison in it failed, and what stands small beside the number."""
 
     ratio: float
     failed: bool

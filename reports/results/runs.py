@@ -46,16 +46,16 @@ class Gap(NamedTuple):
 
 def runs(records: Sequence[Record]) -> list[Run]:
     """The runs by dtype, variant of the task, optimiser and cell."""
-    found: dict[str, Run] = {}
+    by_key: dict[str, Run] = {}
     for record in of_kind(records, Training):
         key = json.dumps({name: record[name] for name in Data.__annotations__}, sort_keys=True)
-        run = found.setdefault(key, Run(record, {}, {}))
+        run = by_key.setdefault(key, Run(record, {}, {}))
         run.curves[record["backend"]] = numbers_of([*record["losses"], record["final_loss"]])
         run.predictions[record["backend"]] = numbers_of(record["prediction"])
-    titles = {key: _title(run) for key, run in found.items()}
+    titles = {key: _title(run) for key, run in by_key.items()}
     places = {part: names([*titles.values()], part) for part in ("dtype", "reading", "optimizer", "cell")}
-    ranked = sorted(found, key=lambda key: [place.index(titles[key][part]) for part, place in places.items()])
-    return [found[key] for key in ranked]
+    ranked = sorted(by_key, key=lambda key: [place.index(titles[key][part]) for part, place in places.items()])
+    return [by_key[key] for key in ranked]
 
 
 def _title(run: Run) -> dict[str, str]:
@@ -81,10 +81,10 @@ def gaps(run: Run) -> dict[str, np.ndarray]:
     return {name: relative_gap(curve, reference) for name, curve in run.curves.items() if name != run.reference}
 
 
-def largest_gap(found: dict[str, np.ndarray]) -> Gap | None:
+def largest_gap(by_backend: dict[str, np.ndarray]) -> Gap | None:
     """None if there is nothing to compare; a value that is not a number is larger than any."""
     tops = []
-    for backend, values in found.items():
+    for backend, values in by_backend.items():
         ranked = np.where(np.isfinite(values), values, np.inf)
         if ranked.size:
             update = int(np.argmax(ranked))
@@ -94,9 +94,9 @@ def largest_gap(found: dict[str, np.ndarray]) -> Gap | None:
 
 def span(curves: Iterable[np.ndarray], *others: float) -> tuple[float, float]:
     """The smallest and the largest gap that is neither zero nor infinite."""
-    found = np.concatenate([*curves, np.array(others)])
-    found = found[np.isfinite(found) & (found > 0)]
-    return (float(found.min()), float(found.max())) if found.size else (0.1, 1.0)
+    values = np.concatenate([*curves, np.array(others)])
+    values = values[np.isfinite(values) & (values > 0)]
+    return (float(values.min()), float(values.max())) if values.size else (0.1, 1.0)
 
 
 def spread(run: Run) -> np.ndarray:

@@ -54,9 +54,9 @@ def build(records: Sequence[Record], partial: bool = False) -> Report:
     records = _printable(records)
     sections, missing = [verdict_section(records)], []
     for make, name, command in PARTS:
-        found = make(records)
-        if found:
-            sections += [found] if isinstance(found, Section) else found
+        part = make(records)
+        if part:
+            sections += [part] if isinstance(part, Section) else part
         elif name:
             missing.append((name, shlex.join([*command.split(), "--seed", str(seed_of(records))])))
     return Report(

@@ -67,7 +67,9 @@ def coverage_section(records: Sequence[Record]) -> Section | None:
 def squares(rows: Sequence[Check]) -> dict[tuple[str, str], plots.Cell]:
     """(option, implementation) -> the worst, with the number of variants as its note."""
     bad = coverage(row for row in rows if failed(row))
-    return {key: plots.Cell(found.worst, key in bad, f"({found.variants})") for key, found in coverage(rows).items()}
+    return {
+        key: plots.Cell(covered.worst, key in bad, f"({covered.variants})") for key, covered in coverage(rows).items()
+    }
 
 
 def _plot(rows: Sequence[Check], options: Sequence[str], backends: Sequence[str]) -> Plot:
@@ -97,12 +99,12 @@ def _alt(rows: Sequence[Check], dtype: str) -> str:
 
 def _gaps(rows: Sequence[Check], options: Sequence[str], backends: Sequence[str]) -> str:
     """Why there are dashes, and which options no variant had."""
-    found, dtypes = coverage(rows), names(rows, "dtype")
+    covered, dtypes = coverage(rows), names(rows, "dtype")
     computed = {(name, row["dtype"]) for row in rows for name in (row["a"], row["b"])}
     sentences = ["– means that the implementation got no variant with the option in that dtype."]
     sentences.append("A variant goes to the implementations that compute all of its options, and to no other.")
     for name in backends:
-        without = [option for option in options if (option, name) not in found]
+        without = [option for option in options if (option, name) not in covered]
         if without:
             sentences.append(f"{name} got none with {_reasoned(name, without)}: its column counts fewer variants.")
         if unseen := [dtype for dtype in dtypes if (name, dtype) not in computed]:
@@ -169,9 +171,9 @@ def resolution_section(records: Sequence[Record]) -> Section | None:
         "fails, unless an honest difference offsets it; one of twice that size always does. Here is how the resolution "
         "is spread over the comparisons that passed.",
         f"A comparison coarser than {limits} does not pass: it fails if it finds an error beyond its tolerance, and is "
-        "undecided if it does not. That is so where the dtype itself cannot tell: where every gate is shut, a gradient "
-        "is less than the rounding of what it is made of. A quantity that no comparison of an implementation decided "
-        "makes the verdict fail.",
+        "undecided if it does not. That is so where the dtype itself cannot show it: where every gate is shut, a "
+        "gradient is less than the rounding of what it is made of. A quantity that no comparison of an implementation "
+        "decided makes the verdict fail.",
     )
     table = Table("Resolution, by dtype and regime", columns, tuple(lines), numbers=range(2, len(columns)))
     return Section(

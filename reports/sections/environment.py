@@ -10,16 +10,16 @@ from reports.page.model import Section, Table
 
 def environment_section(records: Sequence[Record]) -> Section | None:
     """What everything ran on, fact by fact."""
-    found = {record["of"]: _flat(record["facts"]) for record in of_kind(records, Environment)}
-    if not found:
+    environments = {record["of"]: _flat(record["facts"]) for record in of_kind(records, Environment)}
+    if not environments:
         return None
     tables = []
-    if machine := found.pop("machine", None):
+    if machine := environments.pop("machine", None):
         tables.append(Table("The machine", ("Fact", "Value"), tuple(machine.items())))
-    if found:
-        facts = dict.fromkeys(key for facts in found.values() for key in facts)
-        rows = tuple((key, *(environment.get(key, "–") for environment in found.values())) for key in facts)
-        tables.append(Table("The implementations", ("Fact", *found), rows))
+    if environments:
+        facts = dict.fromkeys(key for values in environments.values() for key in values)
+        rows = tuple((key, *(values.get(key, "–") for values in environments.values())) for key in facts)
+        tables.append(Table("The implementations", ("Fact", *environments), rows))
     return Section(
         anchor="environment",
         title="Environment",

@@ -70,12 +70,12 @@ def gradient_section(records: Sequence[Record]) -> Section | None:
 def _spacing(dtypes: Sequence[str]) -> str:
     """How far the numbers of each dtype lie apart: float64 and float32 always, 16 bits where they were compared."""
     steps = {"float64": "2e-16", "float32": "1e-7", "float16": "1e-3", "bfloat16": "8e-3"}
-    shown = [name for name in steps if name in DTYPES or name in dtypes]
+    listed = [name for name in steps if name in DTYPES or name in dtypes]
     return ", ".join(
         f"{name} numbers lie about {steps[name]} of their size apart"
-        if name == shown[0]
+        if name == listed[0]
         else f"{name} numbers about {steps[name]}"
-        for name in shown
+        for name in listed
     )
 
 

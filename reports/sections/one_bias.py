@@ -23,26 +23,26 @@ STEP = 10
 
 def one_bias_section(records: Sequence[Record]) -> Section | None:
     """That the function agrees, and how far the loss curves diverge."""
-    found = of_kind(records, OneBias)
+    trained = of_kind(records, OneBias)
     rows = [row for row in of_kind(records, Check) if ONE_BIAS in (row["a"], row["b"])]
-    if not found:
+    if not trained:
         return None
     paragraphs = [
         "torch.nn.RNN and torch.nn.LSTM add two biases to every gate, one with the input and one with the state. "
         "Flax, Keras and home-made cells, tanh(Linear([x, h])), have one. Their sum is all that the function sees.",
         *([_function(rows)] if rows else []),
-        f"The training does not agree: {_divergences(found)}. Both biases get the gradient that the one would get, so "
-        "their sum moves twice as far in a step of gradient descent. Under Adam each of the two moves about as far "
+        f"The training does not agree: {_divergences(trained)}. Both biases get the gradient that the one would get, "
+        "so their sum moves twice as far in a step of gradient descent. Under Adam each of the two moves about as far "
         "as the one would, so their sum again moves about twice as far.",
     ]
     backends = ["numpy", ONE_BIAS]
-    commands = (train_command(run, [run["spec"]["cell"]], [run["spec"]["dtype"]], backends) for run in found)
+    commands = (train_command(run, [run["spec"]["cell"]], [run["spec"]["dtype"]], backends) for run in trained)
     return Section(
         anchor="one-bias",
         title="One bias or two",
         paragraphs=tuple(paragraphs),
-        plots=(_plot(found),),
-        tables=(_table(found),),
+        plots=(_plot(trained),),
+        tables=(_table(trained),),
         commands=tuple(commands),
     )
 
@@ -71,19 +71,19 @@ def divergence(record: OneBias) -> Gap:
     return gap
 
 
-def _divergences(found: Sequence[OneBias]) -> str:
+def _divergences(trained: Sequence[OneBias]) -> str:
     parts = [
         f"under {record['optimizer']['name']} the loss with one bias differs by up to "
         f"{percent(divergence(record).value)} of the loss with two, after {divergence(record).update} updates"
-        for record in found
+        for record in trained
     ]
     return "; ".join(parts)
 
 
-def _plot(found: Sequence[OneBias]) -> Plot:
+def _plot(trained: Sequence[OneBias]) -> Plot:
     panels, rows = [], []
-    limits = span(relative_gap(one, two) for two, one in map(_curves, found))
-    for record in found:
+    limits = span(relative_gap(one, two) for two, one in map(_curves, trained))
+    for record in trained:
         two, one = _curves(record)
         gap = relative_gap(one, two)
         title = f"RNN, {record['optimizer']['name']} with lr {record['optimizer']['lr']:g}"
@@ -105,9 +105,9 @@ def _plot(found: Sequence[OneBias]) -> Plot:
     return Plot("Losses with two biases and with one, and their relative gap", tuple(panels), legend, table)
 
 
-def _table(found: Sequence[OneBias]) -> Table:
+def _table(trained: Sequence[OneBias]) -> Table:
     rows = []
-    for record in found:
+    for record in trained:
         (two, one), top, rule = _curves(record), divergence(record), record["optimizer"]
         ends = (f"{two[0]:.3g}", f"{two[-1]:.3g}", f"{one[-1]:.3g}")
         rows.append((rule["name"], f"{rule['lr']:g}", *ends, percent(top.value), str(top.update)))

@@ -61,46 +61,46 @@ def cases(records: Sequence[Record]) -> list[Case]:
     groups: dict[tuple, dict[str, Bench]] = defaultdict(dict)
     for record in of_kind(records, Bench):
         groups[tuple(record[key] for key in CASE)][record["arm"]] = record
-    found = []
+    timed = []
     for arms in groups.values():
         name = next(iter(arms.values()))["reference"]
         if name in arms:
-            found.append(Case(arms[name], arms))
-    return found
+            timed.append(Case(arms[name], arms))
+    return timed
 
 
 def speed_section(records: Sequence[Record]) -> Section | None:
     """Ratios to the reference, the noise, throughput and the first call."""
-    found = cases(records)
-    if not found:
+    timed = cases(records)
+    if not timed:
         return None
-    reference = found[0].reference["arm"]
-    rounds = len(found[0].reference["seconds"])
+    reference = timed[0].reference["arm"]
+    rounds = len(timed[0].reference["seconds"])
     paragraphs = [
         "Each arm, one implementation, runs in a process of its own. A round times every arm once, in random order. "
         f"The ratio to {reference} is taken round by round; the median of {rounds} rounds is given, with the 95% "
         "interval of that median in brackets (the range, below 6 rounds). Below 1x is faster.",
-        *_noise(found),
+        *_noise(timed),
         "GFLOP/s counts the matrix products alone. The first call includes compilation and is no part of the other "
         "numbers.",
     ]
-    tables = [_time_table(found)]
-    if against := _against_library(found):
+    tables = [_time_table(timed)]
+    if against := _against_library(timed):
         tables.append(against)
-    tables.append(_arm_table(found))
-    pictures = (_plot(found),) if any(len(case.arms) > 1 for case in found) else ()
+    tables.append(_arm_table(timed))
+    pictures = (_plot(timed),) if any(len(case.arms) > 1 for case in timed) else ()
     return Section(
         anchor="speed",
         title="Speed",
         paragraphs=tuple(paragraphs),
         plots=pictures,
         tables=tuple(tables),
-        commands=_commands(found),
+        commands=_commands(timed),
     )
 
 
-def _noise(found: Sequence[Case]) -> list[str]:
-    spans = [case.noise for case in found if case.noise]
+def _noise(timed: Sequence[Case]) -> list[str]:
+    spans = [case.noise for case in timed if case.noise]
     if not spans:
         return []
     wide = [span for span in spans if span.low < QUIET[0] or span.high > QUIET[1]]
@@ -121,12 +121,12 @@ def _others(case: Case) -> list[str]:
     return [label for label in case.arms if label != case.reference["arm"]]
 
 
-def _plot(found: Sequence[Case]) -> Plot:
-    labels = list(dict.fromkeys(label for case in found for label in case.arms))
-    every = [case.ratio(label) for case in found for label in _others(case)]
+def _plot(timed: Sequence[Case]) -> Plot:
+    labels = list(dict.fromkeys(label for case in timed for label in case.arms))
+    every = [case.ratio(label) for case in timed for label in _others(case)]
     limits = (min(0.5, *(r.low / 1.3 for r in every)), max(2.0, *(r.high * 1.3 for r in every)))
     panels, rows = [], []
-    for number, case in enumerate(case for case in found if len(case.arms) > 1):
+    for number, case in enumerate(case for case in timed if len(case.arms) > 1):
         arms = [
             (label, -1 if is_again(case.arms[label]) else labels.index(label), case.ratio(label))
             for label in _others(case)
@@ -137,33 +137,33 @@ def _plot(found: Sequence[Case]) -> Plot:
         rows += [(case.label, label, *(f"{part:.3g}" for part in value)) for label, _, value in arms]
     columns = ("Case", "Arm", "Median ratio", "Low", "High")
     table = Table("The ratios that are drawn", columns, tuple(rows), numbers=range(2, len(columns)))
-    legend = (Key("--ink", f"1x: {case_reference(found)}", "│"), Key("--band", "noise: the interval of the A/A arm"))
-    return Plot(f"Time relative to {case_reference(found)}, on a log axis", tuple(panels), legend, table)
+    legend = (Key("--ink", f"1x: {case_reference(timed)}", "│"), Key("--band", "noise: the interval of the A/A arm"))
+    return Plot(f"Time relative to {case_reference(timed)}, on a log axis", tuple(panels), legend, table)
 
 
-def case_reference(found: Sequence[Case]) -> str:
-    return found[0].reference["arm"]
+def case_reference(timed: Sequence[Case]) -> str:
+    return timed[0].reference["arm"]
 
 
-def _time_table(found: Sequence[Case]) -> Table:
+def _time_table(timed: Sequence[Case]) -> Table:
     rows = []
-    for case in found:
+    for case in timed:
         for label, record in case.arms.items():
             seconds = median(record["seconds"])
             rate = digits(record["flops"] / seconds / 1e9)
             place = (record["cell"], case.size, record["dtype"], case.work, label)
             relative = "1 (reference)" if record is case.reference else interval(case.ratio(label))
             rows.append((*place, relative, milliseconds(seconds), rate, digits(record["first_call"], 2)))
-    reference = f"Time / {case_reference(found)} [95%]"
+    reference = f"Time / {case_reference(timed)} [95%]"
     columns = ("Cell", "Size (T, B, I, H)", "Dtype", "Pass", "Arm", reference, "Median ms", "GFLOP/s", "First call, s")
     return Table("Ratios, times, throughput and first calls", columns, tuple(rows), numbers=range(5, len(columns)))
 
 
-def _against_library(found: Sequence[Case]) -> Table | None:
+def _against_library(timed: Sequence[Case]) -> Table | None:
     """Our JAX against the library's cells, both in the same rounds."""
     rows = tuple(
         (case.reference["cell"], case.size, case.work, interval(compared(case, OURS, THEIRS)))
-        for case in found
+        for case in timed
         if OURS in case.arms and THEIRS in case.arms
     )
     columns = ("Cell", "Size (T, B, I, H)", "Pass", f"{OURS} / {THEIRS}")
@@ -183,8 +183,8 @@ def compared(case: Case, label: str, reference: str) -> Ratio:
     return ratio(case.arms[label]["seconds"], case.arms[reference]["seconds"])
 
 
-def _arm_table(found: Sequence[Case]) -> Table:
-    arms = {label: record for case in found for label, record in case.arms.items()}
+def _arm_table(timed: Sequence[Case]) -> Table:
+    arms = {label: record for case in timed for label, record in case.arms.items()}
     rows = tuple((label, _kernels(r["environment"]), _threads(r["environment"])) for label, r in arms.items())
     return Table("What each arm ran on", ("Arm", "Device and kernels", "Threads"), rows)
 
@@ -201,9 +201,9 @@ def _threads(environment: Mapping[str, Any]) -> str:
     return str(environment.get("threads", blas.get("num_threads", "left to the library")))
 
 
-def _commands(found: Sequence[Case]) -> tuple[str, ...]:
-    rows = [case.reference for case in found]
-    backends = list(dict.fromkeys(record["backend"] for case in found for record in case.arms.values()))
+def _commands(timed: Sequence[Case]) -> tuple[str, ...]:
+    rows = [case.reference for case in timed]
+    backends = list(dict.fromkeys(record["backend"] for case in timed for record in case.arms.values()))
     sizes = {tuple(row[key] for key in SIZE) for row in rows}
     chosen = {
         "--cell": names(rows, "cell"),

@@ -190,7 +190,8 @@ def test_a_nan_is_a_failure_whatever_else_is_compared() -> None:
     variant = Variant(spec=ModelSpec(cell="RNNCell", input_size=3, hidden_size=4))
     rows = ladder.check_drawn({"numpy": registry.load("numpy"), "poisoned": poisoned}, variant)
     assert {row.check for row in rows if row.verdict == comparison.FAILED} == {"gradient", "complex step"}
-    assert {row.reason for row in rows if row.verdict == "failed" and row.check == "gradient"} == {"poisoned gives nan"}
+    bad = [row for row in rows if row.verdict == comparison.FAILED and row.check == "gradient"]
+    assert {row.decision.reason for row in bad} == {"poisoned gives nan"}
 
 
 def test_what_a_backend_lacks_keeps_it_out_of_drawn_variants_and_is_refused_elsewhere() -> None:
