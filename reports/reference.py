@@ -7,6 +7,7 @@ need no network. Requires the extra ``docs``.
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,8 @@ PACKAGES = ("common", "numpy_impl", "jax_impl", "torch_impl")
 TEMPLATES = Path(__file__).parent / "templates" / "api"
 # Code, which stays as it is, or a character of plain text that Markdown would take for its own: D*H, <name>.
 LITERAL = re.compile(r"(``.+?``|`.+?`)|((?<=\w)\*(?=\w)|<(?=[A-Za-z/]))", re.DOTALL)
+# Warnings about what pdoc shows all the same: inherited fields of a TypedDict, a class that only stubs subscript.
+UNREADABLE = ("Cannot determine where", "Error parsing type annotation argparse")
 DISPLAYED = re.compile(r"\$\$\s(.+?)\s*\\tag\{(\w+)\}\s*\$\$", re.DOTALL)
 
 
@@ -59,13 +62,17 @@ def write(folder: Path, names: Sequence[str] = ()) -> Path:
     tags = [tag for _, tag in DISPLAYED.findall(text)]
     code = [name for name in documented if name.startswith("numpy_impl.")]
     equations = render.env.get_template("derivation.html.jinja2").render(content=derivation(text), modules=code)
-    pages = {"index": render.html_index(documented), "derivation": equations}
-    pages |= {name: render.html_module(module, documented) for name, module in documented.items()}
+    with warnings.catch_warnings():
+        for text in UNREADABLE:
+            warnings.filterwarnings("ignore", text, UserWarning)
+        pages = {"index": render.html_index(documented), "derivation": equations}
+        pages |= {name: render.html_module(module, documented) for name, module in documented.items()}
+        search = render.search_index(documented)
     for name, page in pages.items():
         path = folder / f"{name.replace('.', '/')}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(finished(page, "../" * name.count("."), tags), encoding="utf-8")
-    (folder / "search.js").write_text(render.search_index(documented), encoding="utf-8")
+    (folder / "search.js").write_text(search, encoding="utf-8")
     return folder / "index.html"
 
 

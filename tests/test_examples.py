@@ -18,6 +18,8 @@ MODULES = (
     "common.model.spec",
     "common.training.loop",
     "common.training.settings",
+    "common.weights.arrays",
+    "common.weights.files",
     "jax_impl.modules",
     "numpy_impl.modules",
     "numpy_impl.trace",

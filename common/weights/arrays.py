@@ -1,4 +1,13 @@
-"""Parameters of any framework as NumPy arrays: the one door through which ``load_state_dict`` takes weights."""
+"""Parameters of any framework as NumPy arrays: the one door through which ``load_state_dict`` takes weights.
+
+>>> import torch
+>>> from common.model.spec import ModelSpec
+>>> from common.weights.arrays import loaded_parameters
+>>> spec = ModelSpec(cell="RNN", input_size=3, hidden_size=5, dtype="float64")
+>>> params = loaded_parameters(spec, torch.nn.RNN(3, 5).state_dict())  # float32 is exact in float64
+>>> params["weight_hh_l0"].shape, params["weight_hh_l0"].dtype
+((5, 5), dtype('float64'))
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,14 @@
-"""The one door for files of weights: ``read`` recognises the format, and ``write`` makes the project's own files."""
+"""The one door for files of weights: ``read`` recognises the format, and ``write`` makes the project's own files.
+
+>>> from pathlib import Path
+>>> import numpy as np
+>>> from common.model.initial import initial_parameters
+>>> from common.model.spec import ModelSpec
+>>> from common.weights.files import read
+>>> np.savez("rnn.npz", **initial_parameters(ModelSpec(cell="RNN", input_size=3, hidden_size=5), seed=0))
+>>> {name: value.shape for name, value in read(Path("rnn.npz")).params.items()}
+{'weight_ih_l0': (5, 3), 'weight_hh_l0': (5, 5), 'bias_ih_l0': (5,), 'bias_hh_l0': (5,)}
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
