@@ -259,7 +259,7 @@ CHECKED = {
 
 @pytest.fixture
 def small_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "EPOCHS", 3)
+    monkeypatch.setattr(sine, "EPOCHS", 3)
     monkeypatch.setattr(study, "DRAWN", 8)
     monkeypatch.setattr(study, "BENCH_SIZES", ("one",))
     monkeypatch.setattr(bench, "ROUND_SECONDS", 1e-4)
