@@ -157,7 +157,7 @@ def test_a_failure_is_printed_as_the_smallest_command(
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "wrong_turn.py").write_text(WRONG_TURN)
     pair = ["--backend", "numpy", "--backend", "wrong_turn:BACKEND"]
-    arguments = ["check", *pair, "--configs", "40", "--cell", "LSTM", "--dtype", "float64", "--jobs", "1"]
+    arguments = ["check", *pair, "--configs", "8", "--cell", "LSTM", "--dtype", "float64", "--jobs", "1"]
     assert main(arguments) == 1
     out = capsys.readouterr().out
     command = next(

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from common.cli import main
-from common.errors import InvalidInput
 from common.model.describe import Description, describe
 from common.model.spec import ModelSpec
+from tests.refusals import refused
 
 # All sizes differ, so that no axis can stand for another.
 I, H, P, T, B = 2, 5, 3, 6, 4
@@ -424,7 +424,7 @@ def test_the_command_refuses(arguments: str, message: str, capsys: pytest.Captur
 
 def test_describe_refuses_a_size_that_is_no_size() -> None:
     spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
-    with pytest.raises(InvalidInput, match="seq_len: expected at least 1, got 0"):
+    with refused("seq_len", "1", got=0):
         describe(spec, steps=0)
 
 

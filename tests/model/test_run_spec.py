@@ -13,6 +13,7 @@ from common.model.layout import network_shapes
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
+from tests.refusals import refused
 
 I, H, O, S = 3, 4, 5, 7
 MODEL = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
@@ -101,10 +102,9 @@ def test_a_wrong_argument_is_refused(kind, good, name, value, error, expected) -
 
 
 def test_a_decoder_reads_symbols_in_one_direction() -> None:
-    with pytest.raises(InvalidInput, match=r"^inputs: expected one_hot or embedding for .*, got features$"):
+    with refused("inputs", "one_hot", "embedding", got="features", cause=""):
         network(TABLES, inputs="features", vocabulary=None)
-    both = "^bidirectional: expected False for encoder_decoder, whose decoder has one direction, got True$"
-    with pytest.raises(InvalidInput, match=both):
+    with refused("bidirectional", "False", "encoder_decoder", got=True, cause=""):
         network(TABLES, model=replace(MODEL, bidirectional=True))
 
 
