@@ -53,7 +53,7 @@ def refused(
 
 
 def assert_refusal(text: str, argument: str, expected: str = "", got: str = "", cause: str = "") -> None:
-    """``text`` is a refusal of ``argument`` with these words in its pieces; what came may contain a cause of its own."""
+    """``text`` is a refusal of ``argument`` with these words in its pieces; what came may hold a cause of its own."""
     refusal = parts(text)
     assert refusal.argument == argument, refusal
     assert expected in refusal.expected, (expected, refusal)

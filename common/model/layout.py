@@ -21,12 +21,10 @@ import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.arrays import Shape, require_array
-from common.model.cells import CELL_OF_BLOCKS, TABLE
+from common.model.cells import CELL_OF_BLOCKS
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 
-CELL_OF_GATES = CELL_OF_BLOCKS
-GATES = TABLE["LSTM"].letters
 Parameters = dict[str, np.ndarray]
 
 

@@ -96,10 +96,6 @@ class ModelSpec:
         return TABLE[self.cell]
 
     @property
-    def is_lstm(self) -> bool:  # until nothing asks for it any more
-        return self.kind.layer == "LSTM"
-
-    @property
     def layer(self) -> Cell:
         """The entry of the layer that has the cell's equations."""
         return TABLE[self.kind.layer]

@@ -129,7 +129,7 @@ def test_at_most_one_comparison_in_a_hundred_is_undecided(dtype: str, regime: st
 
 @pytest.mark.parametrize(
     "variant",
-    [v for v in [*DRAWN, *REAL] if v.spec.is_lstm and v.regime in ("plain", "saturated") and max(v.lengths or (1,))],
+    [v for v in [*DRAWN, *REAL] if v.spec.kind.gates and v.regime in ("plain", "saturated") and max(v.lengths or (1,))],
     ids=lambda variant: arguments(variant.data).replace(" ", ""),
 )
 def test_two_swapped_gates_of_one_layer_are_seen(variant: Variant) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from common.errors import InvalidInput, InvalidType
-from common.model import dtypes, layout
+from common.model import cells, dtypes, layout
 from common.model.initial import initial_network, initial_parameters
-from common.model.layout import GATES, Parameters, parameter_shapes
+from common.model.layout import Parameters, parameter_shapes
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, HALF_DTYPES, ModelSpec
@@ -121,7 +121,7 @@ def test_the_order_of_gates_is_torchs(cell: str) -> None:
     module = getattr(torch.nn, cell)(I, H, dtype=torch.float64)
     values = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in parameter_shapes(spec).items()}
     (bias,) = (name for name in values if name.startswith("bias_ih"))
-    values[bias] = torch.cat([a[gate].repeat(H) for gate in GATES])
+    values[bias] = torch.cat([a[gate].repeat(H) for gate in cells.TABLE["LSTM"].letters])
     module.load_state_dict(values)
     x, c0 = torch.ones(1, I, dtype=torch.float64), torch.full((1, H), 0.7, dtype=torch.float64)
     with torch.no_grad():

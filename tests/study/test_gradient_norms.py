@@ -35,7 +35,7 @@ def by_autograd(network: NetworkSpec, params: dict, batch: Batch) -> dict[str, n
         c = torch.zeros(1, H, dtype=torch.float64, requires_grad=True)
         states = [(h, c)]
         for x_t in torch.tensor(batch.x[:, b : b + 1]):
-            h, c = cell(x_t, (h, c)) if model.is_lstm else (cell(x_t, h), c)
+            h, c = cell(x_t, (h, c)) if model.kind.gates else (cell(x_t, h), c)
             c = c * 1.0  # what the next step alone reads
             h.retain_grad()
             c.retain_grad()

@@ -62,7 +62,7 @@ def apart(found: Trace, wanted: Trace, tolerance: float = EXACT) -> dict[str, li
 
 def derivatives(spec: ModelSpec) -> set[str]:
     """What every backend has beside the forward values and the derivatives of the gates' values."""
-    own = {"da", "dh", "dx", "dh_prev"} | ({"dc", "dc_prev", "dc_next"} if spec.is_lstm else set())
+    own = {"da", "dh", "dx", "dh_prev"} | ({"dc", "dc_prev", "dc_next"} if spec.kind.gates else set())
     return own | {f"d{name}{end}" for name in WEIGHTS[spec.bias] for end in ("", "_step")}
 
 
@@ -70,10 +70,10 @@ def derivatives(spec: ModelSpec) -> set[str]:
 @pytest.mark.parametrize("counted", [(1, 1, 1, 1), (0, 0, 0, 1), (0, 1, 0, 1)])
 def test_the_four_agree(spec: ModelSpec, counted: tuple[int, ...]) -> None:
     found = traces(spec, counted)
-    wanted = FORWARD[spec.is_lstm] | derivatives(spec)
-    gates = {"di", "df", "dg", "do"} if spec.is_lstm else set()
+    wanted = FORWARD[bool(spec.kind.gates)] | derivatives(spec)
+    gates = {"di", "df", "dg", "do"} if spec.kind.gates else set()
     assert found["numpy"].arrays.keys() >= wanted
-    entering = {"h_prev", "c_prev"} if spec.is_lstm else {"h_prev"}
+    entering = {"h_prev", "c_prev"} if spec.kind.gates else {"h_prev"}
     assert found["torch"].arrays.keys() == found["jax"].arrays.keys() == wanted | gates | entering
     differences = found[FINITE_DIFFERENCES].arrays.keys()
     assert differences == {name for name in derivatives(spec) if not name.endswith("_step")} | gates
@@ -86,7 +86,7 @@ def test_the_four_agree(spec: ModelSpec, counted: tuple[int, ...]) -> None:
 def test_shapes(spec: ModelSpec) -> None:
     """No batch axis; the agreement alone would not notice one."""
     rows = spec.num_blocks * H
-    names = FORWARD[spec.is_lstm] | {
+    names = FORWARD[bool(spec.kind.gates)] | {
         "dc",
         "dh",
         "di",
@@ -153,7 +153,7 @@ def test_a_planted_fault_shows_where_it_is(spec: ModelSpec) -> None:
         found = importlib.import_module(f"{name}.trace").trace(example(spec))
     wrong = {key: [0, 1, 2] for key in derivatives(spec)}
     # What the last step sends back is right.
-    assert apart(found, wanted) == wrong | ({"dc_next": [0, 1]} if spec.is_lstm else {})
+    assert apart(found, wanted) == wrong | ({"dc_next": [0, 1]} if spec.kind.gates else {})
     with planted(("numpy_impl/unroll", "total = add(total, dw)", "total = dw")) as name:
         found = importlib.import_module(f"{name}.trace").trace(example(spec))
     assert apart(found, wanted) == {key: [0, 1, 2] for key in accumulated}
