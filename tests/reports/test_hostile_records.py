@@ -19,8 +19,8 @@ from reports.page.model import Report
 from reports.page.render import markdown, page
 from reports.page.svg import draw, identifier
 from reports.sections import build
-from tests import hostile
 from tests.browser import INJECTED, TEXTS, without_policy
+from tests.reports import hostile
 from tests.study_records import HEADER, bench, check, environment, of_run, problem, run, training
 
 # What would end a text, an attribute in either quotation mark, a cell, a fence, and the elements that hold no markup.
