@@ -1,7 +1,6 @@
 """A trace is the same from NumPy's lines, JAX, PyTorch and finite differences, and shows a fault where it is."""
 
 import importlib
-import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,32 +15,21 @@ import numpy_impl.unroll
 from common.backend import registry
 from common.backend.guards import zero_state
 from common.equivalence.planting import planted
-from common.errors import InvalidInput, InvalidType
-from common.model.initial import initial_parameters
+from common.errors import InvalidInput
 from common.model.spec import ModelSpec
 from common.tracing import backends as tracing
 from common.tracing.backends import FINITE_DIFFERENCES, TRACED
-from common.tracing.trace import Example, Trace
-from common.tracing.watch import perturbed, watching
+from common.tracing.trace import Trace
+from tests.tracing.small import DIFFERENCES, EXACT, LSTM, RNN, H, I, T, example
 
-T, I, H = 4, 2, 3
 MODELS = [
     ModelSpec(cell=cell, input_size=I, hidden_size=H, nonlinearity=phi, bias=bias)
     for cell, phi in [("RNN", "tanh"), ("RNN", "relu"), ("RNNCell", "tanh"), ("LSTM", "tanh"), ("LSTMCell", "tanh")]
     for bias in (True, False)
 ]
-RNN, LSTM = (ModelSpec(cell=cell, input_size=I, hidden_size=H) for cell in ("RNN", "LSTM"))
-EXACT, DIFFERENCES = 1e-12, 1e-7
 FORWARD = {True: {"a", "i", "f", "g", "o", "c", "h"}, False: {"a", "h"}}
 WEIGHTS = {True: {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}, False: {"weight_ih", "weight_hh"}}
 every_model = pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.label)
-
-
-def example(spec: ModelSpec, counted: tuple[int, ...] = (1, 1, 1, 1)) -> Example:
-    rng = np.random.default_rng(7)
-    x, target = rng.standard_normal((T, 1, I)), rng.standard_normal((T, 1, H))
-    state0 = tuple(rng.standard_normal((1, 1, H)) for _ in spec.state_names)
-    return Example(spec, initial_parameters(spec, 3), x, target, state0, np.array(counted, "float64"))
 
 
 @cache
@@ -165,152 +153,6 @@ def test_a_copy_of_a_house_traces_itself(house: str) -> None:
         found = apart(importlib.import_module(f"{name}.trace").trace(example(LSTM)), traces(LSTM)["numpy"])
     assert found["c"] == found["h"] == [0, 1, 2, 3]
     assert found["a"] == found["i"] == [1, 2, 3]
-
-
-def written(folder: Path, text: str) -> ModuleType:
-    path = folder / "some.py"
-    path.write_text(text)
-    module = ModuleType("some")
-    module.__file__ = str(path)
-    exec(compile(text, str(path), "exec"), vars(module))
-    return module
-
-
-SOURCE = """\
-import numpy as np
-top = 1  # (A9)
-def f(x, steps=2):
-    found = np.zeros(2)
-    for t in range(steps):
-        found[t], pair = x + t, (found, t)  # (A1)
-        found += 1  # (A2)
-    total = sum([own for own in found])  # (A3)
-    worse = 1 / x  # (A4)
-    return helper(total)
-def helper(total):
-    result = -total  # (A5)
-    return result
-"""
-
-
-def test_watching_tells_what_tagged_lines_assigned(tmp_path: Path) -> None:
-    module = written(tmp_path, SOURCE)
-    with watching(tmp_path / "some.py") as events:
-        module.f(2.0)
-    assert [(event.tag, event.number) for event in events] == [
-        *[("A1", 6), ("A2", 7)] * 2, ("A3", 8), ("A4", 9), ("A5", 12)
-    ]  # fmt: skip
-    first, second, third = (event.values for event in events[:3])
-    assert first["found[t]"] == 2
-    assert [part.tolist() for part in (first["pair"][0], second["found"])] == [[2, 0], [3, 1]], "copies"
-    assert third["pair"][0].tolist() == [3, 3]
-    assert events[4].values == {"total": 8}
-    assert events[4].code == "total = sum([own for own in found])"
-
-
-def test_a_line_that_raises_makes_no_event_and_the_tracer_comes_back(tmp_path: Path) -> None:
-    module = written(tmp_path, SOURCE)
-
-    def other(frame: Any, what: str, _: Any) -> None:
-        return None
-
-    before = sys.gettrace()
-    sys.settrace(other)
-    try:
-        with pytest.raises(ZeroDivisionError), watching(tmp_path / "some.py") as events:
-            module.f(0, steps=1)
-        assert sys.gettrace() is other
-    finally:
-        sys.settrace(before)
-    assert [event.tag for event in events] == ["A1", "A2", "A3"]
-    module.f(1.0)
-    assert len(events) == 3, "nothing after the block"
-
-
-def test_what_is_kept_can_be_chosen(tmp_path: Path) -> None:
-    module = written(tmp_path, SOURCE)
-    with watching(tmp_path / "some.py", keep=type) as events:
-        module.f(1.0)
-    assert events[1].values == {"found": np.ndarray}
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_perturbed_step_moves_each_name_once(bias: bool) -> None:
-    given, loaded = example(ModelSpec(cell="RNN", input_size=I, hidden_size=H, bias=bias)), dict(sys.modules)
-    module, args = numpy_impl.rnn_cell, (given.weights, given.x[0], given.state, "tanh")
-    copy = perturbed(module, "forward")
-    assert sys.modules == loaded
-    (h,), _ = module.forward(*args)
-    moved, tape = copy.forward(*args, eps={"a": np.full((1, H), 0.25), "h": 2.0})
-    np.testing.assert_allclose(moved[0], np.tanh(np.arctanh(h) + 0.25) + 2, rtol=EXACT)
-    assert tape.h is moved[0]
-    assert np.array_equal(copy.forward(*args, eps={})[0][0], h)
-    with pytest.raises(TypeError, match="eps"):
-        module.forward(*args, eps={})  # pyright: ignore[reportCallIssue]
-    with pytest.raises(InvalidInput, match="a function sideways, got none"):
-        perturbed(module, "sideways")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ([("numpy_impl/unroll", "total", "")], r"expected 'total' once, got it \d+ times"),
-        ([("numpy_impl/unroll", "nowhere to be found", "")], "got it 0 times"),
-        ([("numpy_impl/unroll", "dstate[0] + dy[t]", "dy[t]")] * 2, "got it 0 times"),
-        ([("numpy_impl/unroll", "add(", "add ("), ("jax_impl/stack", "a", "b")], "one package, got jax_impl, numpy_"),
-        ([], "one package, got none"),
-    ],
-)
-def test_what_cannot_be_planted(changes: list[tuple[str, str, str]], message: str) -> None:
-    with pytest.raises(InvalidInput, match=message), planted(*changes):
-        pytest.fail("planted")
-
-
-def test_a_copy_is_gone_after_the_block() -> None:
-    path, loaded = list(sys.path), set(sys.modules)
-    changes = [
-        ("numpy_impl/unroll", "dstate[0] + dy[t]", "dy[t]"),
-        ("numpy_impl/lstm_cell", "dc = dc_next + ", "dc = "),
-    ]
-    files = []
-
-    def use() -> None:
-        with planted(*changes) as name:
-            files.append(Path(importlib.import_module(f"{name}.unroll").__file__ or ""))
-            assert "dstate = dy[t], *dstate[1:]" in files[0].read_text()
-            assert "dc = dh * o" in (files[0].parent / "lstm_cell.py").read_text()
-            raise ArithmeticError
-
-    with pytest.raises(ArithmeticError):
-        use()
-    assert "dstate[0] + dy[t]" in Path(numpy_impl.unroll.__file__).read_text()
-    assert not files[0].parent.parent.exists()
-    assert (sys.path, set(sys.modules)) == (path, loaded)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"spec": ModelSpec(cell="RNN", input_size=I, hidden_size=H, num_layers=2)}, InvalidInput, "num_layers"),
-        ({"spec": ModelSpec(cell="RNN", input_size=I, hidden_size=H, bidirectional=True)}, InvalidInput, "bidirection"),
-        ({"spec": ModelSpec(cell="LSTM", input_size=I, hidden_size=H, proj_size=2)}, InvalidInput, "proj_size"),
-        ({"spec": RNN.with_dtype("float32")}, InvalidType, "expected float64, got float32"),
-        ({"spec": "RNN"}, InvalidType, "expected a ModelSpec, got str"),
-        ({"x": np.ones((T, 2, I))}, InvalidInput, r"one sequence, \(T, 1, I\), got \(4, 2, 2\)"),
-        ({"x": np.ones((T, 1, H))}, InvalidInput, r"x: expected \(4, 1, 2\)"),
-        ({"target": np.ones((T, 1, I))}, InvalidInput, r"target: expected \(4, 1, 3\)"),
-        ({"state0": (np.ones((1, H)),)}, InvalidInput, r"state0.h: expected \(1, 1, 3\)"),
-        ({"params": {}}, InvalidInput, "missing bias_hh_l0"),
-        ({"counted": np.ones(T + 1)}, InvalidInput, r"counted: expected \(4,\) zeros and ones, got \(5,\)"),
-        ({"counted": np.full(T, 0.5)}, InvalidInput, "zeros and ones"),
-        ({"counted": [1] * T}, InvalidType, "counted: expected a numpy.ndarray, got list"),
-    ],
-)
-def test_what_is_no_example(change: dict[str, Any], error: type[Exception], message: str) -> None:
-    given = example(RNN)._replace(**change)
-    for name in TRACED:
-        with pytest.raises(error, match=message):
-            tracing.load(name)(given)
 
 
 def test_what_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

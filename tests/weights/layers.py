@@ -1,0 +1,48 @@
+"""Files of one layer's weights, how the tests read them, and what is said where they are refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import InvalidInput, InvalidType
+from common.model.initial import initial_parameters
+from common.model.layout import Parameters
+from common.model.spec import ModelSpec
+from common.weights import files
+from common.weights.layer import single_layer
+
+
+def spec_of(cell: str, **options: Any) -> ModelSpec:
+    return ModelSpec(**{"cell": cell, "input_size": 4, "hidden_size": 5} | options)
+
+
+def written(file: Path, spec: ModelSpec, **changes: Any) -> Parameters:
+    """Weights in a file of float32; of torch's own module, if that is what the name says."""
+    params = initial_parameters(spec, 6)
+    if file.suffix == ".npz":
+        arrays: dict[str, Any] = {name: value.astype("float32") for name, value in params.items()} | changes
+        np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
+    else:
+        options = {"bias": spec.bias} | {name: getattr(spec, name) for name in spec.options}
+        module = getattr(torch.nn, spec.cell)(spec.input_size, spec.hidden_size, **options)
+        module.load_state_dict({name: torch.tensor(value, dtype=torch.float32) for name, value in params.items()})
+        torch.save(module.state_dict(), file)
+    return {name: value.astype("float32").astype("float64") for name, value in params.items()}
+
+
+def read(file: Path, cell: str | None = None, nonlinearity: str | None = None) -> tuple[ModelSpec, Parameters]:
+    spec, params, _ = single_layer(files.read(file), cell, nonlinearity)
+    return spec, params
+
+
+def refused(path: Path, cell: str | None = None, nonlinearity: str | None = None) -> str:
+    """What is said of a file that is refused, its path as FILE."""
+    with pytest.raises((InvalidInput, InvalidType)) as caught:
+        read(path, cell, nonlinearity)
+    return str(caught.value).replace(str(path), "FILE")
+
+
+ABOUT = {"task": "sine", "reading": "", "options": {}, "symbols": [], "output_symbols": [], "data": ""}

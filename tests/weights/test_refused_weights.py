@@ -1,0 +1,136 @@
+"""Files in which no one layer can be found are refused: other models, other weights, other files."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import BackendBroken, BackendMissing
+from common.model.spec import ModelSpec
+from common.weights import files
+from tests.refusals import assert_refusal
+from tests.weights.layers import refused, spec_of, written
+
+
+@pytest.mark.parametrize("file", ["own.npz", "own.pt"])
+@pytest.mark.parametrize(
+    ("spec", "asked", "got"),
+    [
+        (spec_of("RNN"), "LSTM", "RNN"),
+        (spec_of("LSTM"), "RNN", "LSTM"),
+        (spec_of("LSTMCell"), "RNN", "LSTMCell"),
+        (spec_of("RNN", num_layers=2), "RNN", "RNN 2 layers"),
+        (spec_of("RNN", bidirectional=True), None, "RNN bidirectional"),
+        (spec_of("LSTM", proj_size=2), None, "LSTM proj_size 2"),
+        # What the README saves.
+        (spec_of("LSTM", num_layers=2, bidirectional=True, proj_size=2), None, "LSTM 2 layers bidirectional proj_size"),
+    ],
+)
+def test_another_model(spec: ModelSpec, asked: str | None, got: str, file: str, tmp_path: Path) -> None:
+    """The refusal says what can be taken, and what the file holds."""
+    written(tmp_path / file, spec)
+    expected = f"one layer{f' of {asked}' if asked else ''} in one direction, without a projection"
+    assert_refusal(refused(tmp_path / file, asked), "model in FILE", expected, got)
+
+
+def test_a_gru_is_named(tmp_path: Path) -> None:
+    torch.save(torch.nn.GRU(4, 5).state_dict(), tmp_path / "gru.pt")
+    for asked in ("RNN", None):
+        text = refused(tmp_path / "gru.pt", asked)
+        assert_refusal(text, "weights in FILE: weight_hh_l0", "1 for RNN, 4 for LSTM", "(15, 5)", "a GRU's?")
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument", "expected", "got"),
+    [
+        ({"bias_hh_l0": None}, "parameters of RNN", "bias_hh_l0", "missing bias_hh_l0"),
+        ({"bias_ih_l0": None}, "parameters of RNN no bias", "weight_hh_l0", "extra bias_hh_l0"),
+        ({"weight_hr_l0": np.ones((2, 5))}, "proj_size", "0 for RNN", "2"),
+        ({"weight_hr_l0": np.ones(5)}, "parameters of RNN", "weight_hh_l0", "extra weight_hr_l0"),
+        ({"more": np.ones(3)}, "parameters of RNN", "weight_hh_l0", "extra more"),
+        (
+            {f"weight_hh_l{'9' * 5000}": np.ones(3)},
+            "parameters of RNN",
+            "weight_hh_l0",
+            "extra weight_hh_l9",
+        ),
+        ({"weight_ih_l0": np.full((5, 4), np.nan)}, "weight_ih_l0", "finite values", "nan at index (0, 0)"),
+        ({"weight_ih_l0": np.ones((6, 4))}, "weight_ih_l0", "(5, 4) for RNN", "(6, 4)"),
+        ({"weight_hh_l0": np.ones((7, 5))}, "weight_hh_l0", "(G*H, H)", "(7, 5)"),
+        ({"weight_hh_l0": np.ones((0, 0))}, "weight_hh_l0", "(G*H, H)", "(0, 0)"),
+        ({"weight_ih_l0": np.ones((5, 0))}, "input_size", "at least 1", "0"),
+        ({"weight_ih_l0": np.ones(4)}, "names", "matrices weight_ih_l0 and weight_hh_l0", "weight_ih_l0 (4,), "),
+        ({"weight_hh_l0": None}, "names", "matrices weight_ih_l0 and weight_hh_l0", "weight_ih_l0 (5, 4), bias"),
+    ],
+)
+def test_weights_that_fit_no_model(
+    changes: dict[str, Any], argument: str, expected: str, got: str, tmp_path: Path
+) -> None:
+    written(tmp_path / "own.npz", spec_of("RNN"), **changes)
+    assert_refusal(refused(tmp_path / "own.npz"), f"weights in FILE: {argument}", expected, got)
+
+
+def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
+    written(tmp_path / "whole.pt", spec_of("RNN"))
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:-40])
+    (tmp_path / "text.npz").write_text("weights")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    torch.save([1, 2], tmp_path / "list.pt")
+    torch.save({"state_dict": torch.nn.RNN(2, 3).state_dict()}, tmp_path / "nested.pt")
+    torch.save(torch.nn.RNN(2, 3), tmp_path / "module.pt")
+    torch.save({1: torch.ones(2)}, tmp_path / "number.pt")
+    torch.save({"weight": torch.ones(2, 2).to_sparse()}, tmp_path / "sparse.pt")
+    (tmp_path / "hello.pt").write_text("hello")
+    np.save(tmp_path / "single.npy", np.ones(3))
+    expected = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
+    for name, reason in (
+        ("no-such.npz", "No such file or directory"),
+        ("no-such.pt", "No such file or directory"),
+        ("", "Is a directory"),
+        ("text.npz", "not a zip file"),
+        ("empty.npz", "not a zip file"),
+        ("single.npy", "a single array"),
+        ("cut.pt", "no end record at its end"),
+        ("hello.pt", "a whole module, or not a file of PyTorch's"),
+        ("module.pt", "a whole module, or not a file of PyTorch's"),
+        ("list.pt", "it holds a list"),
+        ("number.pt", "its 1 is a Tensor"),
+        ("sparse.pt", "its 'weight' is a sparse tensor"),
+        ("nested.pt", "its 'state_dict' is a OrderedDict; a checkpoint? save its ['state_dict'] alone"),
+    ):
+        assert_refusal(refused(tmp_path / name), "weights", expected, f"FILE ({reason}")
+
+
+def test_arrays_that_are_no_weights(tmp_path: Path) -> None:
+    np.savez(tmp_path / "none.npz")
+    np.savez(tmp_path / "words.npz", weight_ih_l0=np.array([["a"]]), weight_hh_l0=np.ones((1, 1)))
+    np.savez(tmp_path / "complex.npz", weight_ih_l0=np.ones((1, 1)), weight_hh_l0=1j * np.ones((1, 1)))
+    for name, argument, expected, got in (
+        ("none.npz", "names", "weight_ih_l0 and weight_hh_l0", "nothing"),
+        ("words.npz", "weight_ih_l0", "float64 for RNN(hidden_size=1)", "<U1"),
+        ("complex.npz", "weight_hh_l0", "float64 for RNN(hidden_size=1)", "complex128"),
+    ):
+        assert_refusal(refused(tmp_path / name), f"weights in FILE: {argument}", expected, got)
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')", BackendMissing),
+        ("raise OSError('libcudart.so.13: cannot open shared object file')", BackendBroken),
+    ],
+)
+def test_without_pytorch_only_its_own_files_cannot_be_read(
+    source: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "own.pt", spec_of("RNN"))
+    wanted = written(tmp_path / "own.npz", spec_of("RNN"))
+    (tmp_path / "torch.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch")
+    with pytest.raises(error, match=r"own\.pt is a file of PyTorch's, which is "):
+        files.read(tmp_path / "own.pt")
+    assert files.read(tmp_path / "own.npz").params.keys() == wanted.keys()
