@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import numpy_impl.lstm_cell
-import numpy_impl.rnn_cell
 import numpy_impl.unroll
 from common.equivalence.planting import planted
 from common.errors import InvalidInput

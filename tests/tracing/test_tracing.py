@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import numpy_impl.lstm_cell
-import numpy_impl.rnn_cell
 import numpy_impl.unroll
 from common.backend import registry
 from common.backend.guards import zero_state

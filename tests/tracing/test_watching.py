@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import numpy_impl.lstm_cell
 import numpy_impl.rnn_cell
-import numpy_impl.unroll
 from common.errors import InvalidInput
 from common.model.spec import ModelSpec
 from common.tracing.watch import perturbed, watching
