@@ -1,11 +1,9 @@
-"""The ladder of checks over every variant and every pair of backends, and the harness's own refusal to be fooled."""
+"""The harness refuses to be fooled: by its own arrays, by what cannot be compared, by backends that cheat."""
 
 import copy
 import os
-from collections import Counter
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,90 +12,17 @@ import pytest
 from common import parallel
 from common.backend import registry
 from common.equivalence import ladder
-from common.equivalence.comparison import FAILED, PASSED, Row, compare, compare_all
+from common.equivalence.comparison import FAILED, Row, compare, compare_all
 from common.equivalence.ladder import all_passed
 from common.equivalence.tolerances import Bound
-from common.equivalence.training_rungs import DECODER_STEPS, O_SYMBOLS, SETUPS, VOCABULARY, O
-from common.equivalence.variants import B, H, I, T, Variant, problem, variants
+from common.equivalence.training_rungs import DECODER_STEPS, O_SYMBOLS, VOCABULARY, O
+from common.equivalence.variants import B, H, I, T, Variant, problem
 from common.errors import BackendBroken, InvalidInput
-from common.model.network import INPUTS, LOSSES, READOUTS
-from common.model.run import OPTIMIZERS, SCHEDULES
-from common.model.spec import CELLS, DTYPES, ModelSpec
+from common.model.spec import ModelSpec
 from common.parallel import Piece
-from common.record_types import Check, End, Training
-from common.records import of_kind
-from common.study import study
-from common.study.runs import train_everywhere
+from common.record_types import End
 
-GROUPS = study.check_groups(variants())
-PAIRS = set(combinations(registry.DEFAULT, 2))
-# In the rungs where there is an exact result.
-ALL_PAIRS = PAIRS | {(name, "exact") for name in registry.DEFAULT}
-# Readout -> the optimiser of its rung.
-RULES = {"last_step": "sgd", "last_sequence": "adam", "every_step": "rmsprop", "final_state": "adam"}
-RULES |= {"encoder_decoder": "sgd"}
 VARIANT = Variant(spec=ModelSpec(cell="RNN", input_size=I, hidden_size=H))
-
-
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: f"{group[0].spec.dtype} {group[0].spec.label}")
-def test_every_variant_agrees_over_all_pairs(group: list[Variant]) -> None:
-    spec = group[0].spec
-    rows = list(ladder.check({name: registry.load(name) for name in registry.DEFAULT}, group))
-    failed = [row for row in rows if row.verdict != PASSED]
-    assert not failed, failed[:3]
-    assert all_passed(row.record() for row in rows)
-    states = [f"{name}_n" for name in spec.state_names]
-    initial = [f"d{name}_0" for name in spec.state_names]
-    weights = ["weight_ih", "weight_hh"] + ["bias_ih", "bias_hh"] * spec.bias
-    grads = {f"d{name}" for name in weights} | {"dx", *initial}
-    expected = {"complex step": grads, "forward": {"y", *states}, "gradient": grads}
-    thorough = spec.cell in ("RNN", "LSTM") and spec.nonlinearity == "tanh"
-    rules = RULES if thorough else {kind: RULES[kind] for kind in ("last_step", "last_sequence")}
-    if spec.bias:
-        layer = "" if spec.is_cell else "_l0"
-        expected["training"], expected["loss"] = set(), set()
-        for kind, rule in rules.items():
-            tables = ["embedding"] * (kind in ("final_state", "encoder_decoder"))
-            decoder = [f"decoder.{name}{layer}" for name in weights] * (kind == "encoder_decoder")
-            tables += ["decoder_embedding"] * (kind == "encoder_decoder")
-            around = ["readout.weight", "readout.bias", *(f"{name}.weight" for name in tables), *decoder]
-            params = [f"rnn.{name}{layer}" for name in weights] + around
-            expected["training"] |= {f"{kind} {rule} {name}" for name in ("curve", *params)}
-            of_loss = ["loss", *(f"d{name}" for name in weights), *(f"d{n.removesuffix('_l0')}" for n in around)]
-            expected["loss"] |= {f"{kind} {name}" for name in of_loss}
-    found = {check: {row.quantity for row in rows if row.check == check} for check in expected}
-    assert found == expected
-    assert {row.check for row in rows} == set(expected)
-    steps = {row.quantity.split()[0]: row.measured.count for row in rows if row.quantity.endswith("curve")}
-    assert steps == ({kind: 100 if kind == "last_step" else 20 for kind in rules} if spec.bias else {})
-    count = Counter((row.check, row.variant, row.quantity, row.a, row.b) for row in rows)
-    assert set(count.values()) == {1}
-    for check, quantities in expected.items():
-        states_seen = 1 if check in ("loss", "training") else 2
-        pairs = ALL_PAIRS if check in ("forward", "gradient") else PAIRS
-        pairs = {("numpy", "complex step")} if check == "complex step" else pairs
-        assert {(row.a, row.b) for row in rows if row.check == check} == pairs
-        assert sum(row.check == check for row in rows) == states_seen * len(quantities) * len(pairs)
-
-
-def test_training_covers_every_readout_loss_input_rule_and_schedule() -> None:
-    fields = (("readout", READOUTS), ("loss", LOSSES), ("inputs", INPUTS))
-    for name, options in fields:
-        assert {getattr(setup, name) for setup in SETUPS} == set(options)
-    for name, options in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
-        assert {getattr(setup.optimizer, name) for setup in SETUPS} == set(options)
-    assert {setup.readout: setup.optimizer.name for setup in SETUPS} == RULES
-    assert [setup.carried for setup in SETUPS].count(True) == 1
-    assert {rule.name for rule in (setup.optimizer for setup in SETUPS) if rule.momentum} == {"sgd", "rmsprop"}
-    assert sum(setup.optimizer.clip_norm is not None for setup in SETUPS) >= 2
-    assert [setup.readout for setup in SETUPS if setup.ragged] == ["final_state", "encoder_decoder"]
-
-
-def test_variants_cover_the_product() -> None:
-    seen = Counter((v.spec.cell, v.spec.dtype, v.spec.bias, v.spec.nonlinearity, v.given_state) for v in variants())
-    assert set(seen.values()) == {1}
-    assert len(seen) == len(DTYPES) * 2 * 2 * (2 * 2 + 2)
-    assert {cell for cell, *_ in seen} == set(CELLS)
 
 
 def test_sizes_are_distinct_and_states_nonzero() -> None:
@@ -108,22 +33,6 @@ def test_sizes_are_distinct_and_states_nonzero() -> None:
     for array in (args.x, args.dy, *(args.state0 or ()), *args.dstate):
         assert (array != 0).all()
     assert problem(replace(VARIANT, given_state=False)).state0 is None
-
-
-@pytest.mark.parametrize("cell", ["RNN", "RNNCell", "LSTM"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) -> None:
-    runs = study.sine_runs([cell], ["float64"], seed=0)
-    (run,) = [run for run in runs if run[1] == "windows" and run[2].optimizer.name == optimizer]
-    records = train_everywhere(registry.DEFAULT, *run)
-    curves = {r["backend"]: np.array([*r["losses"], r["final_loss"]]) for r in of_kind(records, Training)}
-    assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(registry.DEFAULT, 101)
-    for a, b in PAIRS:
-        assert (abs(curves[a] - curves[b]) / curves[a]).max() < 1e-9
-        assert curves[a][-1] < curves[a][0] / 10
-    rows = of_kind(records, Check)
-    assert len(rows) == 2 * len(PAIRS)
-    assert all(row["verdict"] == PASSED for row in rows)
 
 
 def row(a: object, b: object, *, bound: Bound | None = None) -> Row:
