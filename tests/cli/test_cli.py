@@ -104,7 +104,7 @@ def test_missing_and_broken_frameworks_exit_with_3(source: str, expected: str, t
         assert "Traceback" not in found.stderr
     survey = rosetta("doctor", "--json", PYTHONPATH=path)
     assert survey.returncode == 0
-    assert [row["of"] for row in lines(survey.stdout) if "problem" in row] == ["torch", "torch.nn"]
+    assert [row["of"] for row in lines(survey.stdout) if "problem" in row["facts"]] == ["torch", "torch.nn"]
 
 
 def test_output_without_a_terminal_has_no_escape_codes() -> None:

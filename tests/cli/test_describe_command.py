@@ -14,7 +14,7 @@ from tests.model.described import Case
     [
         ("rnn --hidden-size 3", "--input-size: expected a size, as torch.nn.RNN needs it, got none"),
         ("lstmcell --input-size 3", "--hidden-size: expected a size, as torch.nn.LSTMCell needs it, got none"),
-        ("rnn --input-size 0 --hidden-size 3", "input_size: expected at least 1, got 0"),
+        ("rnn --input-size 2 --hidden-size 3 --dropout 2", "dropout: expected a probability in [0, 1], got 2"),
         ("rnncell --input-size 2 --hidden-size 3 --seq-len 4", "seq_len: expected none for RNNCell, which is one step"),
         ("lstmcell --input-size 2 --hidden-size 3 --batch-first", "batch_first: expected False for LSTMCell"),
         ("rnn --input-size 2 --hidden-size 3 --unbatched --batch 4", "batch: expected none for an unbatched input"),
