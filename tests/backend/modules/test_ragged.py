@@ -189,7 +189,7 @@ def test_a_cell_has_no_lengths(package):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_given_masks_act_on_a_packed_batch_too(training):
-    """In evaluation as well: who gives masks wants them."""
+    """In evaluation as well: a caller who gives masks wants them."""
     longest = max(LENGTHS)
     x = torch.tensor(problem("RNN")[0][0])[:longest]
     module = loaded("torch", "RNN", num_layers=2, dropout=0.5).train(training)
