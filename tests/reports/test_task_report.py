@@ -39,7 +39,8 @@ ALTS = [
     ("temporal-order", "RNN, 6a, numpy, seed 4: 37 of 50 right; most often R was taken for Q, 11 times."),
     (
         "copy",
-        "accuracy of the digit, from 0.75 at 1 to 0.50 at 2 (position in the answer); without learning from 0.12 to 0.12.",
+        "accuracy of the digit, from 0.75 at 1 to 0.50 at 2 (position in the answer); "
+        "without learning from 0.12 to 0.12.",
     ),
 ]
 
