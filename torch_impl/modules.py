@@ -168,7 +168,7 @@ class _Layer(_Module):
         if not isinstance(input, PackedSequence):
             return self._core(input, hx, lengths, masks)
         if lengths is not None:
-            raise InvalidInput(mismatch("lengths", "None beside a PackedSequence", type(lengths).__name__))
+            raise InvalidInput(mismatch("lengths", "None with a PackedSequence", type(lengths).__name__))
         padded, own = pad_packed_sequence(input, self.batch_first)
         if masks is None and self._drops:
             masks = torch.stack([self._packed_mask(input) for _ in range(self.num_layers - 1)])

@@ -150,7 +150,7 @@ def _example(options: Namespace) -> Example:
         for name, option in (("input_size", "input-size"), ("hidden_size", "hidden-size"), ("bias", "no-bias")):
             if name in chosen:
                 cause = "the file decides it"
-                raise InvalidInput(mismatch(f"--{option}", "none beside --weights", chosen[name], cause))
+                raise InvalidInput(mismatch(f"--{option}", "none with --weights", chosen[name], cause))
         file = files.read(Path(options.weights), "--weights")
         spec, params, notes = single_layer(file, options.cell, chosen.get("nonlinearity"))
         for note in notes:

@@ -71,7 +71,7 @@ def _backend(options: Namespace) -> str:
 def _temperature(options: Namespace) -> float:
     """The temperature, 0 for greedy."""
     if options.greedy and options.temperature:
-        raise InvalidInput(mismatch("--temperature", "none beside --greedy, which is 0", options.temperature))
+        raise InvalidInput(mismatch("--temperature", "none with --greedy, which means 0", options.temperature))
     if options.greedy:
         return 0.0
     return TEMPERATURE if options.temperature is None else options.temperature

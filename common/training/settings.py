@@ -258,7 +258,7 @@ def _require_possible(settings: Mapping[str, Any], data: Dataset) -> None:
     if inputs not in possible:
         raise InvalidInput(choice(f"inputs of {data.task}", possible, inputs))
     if "embedding_size" in settings and inputs != "embedding":
-        raise InvalidInput(mismatch("embedding_size", "inputs=embedding beside it", inputs))
+        raise InvalidInput(mismatch("embedding_size", "inputs=embedding with it", inputs))
     if settings.get("bidirectional") and data.outputs.readout == "every_step" and data.symbols == data.outputs.symbols:
         wanted = f"one direction for {data.task}: the other would read the symbol that is to be predicted"
         raise InvalidInput(mismatch("bidirectional", wanted, True))
@@ -282,7 +282,7 @@ def optimizer(settings: Mapping[str, Any], usual: OptimizerSpec) -> OptimizerSpe
             raise InvalidInput(mismatch(setting, f"none for {name}", changes[setting], cause))
     if changes.get("schedule", usual.schedule) == "constant":
         if "schedule_factor" in changes:
-            wanted = "a schedule beside it, such as --schedule step"
+            wanted = "a schedule with it, such as --schedule step"
             raise InvalidInput(mismatch("schedule_factor", wanted, changes["schedule_factor"]))
         changes = {"schedule_steps": None} | changes
     return replace(usual, **changes)

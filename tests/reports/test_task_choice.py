@@ -1,4 +1,4 @@
-"""Which cell and which output the report recommends for what, and what was published beside the outcomes."""
+"""Which cell and which output the report recommends for what, and what was published about the tasks."""
 
 import pytest
 

@@ -48,7 +48,7 @@ def apart(found: Trace, wanted: Trace, tolerance: float = EXACT) -> dict[str, li
 
 
 def derivatives(spec: ModelSpec) -> set[str]:
-    """What every backend has beside the forward values and the derivatives of the gates' values."""
+    """What every backend has besides the forward values and the derivatives of the gates' values."""
     own = {"da", "dh", "dx", "dh_prev"} | ({"dc", "dc_prev", "dc_next"} if spec.kind.gates else set())
     return own | {f"d{name}{end}" for name in WEIGHTS[spec.bias] for end in ("", "_step")}
 
