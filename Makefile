@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constrain
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/:/'
 
-study: .venv/study  ## compare everything, train, time; writes reports/latest/report.html
+study: .venv/study  ## compare, train and time everything; writes reports/latest/report.html
 	$(BIN)/rosetta study
 
 lessons: .venv/study  ## run the lessons; writes reports/latest/lessons/index.html
@@ -27,7 +27,7 @@ format: .venv/test  ## format and sort
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:  ## remove the environment and what was written last
+clean:  ## remove the environment and the latest output
 	rm -rf .venv reports/latest
 
 .venv/bin/python:

@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with what was expected, what came and, where known, the likely cause."""
+"""The errors that a user can see: each says what was expected, what it got and, if known, the likely cause."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -38,7 +38,7 @@ class RecordsCut(InvalidInput):
 
 
 def mismatch(what: str, expected: object, got: object, cause: str = "") -> str:
-    """One line in the form that every error here takes: what, expected, got, and the likely cause."""
+    """One line in the form of all errors of the project: what, expected, got, and the likely cause."""
     return f"{what}: expected {expected}, got {got}" + (f"; {cause}" if cause else "")
 
 
@@ -48,7 +48,7 @@ def choice(what: str, options: tuple[str, ...] | list[str], got: object) -> str:
 
 
 def unknown(what: str, options: Sequence[str], got: object) -> str:
-    """The same line for a name that is perhaps misspelt."""
+    """The same line for a name that may be misspelt."""
     return mismatch(what, f"one of {', '.join(options)}", repr(got), closest(got, options))
 
 

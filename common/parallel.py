@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from common.workers import Answer, Worker, Workers, ready
 
 OnDone = Callable[..., None]
-# Called with the name of a stage and its number of parts; returns a call to make after each part, perhaps with a note.
+# Called with the name of a stage and its number of parts; returns a function to call after each part, perhaps with a
+# note.
 Progress = Callable[[str, int], OnDone]
 
 
 class Piece(NamedTuple):
-    """A call, and the name under which an error reports it if its worker dies."""
+    """A call, and the name by which an error reports it if its worker dies."""
 
     name: str
     function: Callable[..., Any]
@@ -52,7 +53,7 @@ def run(pieces: Sequence[Piece], jobs: int, pieces_a_process: int | None = None)
                 for worker in ready(busy):
                     answer = answers[busy.pop(worker)] = worker.receive()
                     if answer.error is not None:
-                        waiting.clear()  # all that comes before it is being worked on
+                        waiting.clear()  # everything before it is being worked on
                     if worker.answered == pieces_a_process:
                         workers.end([worker])
             yield answers.pop(index).get()

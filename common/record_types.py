@@ -1,7 +1,7 @@
-"""The records, one type a kind: what each line of a records file holds.
+"""The records, one type for each kind: what each line of a records file holds.
 
-A record is plain JSON. A number that may be infinite or no number at all is written as null there (``Number``). What a
-command is made from stays data: a model is its specification, a training run all that decides it.
+A record is plain JSON. Infinity and NaN are written as null (``Number``). Commands are made from data, not stored as
+text: a model is recorded as its specification, and a training run as everything that determines it.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict, TypeVar
@@ -56,7 +56,7 @@ class Optimizer(TypedDict):
 
 
 class Run(TypedDict):
-    """All that decides a training run on a task; ``options`` are those of the task that were set."""
+    """Everything that determines a training run on a task; ``options`` are those of the task that were set."""
 
     task: str
     reading: str
@@ -90,12 +90,12 @@ class Environment(TypedDict):
 
 
 class Check(TypedDict):
-    """One comparison of ``a`` and ``b``, or, if ``drawn``, the worst of those that a variant drawn at random gives.
+    """One comparison of ``a`` and ``b``, or, if ``drawn``, the worst of those made on a variant drawn at random.
 
     It was made on a ``problem`` or, if ``check`` is "task", on the training ``run`` of a task; the other one is null.
     ``variant`` and ``options`` describe the model in words, and ``cell`` and ``dtype`` repeat its specification.
     ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element. ``resolutions`` and
-    ``verdicts`` hold every quantity that the record speaks for. ``smallest`` is the smallest problem found on which a
+    ``verdicts`` hold every quantity that the record covers. ``smallest`` is the smallest problem found on which a
     failed comparison of a drawn variant still fails.
     """
 
@@ -125,7 +125,8 @@ class Check(TypedDict):
 
 
 class Training(Run):
-    """A training run in one backend. ``losses`` are those before each update; what follows is of the test data.
+    """A training run in one backend. ``losses`` are those before each update; the fields after it are about the test
+    data.
 
     ``saved`` is the file of the trained network.
     """
@@ -154,7 +155,7 @@ class OneBias(Run):
 
 
 class Bench(TypedDict):
-    """The timings of one case in one arm: the seconds a call in each round, and those of the first call."""
+    """The timings of one case in one arm: the seconds per call in each round, and those of the first call."""
 
     kind: Literal["bench"]
     cell: str
@@ -176,7 +177,7 @@ class Bench(TypedDict):
 
 
 class Task(TypedDict):
-    """A series under one reading, for pictures of predictions; ``position`` is the place of each target in it."""
+    """The series of one variant of the data, for pictures of predictions; ``position`` is where each target lies."""
 
     kind: Literal["task"]
     task: str
@@ -191,9 +192,9 @@ class Task(TypedDict):
 class Outcome(Run):
     """A training run of the full study in one backend.
 
-    ``problem`` is there if the run diverged, the rest from ``updates`` on if it did not. The first backend that trained
-    has the losses as ``curve`` and, for the first seed, the ``picture`` that ``Display.picture`` gives; the others have
-    their ``drift`` from that backend, the ``reference``.
+    ``problem`` is present if the run diverged, and the fields from ``updates`` on if it did not. The first backend that
+    trained has the losses as ``curve`` and, for the first seed, the ``picture`` that ``Display.picture`` gives; the
+    others have their ``drift`` from that backend, the ``reference``.
     """
 
     kind: Literal["outcome"]
@@ -273,7 +274,7 @@ class Trace(TypedDict):
 
 
 class End(TypedDict):
-    """The last line: how many records lie between it and the header."""
+    """The last line: how many records stand between it and the header."""
 
     kind: Literal["end"]
     records: int

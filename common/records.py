@@ -1,7 +1,7 @@
-"""Results as JSON lines: a header, one line a result, and a closing line that counts them.
+"""Results as JSON lines: a header, one line for each result, and a closing line that counts them.
 
 Every line is an object of one of the kinds in ``record_types``, written whole and flushed, so that an interrupted run
-keeps what it had. A file without its closing line was cut, or its run did not end.
+keeps what it had. A file without its closing line was cut off, or its run did not end.
 """
 
 import json
@@ -21,13 +21,13 @@ from common.record_types import End, Header, R, Record
 
 SCHEMA = 2
 KINDS = tuple(TYPES)
-# A type, as a reader of JSON calls it.
+# A type, by its name in JSON.
 WORDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", NoneType: "null"}
 WORDS |= {list: "a list", dict: "an object"}
 
 
 def package_version() -> str:
-    """The version of this distribution; of a checkout that is not installed, "not installed"."""
+    """The version of this distribution, or "not installed" for a checkout that is not installed."""
     try:
         return version("rnn-rosetta")
     except PackageNotFoundError:
@@ -78,7 +78,7 @@ def of_kind(records: Iterable[Record], kind: type[R]) -> list[R]:
 def writing(stream: TextIO, command: Sequence[str], seed: int | None = None) -> Iterator[Writer]:
     """A writer between the header and, if nothing was raised, the closing record.
 
-    ``command`` is what makes the records, word by word, and ``seed`` that of its random numbers, if it has one.
+    ``command`` is the command that makes the records, word by word; ``seed`` is that of its random numbers, if any.
     """
     writer = Writer(stream)
     header = Header(
@@ -95,9 +95,9 @@ def writing(stream: TextIO, command: Sequence[str], seed: int | None = None) -> 
 
 
 def read(path: Path) -> list[Record]:
-    """The records of a complete file, its header and its closing record among them, each with the fields of its kind.
+    """The records of a complete file, including its header and closing record, each with the fields of its kind.
 
-    Raises ``InvalidInput`` for what is no records file, ``RecordsCut`` for one that ends too early.
+    Raises ``InvalidInput`` if it is not a records file, and ``RecordsCut`` if it ends too early.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -147,7 +147,7 @@ def _cut(path: Path, intact: list[Record], message: str) -> RecordsCut:
 
 
 class Fault(NamedTuple):
-    """A value of another type than its field's: the names that lead to it, innermost first."""
+    """A value that does not have the type of its field: the names that lead to it, innermost first."""
 
     names: tuple[str, ...]
     expected: str
@@ -162,7 +162,7 @@ def require_fields(where: str, record: dict[str, Any]) -> None:
 
 @cache
 def _checker(kind: Any) -> Callable[[Any], Fault | None]:
-    """What finds the first fault of a value that should be of a type."""
+    """The function that finds the first fault in a value that should have this type."""
     if kind is Any:
         return lambda value: None
     if is_typeddict(kind):
@@ -185,7 +185,7 @@ def _of_type(is_right: Callable[[Any], bool], expected: str) -> Callable[[Any], 
 
 
 def _of_union(kinds: Sequence[Any]) -> Callable[[Any], Fault | None]:
-    """For one of several types: the fault is that of the first, which is the one with content."""
+    """For a union of types: the fault is that of the first, which is the one with content."""
     checkers = [_checker(kind) for kind in kinds]
     words = " or ".join(dict.fromkeys(WORDS.get(get_origin(kind) or kind, WORDS[dict]) for kind in kinds))
 

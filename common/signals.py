@@ -11,7 +11,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """What a signal raises, so that everything cleans up as it does after Ctrl-C."""
+    """The exception that a signal raises, so that everything cleans up as it does after Ctrl-C."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -23,7 +23,7 @@ def interrupt(number: int) -> None:
 
 
 def phrase(number: int) -> str:
-    """The interruption as a message words it."""
+    """The interruption in words, for a message."""
     return "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
 
 
@@ -34,10 +34,10 @@ def exit_code(number: int) -> int:
 
 @contextmanager
 def handled(handler: Callable[[int], None]) -> Iterator[None]:
-    """The ending signals call ``handler`` within the block.
+    """Let the ending signals call ``handler`` within the block.
 
-    One that is ignored stays ignored: ``nohup`` ignores SIGHUP. Outside the main thread nothing changes, as Python
-    handles signals there only.
+    An ignored signal stays ignored: ``nohup`` ignores SIGHUP. Outside the main thread nothing changes, as Python
+    handles signals only in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,6 +1,6 @@
 """Worker processes that answer one call at a time and end with the process that started them.
 
-Each has a connection and nothing else: no locks and no shared memory, which a killed process would leave behind.
+Each has a connection and nothing else: no locks and no shared memory, which would outlive a killed process.
 """
 
 import multiprocessing
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from common import signals
 from common.errors import WorkerDied
 
-# Seconds: for a worker that closed its connection to end by itself; for a signal to the whole group to arrive here too.
+# Seconds to wait: for a worker that closed its connection to end; for a signal to the whole group to arrive here too.
 ENDS_WITHIN, ARRIVES_WITHIN = 5, 0.1
 
 
@@ -66,7 +66,7 @@ class Worker:
         return pickle.loads(answer)
 
     def _died(self) -> WorkerDied:
-        time.sleep(ARRIVES_WITHIN)  # Ctrl-C and closed terminals reach every process, and say more than a dead worker
+        time.sleep(ARRIVES_WITHIN)  # Ctrl-C and closed terminals explain more than a dead worker
         self.process.join(ENDS_WITHIN)
         code = self.process.exitcode
         how = "closed its connection" if code is None else f"ended with exit code {code}"
@@ -84,7 +84,7 @@ class Workers(AbstractContextManager["Workers"]):
         self.workers: list[Worker] = []
 
     def start(self, variables: Mapping[str, str | None]) -> Worker:
-        """A new process with these environment variables; None takes one out."""
+        """A new process with these environment variables; None removes one."""
         resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and then unblocks signals
         with signals.held():
             worker = Worker(variables)
@@ -151,7 +151,7 @@ def _set(variables: Mapping[str, str | None]) -> None:
 def _serve(requests: connection.Connection) -> None:
     """The main loop of a worker: it answers requests until its connection is closed."""
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all; the parent decides what follows
-        signal.signal(number, lambda *_: None)  # not SIG_IGN, which the processes of a backend would inherit
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which processes started by a backend would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)
     Thread(target=_end_with_parent, daemon=True).start()
     try:

@@ -23,7 +23,7 @@ from .trainer import JaxTrainer
 
 
 class JaxBackend(Adapter):
-    """``core`` is our own stack, or an oracle's. What XLA has compiled is kept as long as the backend."""
+    """``core`` is our own stack, or an oracle's. Programs that XLA has compiled live as long as the backend."""
 
     cells: frozenset[str] = frozenset(CELLS)
     dtypes: frozenset[str] = frozenset((*DTYPES, *HALF_DTYPES))
@@ -58,7 +58,7 @@ class JaxBackend(Adapter):
         return self._predict(network, params, batch, state0)
 
     def timed_function(self, spec: ModelSpec, backward: bool) -> Callable[[Any], Any]:
-        """With the outputs too: XLA would leave out what they alone need."""
+        """Returns the outputs too: otherwise XLA would leave out what only they need."""
         return jax.jit(partial(self._both if backward else self._outputs, spec))
 
     def build_trainer(self, run: RunSpec, params: Parameters) -> JaxTrainer:

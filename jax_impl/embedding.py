@@ -1,4 +1,4 @@
-"""Symbols as vectors: rows of the identity (one-hot), or of a table that is learnt."""
+"""Symbols as vectors: rows of the identity (one-hot), or of a trained table."""
 
 from collections.abc import Mapping
 from typing import Any

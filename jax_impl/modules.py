@@ -67,8 +67,8 @@ class _Module(SpecAttributes, nnx.Module):
     def load_state_dict(self, params: Mapping[str, Any]) -> None:
         """Replace all parameters by copies of these; names and shapes must be this module's own.
 
-        Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
-        float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
+        NumPy and JAX arrays and torch tensors are accepted. A dtype that is exact in this module's is converted, such
+        as float32 to float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
         """
         require_x64(self.spec.dtype)
         own = loaded_parameters(self.spec, params)
@@ -92,7 +92,7 @@ class _Module(SpecAttributes, nnx.Module):
         state0 = arrangement.enter_state("hx", hx)
         if state0 is None:
             state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
-        # NumPy's arrays are copied: JAX may read them later, and backward, when the caller has changed the originals.
+        # NumPy's arrays are copied: JAX may read them later, when the caller has changed the originals.
         arrays = (x, state0, lengths, masks)
         x, state0, lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
         lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
@@ -105,7 +105,8 @@ class _Module(SpecAttributes, nnx.Module):
 def in_range(lengths: jax.Array, steps: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """Traced lengths (B,), as integers in 0..T; and a factor (B, 1) of the results: NaN where they were not, else 1.
 
-    As a factor it is that of the gradients too. For those sequences all steps are valid, so that each has its part.
+    Being a factor, it also applies to the gradients. In those sequences all steps are valid, so NaN reaches each of
+    them.
     """
     lengths = lengths.astype(jnp.promote_types(lengths.dtype, "int32"))
     wrong = (lengths < 0) | (lengths > steps)
@@ -133,7 +134,7 @@ def draw(spec: ModelSpec, key: jax.Array) -> dict[str, jax.Array]:
 
 
 def require_x64(dtype: Any) -> None:
-    """Refuse float64 where JAX would make it float32 without a word."""
+    """Refuse float64 where JAX would silently make it float32."""
     if dtype == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore
         cause = "run jax.config.update('jax_enable_x64', True) before the first use of JAX"
         raise InvalidInput(mismatch("dtype", "float32, as 64-bit types are off in JAX", "float64", cause))
@@ -145,7 +146,7 @@ class _Layer(_Module):
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
-        While tracing, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
+        While tracing, lengths cannot be checked: the results of a length outside 0..T, and their gradients, are NaN.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
         """
         return self._core(x, hx, lengths, masks)

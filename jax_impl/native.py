@@ -1,6 +1,6 @@
 """NumPy arrays to JAX and back, and the precision that everything runs under.
 
-JAX would turn float64 into float32 without a word unless 64-bit types are on, and may use TF32 in matrix products. Both
+JAX would silently turn float64 into float32 unless 64-bit types are on, and may use TF32 in matrix products. Both
 are set for a call and left as they were for the rest of the process.
 """
 

@@ -13,13 +13,13 @@ from common.model.run import OptimizerSpec
 def schedule(spec: OptimizerSpec) -> optax.ScalarOrSchedule:
     """The learning rate at every update.
 
-    Optax divides the count, an int32, in float32, so that its rates are right to 1e-8 only: it gets one in float64.
+    Optax divides the count, an int32, in float32, so that its rates are only accurate to 1e-8: it gets a float64.
     """
     if spec.schedule_steps is None:
         return spec.lr
     n, last = spec.schedule_steps, spec.schedule_factor
     match spec.schedule:
-        case "step" if not last:  # of which exponential_decay would make a constant
+        case "step" if not last:  # for which exponential_decay would return a constant
             rate = optax.piecewise_constant_schedule(spec.lr, {n: 0.0})
         case "step":
             rate = optax.exponential_decay(spec.lr, n, last, staircase=True)

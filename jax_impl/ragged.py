@@ -16,8 +16,8 @@ State = tuple[jax.Array, ...]
 def freezing(step: Callable[..., Any]) -> Callable[..., tuple[Any, jax.Array]]:
     """The body of a scan over x, (state, x_t) -> (the next state, h), as one of a scan over (x, valid).
 
-    ``valid`` is (T, B, 1), or None where all steps are. What a frozen step computes is dropped; it starts from zero, so
-    that nothing in it overflows, and no NaN can come of it on the way back.
+    ``valid`` is (T, B, 1), or None where all steps are. The result of a frozen step is dropped; the step starts
+    from zero, so that nothing in it overflows and causes a NaN in the backward pass.
     """
 
     def body(state: State, x_valid: tuple[jax.Array, jax.Array | None]) -> tuple[State, jax.Array]:

@@ -13,7 +13,7 @@ def select(readout: str, directions: int, y: jax.Array, state: State, lengths: j
     """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
     match readout:
         case "last_step":
-            # Any row will do for a sequence of length 0, as all of its rows are zero.
+            # Any row can be taken for a sequence of length 0, as all of its rows are zero.
             return y[-1 if lengths is None else (lengths.astype("int32") - 1, jnp.arange(y.shape[1]))]
         case "last_sequence":
             return y[:, -1]
@@ -29,7 +29,7 @@ def forward(params: Mapping[str, jax.Array], z: jax.Array) -> jax.Array:
 
 
 def mse(prediction: jax.Array, target: jax.Array, valid: jax.Array | None) -> jax.Array:
-    """The mean of the squared errors, of the ``valid`` rows if not of all."""
+    """The mean of the squared errors, over the ``valid`` rows if these are given."""
     return jnp.mean((prediction - target) ** 2, where=valid)
 
 

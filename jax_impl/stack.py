@@ -37,7 +37,7 @@ class Steps(NamedTuple):
         return array if self.valid is None else jnp.where(self.valid, array, 0)
 
     def turn(self, array: jax.Array) -> jax.Array:
-        """Each sequence the other way round; its own inverse."""
+        """Each sequence reversed; its own inverse."""
         return array[::-1] if self.valid is None else array[self.turned]
 
 

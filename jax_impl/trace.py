@@ -1,7 +1,7 @@
 """The trace of one example (``common.tracing.trace``): JAX's derivatives with respect to zeros added in a cell's step.
 
-JAX has no name for an intermediate value. So the step is copied, something is added behind each of its tagged lines,
-and the derivative with respect to that is the derivative with respect to the value. Every step has weights of its own.
+JAX has no name for an intermediate value. So the step is copied, a zero is added after each of its tagged lines, and
+the derivative with respect to that zero is the derivative with respect to the value. Every step has its own weights.
 """
 
 from pathlib import Path

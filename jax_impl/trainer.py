@@ -21,7 +21,7 @@ from .stack import State
 
 @lru_cache(maxsize=8)
 def compiled(core: network.Core, spec: NetworkSpec, optimizer: OptimizerSpec) -> tuple[Callable[..., Any], ...]:
-    """The optimiser's ``init``, the loss, and the step; trainers of the same network share what XLA made of them."""
+    """The optimiser's ``init``, the loss, and the step; trainers of the same network share the compiled programs."""
     rule = optim.build(optimizer)
 
     def loss(params: Any, batch: Any, state0: State) -> tuple[jax.Array, Any]:

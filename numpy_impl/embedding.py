@@ -1,4 +1,4 @@
-"""Symbols as vectors: rows of the identity (one-hot), or of a table that is learnt. Equations: DERIVATION.md, 9."""
+"""Symbols as vectors: rows of the identity (one-hot), or of a trained table. Equations: DERIVATION.md, 9."""
 
 from collections.abc import Mapping
 

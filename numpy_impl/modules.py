@@ -36,7 +36,7 @@ from .parameters import CheckedParameters
 
 
 class _Latest(NamedTuple):
-    """What ``backward`` needs of the latest call."""
+    """What ``backward`` needs from the latest call."""
 
     arrangement: Arrangement
     params: Parameters
@@ -101,9 +101,9 @@ class _Module(SpecAttributes):
     def load_state_dict(self, params: Mapping[str, Any]) -> None:
         """Replace all parameters by copies of these; names and shapes must be this module's own.
 
-        Arrays of NumPy and JAX, and tensors of torch, will do. A dtype that is exact in this module's is converted, as
-        float32 in float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``), and
-        so are values that are not finite.
+        NumPy and JAX arrays and torch tensors are accepted. A dtype that is exact in this module's is converted, such
+        as float32 to float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``),
+        and so are values that are not finite.
         """
         self._params.load(params)
 
@@ -115,7 +115,7 @@ class _Module(SpecAttributes):
         require_finite("x", arrangement.leave(x))
         state0 = self._initial_state(arrangement, hx)
         masks = self._masks(arrangement, masks)
-        # Backward needs everything as it is now; the caller may change the originals afterwards, the parameters too.
+        # Backward needs everything as it is now; the caller may change the originals, even the parameters, afterwards.
         x, params = x.copy(), self._params.copies()
         y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
         self._latest = _Latest(arrangement, params, tape)

@@ -1,8 +1,8 @@
 """The Elman network with one bias, ``tanh(Linear([x, h]))``, as home-made RNNs are usually written.
 
-It computes the same function as the cell with two biases, and the same gradient of everything but the bias it lacks.
-It does not train the same: gradient descent moves the sum of two biases twice as far as one. This backend takes and
-gives the neutral parameters and trains its own, so that both halves of that sentence can be shown.
+It computes the same function as the cell with two biases, and the same gradient of everything except the bias it lacks.
+It does not train in the same way: gradient descent moves the sum of two biases twice as far as one. This backend takes
+and gives the neutral parameters and trains its own, so that both halves of that sentence can be shown.
 Equations: DERIVATION.md, 6.
 """
 
@@ -56,7 +56,7 @@ def neutral_gradients(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Paramet
 def forward(
     spec: ModelSpec, own: Mapping[str, np.ndarray], x: np.ndarray, state0: State, lengths: None = None, _: None = None
 ) -> tuple[np.ndarray, State, list[Tape]]:
-    """x (T, B, I) and state0 (h (1, B, H),) -> y (T, B, H), the final state and one tape a step."""
+    """x (T, B, I) and state0 (h (1, B, H),) -> y (T, B, H), the final state and one tape per step."""
     if lengths is not None:
         raise InvalidInput(mismatch("lengths", "None for one-bias", "lengths"))
     phi, _ = NONLINEARITIES[spec.nonlinearity]

@@ -1,4 +1,4 @@
-"""The parameters of a module of NumPy: checked when they are made or changed, so that no call has to."""
+"""The parameters of a NumPy module: checked when they are made or changed, so that no call has to."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
@@ -15,9 +15,9 @@ from common.weights.arrays import loaded_parameters, to_arrays
 class CheckedParameters(MutableMapping[str, np.ndarray]):
     """The parameters by name. Whatever is assigned is checked, and copied.
 
-    The arrays may be written in place, as ``params["weight_hh_l0"] -= 0.1 * gradient`` does, which is checked too, for
-    it ends in an assignment. Only a value written into a part of an array, as ``params["weight_hh_l0"][0] = value``, is
-    not seen: one that is not finite makes the output so.
+    The arrays may be changed in place, as in ``params["weight_hh_l0"] -= 0.1 * gradient``, which is checked too, as it
+    ends in an assignment. Only a value written into part of an array, as in ``params["weight_hh_l0"][0] = value``, goes
+    unnoticed: if it is not finite, neither is the output.
     """
 
     def __init__(self, spec: ModelSpec, arrays: Parameters):

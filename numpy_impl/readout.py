@@ -18,7 +18,7 @@ class View(NamedTuple):
 def view(readout: str, directions: int, lengths: np.ndarray | None) -> View:
     """The part of the output that a readout sees; a ragged batch has last steps of its own.
 
-    Any row will do for a sequence of length 0, as all of its rows are zero.
+    Any row can be taken for a sequence of length 0, as all of its rows are zero.
     """
     last = -1 if lengths is None else (lengths.astype("int64") - 1, np.arange(len(lengths)))
     indices = {"last_step": last, "last_sequence": np.s_[:, -1], "final_state": None}
@@ -33,7 +33,7 @@ def select(seen: View, y: np.ndarray, state: State) -> np.ndarray:
 
 
 def spread(seen: View, dz: np.ndarray, y: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-    """The gradient of y and of the final state from that of the rows; what was not seen has none."""
+    """The gradient of y and of the final state from that of the rows; it is zero for what was not read out."""
     dy, dstate = np.zeros_like(y), tuple(np.zeros_like(part) for part in state)
     if seen.index is None:
         dstate[0][-seen.directions :] = np.split(dz, seen.directions, axis=1)  # (O2)
@@ -60,7 +60,7 @@ def backward(
 
 
 def mse(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None) -> tuple[Any, np.ndarray]:
-    """The mean of the squared errors, of the ``valid`` rows if not of all, and its gradient."""
+    """The mean of the squared errors, over the ``valid`` rows if these are given, and its gradient."""
     error = prediction - target
     if valid is not None:
         error = np.where(valid, error, 0)

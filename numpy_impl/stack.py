@@ -36,7 +36,7 @@ class Steps(NamedTuple):
         return array if self.valid is None else np.where(self.valid, array, 0)
 
     def turn(self, array: np.ndarray) -> np.ndarray:
-        """Each sequence the other way round; its own inverse."""
+        """Each sequence reversed; its own inverse."""
         return array[::-1] if self.valid is None else array[self.turned]
 
 
@@ -120,7 +120,7 @@ def backward(
                 layer_weights(params, suffixes[row]), tape.rows[row], dh, dlast, valid=steps.valid
             )
             dinputs.append(steps.turn(dx_in) if direction else dx_in)
-            if dw.bias_hh is not None:  # the two biases have one gradient; each gets its own array, to be changed
+            if dw.bias_hh is not None:  # the same gradient for both biases, each in its own array
                 dw = dw._replace(bias_hh=dw.bias_hh.copy())
             grads |= named_weights(dw, suffixes[row])
             initials.append(dinitial)

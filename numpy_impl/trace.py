@@ -1,6 +1,6 @@
 """The trace of one example (``common.tracing.trace``): what the tagged lines of a cell and of ``unroll`` assign.
 
-Nothing is computed for it but the gradient of the loss with respect to h; an LSTM's da is its gates' side by side.
+The only thing computed for it is the gradient of the loss with respect to h; an LSTM's da is its gates' side by side.
 
 >>> from common.model.spec import ModelSpec
 >>> from common.tracing.examples import example
@@ -26,9 +26,9 @@ from .stack import STEPS
 
 
 def trace(example: Example) -> Trace:
-    """The values and derivatives of ``Trace``, but for ``di`` to ``do``, which no line computes, and the log.
+    """The values and derivatives of ``Trace``, except ``di`` to ``do``, which no line computes, and the log.
 
-    Beside them ``dy``, the gradient of h from the loss of its own step, ``dh_prev`` and, for an LSTM, ``dc_prev``,
+    Besides them ``dy``, the gradient of h from the loss of its own step, ``dh_prev`` and, for an LSTM, ``dc_prev``,
     ``dc_next`` and ``da_i`` to ``da_o``, each (T, H).
     """
     require_example(example)

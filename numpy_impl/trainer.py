@@ -44,4 +44,4 @@ class NumpyTrainer(AdapterTrainer):
         return {name: value.copy() for name, value in self._params.items()}
 
     def wait(self) -> None:
-        """NumPy has computed by the time it returns."""
+        """Nothing to wait for: NumPy has finished when it returns."""

@@ -17,7 +17,7 @@ State = tuple[np.ndarray, ...]
 def forward(
     step: Callable[..., tuple[Any, Any]], w: Weights, x: Iterable[Any], state0: State
 ) -> tuple[np.ndarray, State, list[Any]]:
-    """x (T, B, I) and state0, each (B, H) -> h (T, B, H) after every step, the final state and one tape a step."""
+    """x (T, B, I) and state0, each (B, H) -> h (T, B, H) after every step, the final state and one tape per step."""
     state, h, tapes = state0, [], []
     for x_t in x:
         state, tape = step(w, x_t, state)

@@ -1,10 +1,10 @@
 """Documents from records: ``report.html``, one self-contained page, and ``report.md``, its twin without pictures.
 
-A pure function of the records: no clock and no environment, so that the same records give the same bytes, and a link to
-the reference pages if they lie in the same folder. Nothing here trains. ``page`` is what a page is made of and how it
-is drawn, ``results`` what the records say, ``sections`` the report part by part; ``teaching`` makes the pages of the
-lessons, and ``reference`` those of the modules. ``write`` needs the extra ``report`` (Jinja2 and Matplotlib);
-``verdict`` needs neither.
+The report depends only on the records, not on the clock or the environment, so the same records give the same bytes;
+the one exception is a link to the reference pages if they are in the same folder. Nothing here trains. ``page`` defines
+what a page is made of and how it is drawn, ``results`` what the records say, ``sections`` the report part by part;
+``teaching`` makes the pages of the lessons, and ``reference`` those of the modules. ``write`` needs the extra
+``report`` (Jinja2 and Matplotlib); ``verdict`` needs neither.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from reports.results.verdict import verdict
 
 __all__ = ["Verdict", "verdict", "write"]
 
-# The reference pages, which `make docs` writes beside the report.
+# The reference pages, which `make docs` writes next to the report.
 REFERENCE = "api/index.html"
 
 

@@ -25,9 +25,9 @@ from reports.teaching.sources import folder as folder_of
 
 PACKAGES = ("common", "numpy_impl", "jax_impl", "torch_impl")
 TEMPLATES = Path(__file__).parent / "templates" / "api"
-# Code, which stays as it is, or a character of plain text that Markdown would take for its own: D*H, <name>.
+# Code, which stays as it is, or a character of plain text that Markdown would interpret: D*H, <name>.
 LITERAL = re.compile(r"(``.+?``|`.+?`)|((?<=\w)\*(?=\w)|<(?=[A-Za-z/]))", re.DOTALL)
-# Warnings about what pdoc shows all the same: inherited fields of a TypedDict, a class that only stubs subscript.
+# Warnings about things that pdoc shows anyway: inherited fields of a TypedDict, a class that only stubs subscript.
 UNREADABLE = ("Cannot determine where", "Error parsing type annotation argparse")
 DISPLAYED = re.compile(r"\$\$\s(.+?)\s*\\tag\{(\w+)\}\s*\$\$", re.DOTALL)
 

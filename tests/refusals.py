@@ -24,7 +24,7 @@ class Refusal(NamedTuple):
 def parts(message: str) -> Refusal:
     """The pieces of a message; fails unless it is one line in the form of ``common.errors.mismatch``."""
     match = FORM.fullmatch(message)
-    assert match, f"expected 'ARGUMENT: expected ..., got ...', perhaps with a cause behind '; ', got {message!r}"
+    assert match, f"expected 'ARGUMENT: expected ..., got ...', perhaps with a cause after '; ', got {message!r}"
     return Refusal(**{name: text or "" for name, text in match.groupdict().items()})
 
 

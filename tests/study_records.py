@@ -1,4 +1,4 @@
-"""Records of a study, made up: comparisons, training runs, timings; and what the tests of its report read them with."""
+"""Invented records of a study: comparisons, training runs, timings; and what the tests of its report read them with."""
 
 import math
 import re

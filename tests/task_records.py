@@ -1,4 +1,4 @@
-"""Records of the full study, made up, and what the tests of its report read them with."""
+"""Invented records of the full study, and what the tests of its report use to read them."""
 
 from dataclasses import asdict
 from functools import cache
@@ -38,7 +38,7 @@ ADDING: Any = {
     "updates": 500,
 }
 ORDER: Any = ADDING | {"task": "temporal-order", "reading": "6a", "metric": "accuracy", "higher": True, "share": True}
-ORDER |= {"metric_text": "the share of right answers (accuracy)", "baseline": 0.25}
+ORDER |= {"metric_text": "the share of correct answers (accuracy)", "baseline": 0.25}
 CURVE = {"curve": [[1, 0.5], [10, 0.25], [500, 0.125]], "evaluations": []}
 DRIFT = [[1, 0.0], [8, 1e-15], [90, 2e-8], [300, 1e-12], [500, 5e-4]]
 

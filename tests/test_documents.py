@@ -1,4 +1,4 @@
-"""What the documents tell a reader to type works."""
+"""The commands and code in the documents work."""
 
 import pkgutil
 import re

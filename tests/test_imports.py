@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "optax"}
-HOUSES = {"numpy_impl", "jax_impl", "torch_impl"}
+PACKAGES = {"numpy_impl", "jax_impl", "torch_impl"}
 ROOT = Path(__file__).parent.parent
 
 
@@ -49,19 +49,19 @@ def test_rosetta_help_needs_numpy_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("house", "framework"), [("jax_impl", "jax"), ("torch_impl", "torch"), ("numpy_impl", "numpy")]
+    ("package", "framework"), [("jax_impl", "jax"), ("torch_impl", "torch"), ("numpy_impl", "numpy")]
 )
-def test_each_house_loads_its_framework_alone(house: str, framework: str) -> None:
-    code = f"import {house}, {house}.backend"
+def test_each_package_loads_only_its_framework(package: str, framework: str) -> None:
+    code = f"import {package}, {package}.backend"
     oracles = {"jax_impl": "flax_linen", "torch_impl": "torch_nn"}
-    if house in oracles:
-        code += f", {house}.oracles.{oracles[house]}"
+    if package in oracles:
+        code += f", {package}.oracles.{oracles[package]}"
     found = loaded_by(code)
     assert framework in found
-    assert not found & (HOUSES - {house})
+    assert not found & (PACKAGES - {package})
     assert not found & ({"torch", "jax"} - {framework})
     assert "reports" not in found
 
 
 def test_common_loads_no_implementation() -> None:
-    assert not loaded_by("import common.cli, common.study.study") & (HOUSES | {"reports"})
+    assert not loaded_by("import common.cli, common.study.study") & (PACKAGES | {"reports"})

@@ -82,7 +82,7 @@ def test_a_line_lost_from_the_middle_is_noticed(path: Path, lost: int) -> None:
     replace_lines(path, lines[:lost] + lines[lost + 1 :])
     with pytest.raises(InvalidInput, match=r"expected 3 records, got 2; lines lost\?$") as caught:
         read(path)
-    assert not isinstance(caught.value, RecordsCut), "nobody can tell which records are left"
+    assert not isinstance(caught.value, RecordsCut), "nobody can know which records are left"
 
 
 def test_a_line_too_many_is_noticed(path: Path) -> None:
@@ -112,7 +112,7 @@ NO_RECORDS = {
 
 
 @pytest.mark.parametrize("content", NO_RECORDS)
-def test_what_is_no_records_file_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_records_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "some.jsonl"
     path.write_bytes(content)
     with pytest.raises(InvalidInput) as caught:

@@ -60,8 +60,8 @@ class _Module(SpecAttributes, nn.Module):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any, **named: Any) -> None:
         """One module's share of ``load_state_dict``, also of a module around it, and with ``assign=True``.
 
-        A dtype that is exact in the parameter's is converted, as float32 in float64; one that can round, integers and
-        complex numbers are refused (``common.model.dtypes``). Names and shapes are torch's to check.
+        A dtype that is exact in the parameter's is converted, such as float32 to float64; one that can round, integers
+        and complex numbers are refused (``common.model.dtypes``). Names and shapes are torch's to check.
         """
         for name, parameter in self._parameters.items():
             value = state_dict.get(prefix + name)
@@ -78,7 +78,7 @@ class _Module(SpecAttributes, nn.Module):
 
     def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[Tensor, Any]:
         spec = self.spec
-        # By attribute, not named_parameters(), which would drop a tensor that stands under two names.
+        # By attribute, not named_parameters(), which would drop a tensor that has two names.
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
         weight = next(iter(params.values()))
         arrangement, x = arrange(spec, x, self.batch_first, Tensor, weight.dtype)
@@ -100,7 +100,7 @@ class _Module(SpecAttributes, nn.Module):
         for name, tensor in given:
             if tensor is not None and tensor.device != weight.device:
                 raise InvalidInput(mismatch(name, f"the parameters' device {weight.device}", tensor.device))
-        # Views of the same shape: in a trace, which has no checks, they refuse a batch that is not that of x.
+        # Views of the same shape: in a trace, which has no checks, they refuse a batch size other than that of x.
         shapes = spec.state_shapes(arrangement.batch)
         if state0 is None:
             state0 = tuple(x.new_zeros(whole) for whole in shapes)
@@ -122,7 +122,7 @@ class _Module(SpecAttributes, nn.Module):
 
 
 def tracing() -> bool:
-    """Whether a call is written down, for other values than those it has now."""
+    """Whether a call is being recorded, to be repeated with other values."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore
 
 
@@ -137,7 +137,8 @@ def readable(lengths: Any) -> bool:
 def in_range(lengths: Tensor, steps: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Traced lengths (B,), as integers in 0..T; and a factor (B, 1) of the results: NaN where they were not, else 1.
 
-    As a factor it is that of the gradients too. For those sequences all steps are valid, so that each has its part.
+    Being a factor, it also applies to the gradients. In those sequences all steps are valid, so NaN reaches each of
+    them.
     """
     lengths = lengths.long()
     wrong = (lengths < 0) | (lengths > steps)
@@ -158,15 +159,16 @@ class _Layer(_Module):
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
-        While tracing or compiling, lengths cannot be checked: what comes of one outside 0..T is NaN, its gradients too.
-        A ``PackedSequence`` has lengths of its own, of at least 1, and gives another.
+        While tracing or compiling, lengths cannot be checked: the results of a length outside 0..T, and their
+        gradients, are NaN.
+        A ``PackedSequence`` has its own lengths, of at least 1, and gives another ``PackedSequence``.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
         (``common.model.initial.dropout_masks``).
         """
         if not isinstance(input, PackedSequence):
             return self._core(input, hx, lengths, masks)
         if lengths is not None:
-            raise InvalidInput(mismatch("lengths", "None beside a PackedSequence", type(lengths).__name__))
+            raise InvalidInput(mismatch("lengths", "None with a PackedSequence", type(lengths).__name__))
         padded, own = pad_packed_sequence(input, self.batch_first)
         if masks is None and self._drops:
             masks = torch.stack([self._packed_mask(input) for _ in range(self.num_layers - 1)])
@@ -177,7 +179,7 @@ class _Layer(_Module):
         return input._replace(data=pack_padded_sequence(y, own).data), state
 
     def _packed_mask(self, packed: PackedSequence) -> Tensor:
-        """A dropout mask (T, B, D*H), drawn as torch.nn draws it: for the valid steps alone."""
+        """A dropout mask (T, B, D*H), drawn as torch.nn draws it: only for the valid steps."""
         ones = packed.data.new_ones(packed.data.shape[0], self.spec.output_size)
         return pad_packed_sequence(packed._replace(data=functional.dropout(ones, self.dropout)))[0]
 

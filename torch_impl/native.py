@@ -43,8 +43,8 @@ def to_torch(tree: Any) -> Any:
     if isinstance(tree, tuple):
         values = tuple(to_torch(value) for value in tree)
         return type(tree)(*values) if hasattr(tree, "_fields") else values
-    array = np.array(tree, order="C")  # a copy: torch takes no negative strides
-    if array.dtype == BFLOAT16:  # which torch exchanges with nobody: the bits go over as integers
+    array = np.array(tree, order="C")  # a copy: torch does not accept negative strides
+    if array.dtype == BFLOAT16:  # which torch cannot exchange with NumPy: the bits are passed as integers
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device())
     return torch.from_numpy(array).to(device())
 
@@ -62,7 +62,7 @@ def to_numpy(tree: Any) -> Any:
 
 
 def wait(_: Any = None) -> None:
-    """Return once everything asked of the device so far is computed."""
+    """Return once everything requested of the device so far has been computed."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def entering(valid: Tensor | None, t: int, state: tuple[Tensor, ...]) -> Any:
-    """The state that step t reads: zero where it is frozen, as what it computes is dropped.
+    """The state that step t reads: zero where it is frozen, as its result is dropped.
 
-    So nothing overflows there, and no NaN can come of it on the way back.
+    So nothing overflows there and causes a NaN in the backward pass.
     """
     return state if valid is None else tuple(torch.where(valid[t], part, 0) for part in state)
 

@@ -13,7 +13,7 @@ def select(readout: str, directions: int, y: Tensor, state: State, lengths: Tens
     """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
     match readout:
         case "last_step":
-            # Any row will do for a sequence of length 0, as all of its rows are zero.
+            # Any row can be taken for a sequence of length 0, as all of its rows are zero.
             last = -1 if lengths is None else (lengths.long() - 1, torch.arange(y.shape[1], device=y.device))
             return y[last]
         case "last_sequence":
@@ -30,7 +30,7 @@ def forward(params: Mapping[str, Tensor], z: Tensor) -> Tensor:
 
 
 def mse(prediction: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
-    """The mean of the squared errors, of the ``valid`` rows if not of all."""
+    """The mean of the squared errors, over the ``valid`` rows if these are given."""
     if valid is not None:
         valid = valid.expand_as(target)
         prediction, target = prediction[valid], target[valid]

@@ -38,7 +38,7 @@ class Steps(NamedTuple):
         return array if self.valid is None else torch.where(self.valid, array, 0)
 
     def turn(self, array: Tensor) -> Tensor:
-        """Each sequence the other way round; its own inverse."""
+        """Each sequence reversed; its own inverse."""
         return array.flip(0) if self.valid is None else array[self.turned]
 
 

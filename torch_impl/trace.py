@@ -1,6 +1,6 @@
 """The trace of one example (``common.tracing.trace``): tensors of a cell's tagged lines, and autograd's derivatives.
 
-Every step has weights of its own, so that what it contributes to their gradient can be told.
+Every step has its own weights, so that its contribution to their gradient can be separated.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def trace(example: Example) -> Trace:
                 loss = loss + counted[t] * ((state[0] - target[t]) ** 2).sum() / 2
         values = [before | assigned(step) for before, step in zip(states, by_step(events), strict=True)]
         leaves += [tensor for step in values for tensor in step.values()]
-        # The derivative with respect to what a step computes and does not use, as one with a fault may, is zero.
+        # The derivative with respect to a value that a step computes but does not use, as a faulty one may, is zero.
         grads = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
         dx = [to_numpy(next(grads)) for _ in inputs]
         dweights = [Weights(*(None if part is None else to_numpy(next(grads)) for part in w)) for w in weights]

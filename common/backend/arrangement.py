@@ -23,7 +23,7 @@ CONVERSIONS = {
 
 
 class Arrangement(NamedTuple):
-    """How the arrays of one call lie, which its x decides, and the way into the core's (T, B, ...) and back.
+    """The layout of the arrays of one call, as decided by its x, and the conversion to the core's (T, B, ...) and back.
 
     ``kind`` is the framework's type of array, or a union; ``dtype`` is that of the parameters at this call.
     """
@@ -85,7 +85,7 @@ class Arrangement(NamedTuple):
         return tuple(entered)
 
     def _wrong_state(self, label: str, part: Any, shape: tuple[int, ...]) -> InvalidInput:
-        """What to raise for a part of a state that has another shape than this, with the likely cause."""
+        """The error for a part of a state that does not have this shape, with the likely cause."""
         projected = self.spec.proj_size and not label.endswith("[1]")
         axes = {"D*L": not self.spec.is_cell, "B": self.batched, "P": projected, "H": not projected}
         where = f" and a batch of {self.batch}" if self.batched else ", as x is unbatched"
@@ -104,8 +104,8 @@ class Arrangement(NamedTuple):
     def require_lengths(self, lengths: Any, traced: bool = False) -> Any:
         """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
 
-        Of ``traced`` ones, which have no values yet, shape and dtype are checked: a value out of 0..T is up to the
-        module, which must not make numbers of it.
+        Lengths that are ``traced`` have no values yet, so only their shape and dtype are checked; the module must see
+        to it that a length outside 0..T yields no numbers.
         """
         if lengths is None:
             return None
@@ -122,7 +122,7 @@ class Arrangement(NamedTuple):
 def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -> tuple[Arrangement, Any]:
     """Check x (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched; for a cell (B, I), or (I,) unbatched.
 
-    Returns how the call's arrays lie, and x as the core takes it.
+    Returns the layout of the call's arrays, and x as the core takes it.
     """
     batched_axes = "(B, I)" if spec.is_cell else "(B, T, I)" if batch_first else "(T, B, I)"
     unbatched_axes = "(I,)" if spec.is_cell else "(T, I)"
@@ -177,7 +177,7 @@ def enter_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, 
 
 
 def _owner(spec: ModelSpec) -> str:
-    """The module that an array is for, with the options that decide its shape."""
+    """The module that an array belongs to, with the options that decide its shape."""
     options = f", proj_size={spec.proj_size}" if spec.proj_size else ""
     options += f", num_layers={spec.num_layers}" if spec.num_layers > 1 else ""
     options += ", bidirectional=True" if spec.bidirectional else ""
@@ -185,7 +185,7 @@ def _owner(spec: ModelSpec) -> str:
 
 
 def _plain(name: str, array: Any, kind: Any) -> Any:
-    """An array of this kind, one of NumPy as no subclass."""
+    """An array of this kind; subclasses of NumPy's become plain arrays."""
     refuse_masked(name, array)
     if not isinstance(array, kind):
         wanted = " or ".join(one.__name__ for one in get_args(kind) or (kind,))

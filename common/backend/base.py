@@ -1,7 +1,8 @@
-"""What the adapters of all frameworks share: the way of a call through the contract, written once.
+"""What the adapters of all frameworks share: the path of a call through the contract, written once.
 
-A call is checked, its arrays go to the framework, are computed with under the framework's precision, and come back as
-NumPy arrays. ``Adapter`` and ``AdapterTrainer`` do all of it but the computing, which is what their hooks are for.
+A call is checked, its arrays are converted for the framework, the result is computed under the framework's precision,
+and it comes back as NumPy arrays. ``Adapter`` and ``AdapterTrainer`` do everything except the computation itself, which
+is left to their hooks.
 The contract asks for no base class: a third-party backend need not use this one.
 """
 
@@ -29,15 +30,15 @@ from common.model.spec import ModelSpec
 
 
 def unchanged(tree: Any) -> Any:
-    """The arrays as they are: those of a framework whose arrays are NumPy's."""
+    """Return the arrays unchanged, for a framework whose arrays are NumPy's."""
     return tree
 
 
 class Boundary(NamedTuple):
-    """How arrays go to a framework and come back, in tuples, named tuples and dicts; None stays None.
+    """How arrays are converted to a framework and back, in tuples, named tuples and dicts; None stays None.
 
-    ``to_native`` copies; ``precision`` is what everything is computed under; ``wait`` returns once a result is
-    computed. The defaults are for a framework that computes with NumPy arrays, which nothing copies.
+    ``to_native`` copies; ``precision`` is the context in which everything is computed; ``wait`` returns once a result
+    is computed. The defaults are for a framework that computes with NumPy arrays, which need no copy.
     """
 
     to_native: Callable[[Any], Any] = unchanged
@@ -54,8 +55,8 @@ class Boundary(NamedTuple):
 class Adapter(ABC):
     """See ``common.backend.contract.Backend``; what a framework adds is its ``boundary`` and the hooks.
 
-    The hooks get native arrays, checked before and with an initial state, in the ``Problem`` or ``Batch`` that held
-    them, and give native arrays.
+    The hooks receive native arrays in the ``Problem`` or ``Batch`` that held them, already checked and with an initial
+    state, and return native arrays.
     """
 
     name: str
@@ -144,7 +145,7 @@ class Adapter(ABC):
 class AdapterTrainer(ABC):
     """See ``common.backend.contract.Trainer``: checks each batch once, and leaves the computing to the hooks.
 
-    The hooks get a ``Batch`` of native arrays; the parameters are theirs.
+    The hooks receive a ``Batch`` of native arrays and hold the parameters themselves.
     """
 
     boundary: Boundary
@@ -159,7 +160,7 @@ class AdapterTrainer(ABC):
 
     @abstractmethod
     def compute_step(self, batch: Batch, state0: Any) -> tuple[Any, Any]:
-        """(loss, final state) of one update from ``state0``, native arrays of a step before, or None for zeros."""
+        """(loss, final state) of one update from ``state0``: native arrays of an earlier step, or None for zeros."""
 
     @abstractmethod
     def compute_evaluation(self, batch: Batch) -> tuple[Any, Any]:

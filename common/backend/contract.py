@@ -1,7 +1,7 @@
 """What a backend is: the types that cross its boundary, and the protocols that it and its trainers fulfil.
 
 A backend is a module or an object with the attributes of ``Backend``; there is nothing to inherit from, and the checks
-of its arguments are ready in ``common.backend.guards``. NumPy arrays cross the boundary. The core is time-major:
+of its arguments are provided by ``common.backend.guards``. NumPy arrays cross the boundary. The core is time-major:
 x (T, B, I), y (T, B, D*H), each state (D*L, B, H), for D directions and L layers. With a projection to P, y and the
 state h have P where H stands here, and c keeps H. Arrays are plain ones: masked arrays and other subclasses of
 ``numpy.ndarray`` are refused.
@@ -29,7 +29,7 @@ class Grads(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One instance of the question that a backend answers: arguments of ``forward`` and ``vjp``.
+    """One problem for a backend to solve: the arguments of ``forward`` and ``vjp``.
 
     ``lengths`` (B,), integers in 0..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
     with ``enforce_sorted=False`` means. A sequence of 0 steps, which PyTorch refuses, has y = 0, and its final state is
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
     @property
     def keywords(self) -> dict[str, np.ndarray | None]:
-        """The arguments that go by name."""
+        """The arguments that are passed by name."""
         return {"lengths": self.lengths, "masks": self.masks}
 
 
@@ -57,8 +57,8 @@ class Batch(NamedTuple):
 
     ``x`` is (T, B, I), or symbols (T, B), integers, where the network's inputs are not features. For ``mse`` a target
     has the prediction's shape. For ``cross_entropy`` it has that shape without O and holds the number of the right
-    output, or -1 (any number below 0) where there is none to learn. With ``every_step`` and ``mse``, targets past the
-    end of a sequence do not count. ``decoder_x`` (T', B) are the symbols that a decoder reads. ``lengths`` and
+    output, or -1 (any number below 0) where there is nothing to learn. With ``every_step`` and ``mse``, targets past
+    the end of a sequence do not count. ``decoder_x`` (T', B) are the symbols that a decoder reads. ``lengths`` and
     ``masks`` are as in ``Problem``, and ``decoder_masks`` the same for the decoder.
     """
 
@@ -75,7 +75,7 @@ class Trainer(Protocol):
     """A network in training. Its state is native to the framework and stays on its device between steps."""
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
-        """The loss, and its gradient for every parameter, at the present parameters; changes nothing."""
+        """The loss, and its gradient for every parameter, at the current parameters; changes nothing."""
         ...
 
     def step(self, batch: Batch, *, carried: bool = False) -> float:
@@ -91,11 +91,11 @@ class Trainer(Protocol):
         ...
 
     def params(self) -> Parameters:
-        """A copy of the present parameters under the names of ``layout.network_shapes``."""
+        """A copy of the current parameters under the names of ``layout.network_shapes``."""
         ...
 
     def wait(self) -> None:
-        """Return once everything asked for so far is computed."""
+        """Return once everything requested so far has been computed."""
         ...
 
 

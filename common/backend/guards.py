@@ -21,7 +21,7 @@ from common.model.spec import DTYPES, OPTIONS, ModelSpec
 
 
 def unsupported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> tuple[str, ...]:
-    """What a model asks of a backend that it does not compute: its cell, its dtype, names of ``spec.OPTIONS``."""
+    """What a model needs and a backend does not support: its cell, its dtype, names of ``spec.OPTIONS``."""
     lacking = []
     if spec.cell not in backend.cells:
         lacking.append(spec.cell)
@@ -31,7 +31,7 @@ def unsupported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> tupl
 
 
 def _options(spec: ModelSpec, ragged: bool) -> tuple[str, ...]:
-    """The names of ``spec.OPTIONS`` that a call uses; lengths belong to the call, all others to the model."""
+    """The names in ``spec.OPTIONS`` that a call uses; lengths belong to the call, all others to the model."""
     return (*spec.options, "lengths") if ragged else spec.options
 
 
@@ -121,7 +121,7 @@ def require_lengths(lengths: Any, steps: int, batch: int) -> None:
 
 
 def require_lengths_form(lengths: Any, batch: int) -> None:
-    """Check shape and dtype alone, in any framework's array: traced lengths have no values yet."""
+    """Check only shape and dtype, in any framework's array: traced lengths have no values yet."""
     if not str(lengths.dtype).removeprefix("torch.").startswith(("int", "uint")):
         raise InvalidType(mismatch("lengths", "integers", lengths.dtype))
     if tuple(lengths.shape) != (batch,):
@@ -135,7 +135,7 @@ def require_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
 
 
 def refuse_masks_of_one_layer(spec: ModelSpec) -> None:
-    """Raise where masks were given and there are no layers for dropout to act between."""
+    """Raise if masks were given although there are no layers for dropout to act between."""
     if spec.num_layers == 1:
         raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
 
@@ -191,7 +191,7 @@ def rows_shape(network: NetworkSpec, batch: Batch) -> tuple[int, ...]:
 
 
 def require_inputs(network: NetworkSpec, batch: Batch) -> None:
-    """Raise unless everything but the target is what the network reads."""
+    """Raise unless everything except the target is what the network reads."""
     if not isinstance(network, NetworkSpec):
         raise InvalidType(mismatch("network", "a NetworkSpec", type(network).__name__))
     if not isinstance(batch, Batch):

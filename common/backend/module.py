@@ -23,20 +23,21 @@ from common.model.validate import require_flag
 CONSTRUCTING = ("common", "numpy_impl", "jax_impl", "torch_impl", "flax")
 # The arguments of a constructor that go into the specification under their own names.
 SPECIFIED = frozenset(field.name for field in fields(ModelSpec)) - {"cell", "dtype"}
-# What the text of a module shows where it is not torch's default, in the order of torch's modules.
+# What the text of a module shows if it is not torch's default, in the order of torch's modules.
 SHOWN = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "nonlinearity")
 
 
 def module_spec(cell: str, arguments: Mapping[str, Any], dtype: str) -> ModelSpec:
-    """The specification for the arguments of a module's constructor, by name; those that are not a model's are ignored.
+    """The specification for the arguments of a module's constructor, by name; arguments that do not describe the model
+    are ignored.
 
-    Warns, as torch does, where dropout has no layer to act on.
+    Warns, as torch does, if dropout has no layer to act on.
     """
     require_flag("batch_first", arguments.get("batch_first", False))
     options = {name: value for name, value in arguments.items() if name in SPECIFIED}
     spec = ModelSpec(cell=cell, dtype=dtype, **options)
     if spec.dropout > 0 and spec.num_layers == 1:
-        text = mismatch("dropout", "0 with num_layers=1", spec.dropout, "it acts between layers, so here on nothing")
+        text = mismatch("dropout", "0 with num_layers=1", spec.dropout, "it acts between layers, so it does nothing")
         warnings.warn(text, stacklevel=_callers_level())
     return spec
 

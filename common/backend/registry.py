@@ -1,6 +1,6 @@
 """Backend name -> implementation, imported on first use.
 
-Beside the names here, an installed package can offer backends through the entry point group
+Besides the names here, an installed package can offer backends through the entry point group
 ``rnn_rosetta.backends``, and any importable one can be named as ``package.module`` or ``package.module:attribute``.
 
 >>> import numpy as np
@@ -50,7 +50,7 @@ BUILTIN = {
     "one-bias": Entry(
         "numpy_impl.one_bias:BACKEND",
         None,
-        "NumPy, tanh(Linear([x, h])): one bias; same function, other training",
+        "NumPy, tanh(Linear([x, h])): one bias; same function, different training",
     ),
 }
 FRAMEWORKS = {"jax": ("jax", "flax", "optax"), "torch": ("torch",)}

@@ -2,7 +2,7 @@
 
 A module has ``add``, which declares its commands and their options, beside the functions that run them. Results go to
 stdout, progress and messages to stderr; ``ending.EXIT_CODES`` lists the exit codes. Parsing imports nothing but NumPy,
-so that ``--help`` works everywhere. This is the only room that reaches up to ``reports``, which it imports by name.
+so that ``--help`` works everywhere. This is the only package of ``common`` that imports ``reports``, by name.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         top.error(unknown("command", list(top.verbs), first))
     options, left = top.parse_known_args(arguments)
     if options.verb == "predict" and not any(word.startswith("-") for word in left):
-        options.input, left = [*options.input, *left], []  # after options argparse takes no more positional words
+        options.input, left = [*options.input, *left], []  # argparse takes no more positional words after options
     if left:
         top.verbs[options.verb].refuse(left)
     return options

@@ -28,7 +28,7 @@ def add(verbs: Verbs) -> None:
     add_selection(parser, ("RNN", "LSTM"), ("float32",))
     text = f"one of {', '.join(SIZES)}; repeat it for several (default: all)"
     parser.add_argument("--size", action="append", type=named(list(SIZES)), metavar="NAME", help=text)
-    text = "times that every case is timed (default: 11)"
+    text = "how many times each case is timed (default: 11)"
     parser.add_argument("--rounds", type=at_least(1), default=11, metavar="N", help=text)
 
 

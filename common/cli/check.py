@@ -33,12 +33,12 @@ from common.model.validate import require_positive_int
 from common.record_types import Record
 from common.study.environment import environment
 
-# The options of one problem, which are there only if they were given.
+# The options of one problem, which are present only if they were given.
 PROBLEM = ("steps", "batch", "lengths", "given_state", "training", "regime")
 
 
 def add(verbs: Verbs) -> None:
-    more = "With an option of the model or of the problem, only that model is checked."
+    more = "If an option of the model or of the problem is given, only that model is checked."
     parser = add_verb(verbs, "check", run, "compare outputs, gradients and training of all backends", more)
     add_backends(parser, registry.DEFAULT)
     add_selection(parser, CELLS, DTYPES)
@@ -57,7 +57,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Compare the backends, print the result; the exit code."""
+    """Compare the backends and print the result; returns the exit code."""
     names, chosen_cells, chosen_dtypes = backends(options), cells(options), dtypes(options)
     one = given(options, (*MODEL_ROWS, *PROBLEM))
     if options.configs is None:
@@ -68,7 +68,7 @@ def run(options: Namespace) -> int:
         names = names if options.backend else _able(names, chosen)
     else:
         if one:
-            raise InvalidInput(mismatch("--configs", "no option of one model beside it", ", ".join(one)))
+            raise InvalidInput(mismatch("--configs", "no option of a single model with it", ", ".join(one)))
         check, chosen = (
             processes.check_drawn,
             variants.drawn(options.configs, chosen_cells, chosen_dtypes, options.seed),

@@ -1,7 +1,7 @@
 """What the commands print: tables and records on stdout, progress and messages on stderr.
 
 Rich honours ``NO_COLOR`` and leaves out colour and animation where there is no terminal; a finished stage is then one
-line. It is imported only where it is used: messages, and so ``--help``, do not need it.
+line. It is imported only where it is used: messages, and therefore ``--help``, do not need it.
 """
 
 import sys
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = (), rules: bool = False
 ) -> None:
-    """Print a table on stdout, at full width where stdout is no terminal; ``rules`` are drawn between the rows."""
+    """Print a table on stdout, at full width if stdout is not a terminal; ``rules`` are drawn between the rows."""
     from rich.table import Table
 
     console = _stdout()
@@ -58,7 +58,7 @@ def _text(value: Any, style: str = "") -> "Text":
 
 
 def collect(stream: Iterable[Record], options: Namespace, seed: int) -> list[Record]:
-    """All records of a stream; with --json, each is printed as soon as it comes, under a header with the seed."""
+    """All records of a stream; with --json, each is printed as soon as it is made, after a header with the seed."""
     if not options.json:
         return list(stream)
     rows = []
@@ -80,7 +80,7 @@ def message(text: str) -> None:
 
 
 class Stages(AbstractContextManager["Stages"]):
-    """Progress bars on stderr, one a stage; ``quiet`` shows nothing."""
+    """Progress bars on stderr, one for each stage; with ``quiet``, nothing is shown."""
 
     def __init__(self, quiet: bool = False):
         from rich.console import Console

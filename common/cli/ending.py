@@ -32,7 +32,7 @@ WIDTH = 120
 
 
 class Answered(SystemExit):
-    """The parser has answered by itself, with help, the version or an error."""
+    """The parser has already answered, with help, the version or an error."""
 
 
 def run(command: Callable[[], int], words: str) -> int:
@@ -51,10 +51,10 @@ def run(command: Callable[[], int], words: str) -> int:
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, signals.Interrupted) else SIGINT
         return _end(signals.exit_code(number), signals.phrase(number))
-    except BrokenPipeError:  # as `head` leaves; what was not written may be what failed
+    except BrokenPipeError:  # as when `head` exits; the output that was not written may be what failed
         _drop_output()
         return signals.exit_code(SIGPIPE)
-    except OSError as error:  # a full disk, a folder that vanished
+    except OSError as error:  # a full disk, or a folder that has vanished
         return _end(USAGE, str(error))
     except WorkerDied as error:
         return _end(CRASHED, f"crashed: {error}")
@@ -79,12 +79,12 @@ def _flush() -> None:
 
 
 def _drop_output() -> None:
-    """Let what is still buffered go nowhere: Python would fail to write it when it exits."""
+    """Discard what is still buffered: Python would fail to write it when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: BaseException, words: str) -> str:
-    """Write the traceback to a temporary file, or to stderr where that is impossible; a line that says so."""
+    """Write the traceback to a temporary file, or to stderr if that fails; returns a line that says where it is."""
     text = "".join(traceback.format_exception(error))
     kind = type(error).__name__
     summary = textwrap.shorten(f"{kind}: {error}", WIDTH, placeholder=" ...") if str(error) else kind

@@ -1,4 +1,4 @@
-"""``rosetta describe``, ``ls`` and ``doctor``: a model in words, the names of everything, what it runs on."""
+"""``rosetta describe``, ``ls`` and ``doctor``: a model in words, all names, and what everything runs on."""
 
 import importlib.util
 from argparse import Namespace
@@ -89,7 +89,7 @@ def _installed(entry: registry.Entry) -> bool:
 
 
 def doctor(options: Namespace) -> int:
-    """Print what each backend runs on. One that does not load is an error with --backend, and reported without."""
+    """Print what each backend runs on. One that does not load is an error only if --backend names it."""
     rows = list(environment([]))
     problems: list[tuple[str, str]] = []
     for name in dict.fromkeys(options.backend or options.default_backends):

@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         self.error(f"unrecognized arguments: {' '.join(words)}" + (f"; {cause}" if cause else ""))
 
 
-# What ``add_subparsers`` returns.
+# The type that ``add_subparsers`` returns.
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
@@ -128,7 +128,7 @@ def integers(value: str) -> tuple[int, ...]:
 
 
 def parser_of(kind: Kind) -> Callable[[str], Any]:
-    """What reads a word of the command line as a value of a setting."""
+    """The function that reads a word of the command line as the value of a setting."""
     kinds: dict[type, Callable[[str], Any]] = {str: filled, int: integer, float: number}
     parse = named(kind.choices) if kind.choices else kinds[kind.type]
     parse = parse if kind.least is None else at_least(kind.least, parse)
@@ -136,14 +136,14 @@ def parser_of(kind: Kind) -> Callable[[str], Any]:
 
 
 METAVARS = {str: "NAME", int: "N", float: "X"}
-# The arguments of a model, as ``check`` and ``describe`` take them. Initial values are none of their concern.
+# The arguments of a model, as ``check`` and ``describe`` take them; they have no use for initial values.
 INPUT_SIZE = Setting("input_size", COUNT, MODEL, "features of x")
 _OF_MODEL = [row for row in SETTINGS if row.group == MODEL and not row.kind.several and row.name != "forget_bias"]
 MODEL_ROWS = {row.name: row for row in (INPUT_SIZE, *_OF_MODEL)}
 
 
 def add_verb(verbs: Verbs, name: str, run: Callable[[Namespace], int], text: str, more: str = "") -> Parser:
-    """The parser of a command that ``run`` runs. Its own help adds ``more`` to ``text``, its line in the list."""
+    """The parser of a command that ``run`` runs. Its own help adds ``more`` to ``text``, the line in the list."""
     description = f"{text[0].upper()}{text[1:]}. {more}".rstrip()
     parser = verbs.add_parser(name, help=text, description=description)
     parser.add_argument("--json", action="store_true", help="print JSON lines on stdout")
@@ -167,7 +167,7 @@ def add_rows(parser: Parser, title: str, rows: Iterable[Setting], text: str = ""
 
 
 def given(options: Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """The options of these names that were given, of those without a default."""
+    """Those of the named options, all without a default, that were given."""
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
@@ -203,7 +203,7 @@ def backends(options: Namespace) -> list[str]:
 
 
 def load_backends(chosen: Iterable[str]) -> list[str]:
-    """The names, each once, after loading the backends; one error tells of all that are missing, or broken."""
+    """The names, each once, after loading the backends; a single error reports all that are missing or broken."""
     names = list(dict.fromkeys(chosen))
     problems: list[BackendMissing | BackendBroken] = []
     for name in names:

@@ -91,7 +91,7 @@ def study(options: Namespace) -> int:
 
 
 def _note_untrained(names: Sequence[str], chosen_cells: Sequence[str], chosen_dtypes: Sequence[str]) -> None:
-    """Say with what the full study does not train its tasks; raises if nothing is left to train with."""
+    """Print which choices the full study does not train its tasks with; raises if none are left to train with."""
     tasks.pieces(names, chosen_cells, 0)
     others = [name for name in names if name not in tasks.BACKENDS]
     others += [cell for cell in chosen_cells if cell not in tasks.CELLS]
@@ -101,7 +101,7 @@ def _note_untrained(names: Sequence[str], chosen_cells: Sequence[str], chosen_dt
 
 
 def load_reports() -> Any:
-    """The package that renders. Raises ``BackendMissing`` without the libraries of the extra ``report``."""
+    """The package that renders. Raises ``BackendMissing`` if the libraries of the extra ``report`` are missing."""
     for library in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(library) is None:
             raise BackendMissing(f"the report needs {library}, which is not installed; run: pip install -e '.[report]'")

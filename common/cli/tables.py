@@ -1,4 +1,4 @@
-"""The tables that the commands print: what was compared, and what it took."""
+"""The tables that the commands print: what was compared, trained and timed."""
 
 import json
 import textwrap
@@ -36,7 +36,7 @@ def print_checks(records: Iterable[Record]) -> None:
     """One line for each cell and dtype, every comparison that failed, and what could not be seen."""
     rows = of_kind(records, Check)
     if not rows:
-        console.line("Nothing was compared: that is a failure.")
+        console.line("Nothing was compared, so the check fails.")
         return
     lines = []
     for cell, dtype in product(CELLS, (*DTYPES, *HALF_DTYPES)):
@@ -62,7 +62,7 @@ def _what(row: Check) -> str:
 
 
 def _print_failures(rows: list[Check]) -> None:
-    """Each with the command that shows it again; those that shrink to the same model together."""
+    """Each with the command that reproduces it; those that shrink to the same model are grouped."""
     groups: dict[str, list[Check]] = {}
     for row in rows:
         smallest = row.get("smallest")
@@ -100,7 +100,7 @@ def _outcome(counted: Tally) -> str:
 
 
 def _sentence(counted: Tally) -> str:
-    """How many comparisons came to what, and which results no comparison showed."""
+    """The number of comparisons by verdict, and the results that no comparison could have shown to be wrong."""
     text = f"{counted.compared} comparisons: {counted.failed} failed, {counted.undecided} undecided, "
     text += f"{counted.zero} of an exact zero."
     groups: dict[str, list[str]] = {}
@@ -164,7 +164,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _gaps(runs: list[Training]) -> Iterator[str]:
-    """How far each backend's losses diverge from those of the first that trained the same."""
+    """How far each backend's losses diverge from those of the first backend with the same training."""
     first: dict[tuple[str, str], Training] = {}
     for run in runs:
         other = first.setdefault((run["cell"], run["dtype"]), run)
@@ -183,7 +183,7 @@ def print_bench(records: Iterable[Bench]) -> None:
     """Milliseconds and the ratio to the reference arm, one line for each case and arm."""
     lines, reference = [], []
     for record in records:
-        if record["arm"] == record["reference"]:  # it comes first in its case
+        if record["arm"] == record["reference"]:  # the reference comes first in its case
             reference = record["seconds"]
         ratio = bench.ratio(record["seconds"], reference)
         median = bench.median(record["seconds"])

@@ -68,7 +68,7 @@ def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "lessons", lessons, "run the lessons and write their pages, with the steppers")
     text = "output folder (default: reports/latest/lessons)"
     parser.add_argument("--out", default="reports/latest/lessons", metavar="FOLDER", help=text)
-    parser.add_argument("--lesson", type=integers, action="append", metavar="N,N,...", help="only these lessons")
+    parser.add_argument("--lesson", type=integers, action="append", metavar="N,N,...", help="build only these lessons")
     parser.add_argument("--notebooks", action="store_true", help="write Jupyter notebooks too")
     add_jobs(parser)
 
@@ -136,7 +136,7 @@ def stepper(options: Namespace) -> int:
 
 
 def _chosen(what: str, numbers: tuple[int, ...] | None, size: int, usual: int) -> list[int]:
-    """Numbers from 0 for those of the user, from 1, which must be different and at most ``size``."""
+    """The user's numbers, which count from 1, as numbers from 0; they must be different and at most ``size``."""
     numbers = tuple(range(1, min(size, usual) + 1)) if numbers is None else numbers
     if not numbers or len(set(numbers)) < len(numbers) or not all(1 <= number <= size for number in numbers):
         raise InvalidInput(mismatch(what, f"different numbers from 1 to {size}", ",".join(map(str, numbers)) or "none"))
@@ -150,7 +150,7 @@ def _example(options: Namespace) -> Example:
         for name, option in (("input_size", "input-size"), ("hidden_size", "hidden-size"), ("bias", "no-bias")):
             if name in chosen:
                 cause = "the file decides it"
-                raise InvalidInput(mismatch(f"--{option}", "none beside --weights", chosen[name], cause))
+                raise InvalidInput(mismatch(f"--{option}", "none with --weights", chosen[name], cause))
         file = files.read(Path(options.weights), "--weights")
         spec, params, notes = single_layer(file, options.cell, chosen.get("nonlinearity"))
         for note in notes:
@@ -200,9 +200,9 @@ def _records(example: Example, traces: dict[str, Trace]) -> list[record_types.Tr
 
 
 def _print_trace(example: Example, traces: dict[str, Trace]) -> None:
-    """Print the example, what was executed line by line with its values, and how far the others are from it.
+    """Print the example, each line that was executed with its values, and how far the other backends are from them.
 
-    Without NumPy, the only one with a log, the values of the first backend are printed quantity by quantity.
+    Only NumPy has a log of lines; without it, the values of the first backend are printed quantity by quantity.
     """
     for name, value in _arrays(example).items():
         _print_value(name, value)

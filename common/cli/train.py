@@ -1,4 +1,4 @@
-"""``rosetta train``: a network is trained in one backend or several, which are then compared, and saved in a file."""
+"""``rosetta train``: train a network in one or several backends, compare these, and save the network in a file."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
         for data, run in runs:
             results: dict[str, Result] = {}
             for name in names:
-                if arrived:  # between two runs: the next would learn nothing
+                if arrived:  # between two runs: the next one would be stopped before its first update
                     ended.append(name)
                     return
                 results[name] = result = _train_one(name, data, run, stages, lambda: bool(arrived))
@@ -118,7 +118,7 @@ def _train_one(name: str, data: Dataset, run: RunSpec, stages: console.Stages, s
 
 
 def _path(folder: Path, backend: str, data: Dataset, run: RunSpec) -> Path:
-    """The file of a trained network: names what it is, so that different runs do not replace one another."""
+    """The file of a trained network, with a name that says what it is, so that different runs do not overwrite it."""
     model = run.network.model
     words = [data.task, data.reading, model.cell, *([model.dtype] if model.dtype != "float64" else []), backend]
     words += [f"seed{run.seed}"] if run.seed else []

@@ -1,4 +1,4 @@
-"""``rosetta generate`` and ``rosetta predict``: a trained network in use, in any backend."""
+"""``rosetta generate`` and ``rosetta predict``: use a trained network in any backend."""
 
 import sys
 from argparse import Namespace
@@ -47,7 +47,7 @@ def load(path: str, *, tested: bool) -> tuple[Trained, Dataset]:
     trained = files.read_trained(Path(path))
     network, about = trained.network, trained.about
     data = datasets.load(about["task"], about["reading"], network.model.dtype, **about["options"])
-    cause = "has the text, or Python's own, changed since?"
+    cause = "has the text, or the version of Python that supplies it, changed since?"
     if list(data.symbols) != about["symbols"] or list(data.outputs.symbols) != about["output_symbols"]:
         raise InvalidInput(mismatch(f"symbols of {about['task']}", "those in the file", "others", cause))
     if tested and fingerprint(data) != about["data"]:
@@ -71,7 +71,7 @@ def _backend(options: Namespace) -> str:
 def _temperature(options: Namespace) -> float:
     """The temperature, 0 for greedy."""
     if options.greedy and options.temperature:
-        raise InvalidInput(mismatch("--temperature", "none beside --greedy, which is 0", options.temperature))
+        raise InvalidInput(mismatch("--temperature", "none with --greedy, which means 0", options.temperature))
     if options.greedy:
         return 0.0
     return TEMPERATURE if options.temperature is None else options.temperature

@@ -1,8 +1,8 @@
 """The tasks that networks are trained on, one file each, with the words that describe them.
 
 Every task is seeded and time-major, downloads nothing, and has a metric and a baseline that needs no learning.
-``TASKS`` holds them by name, and ``load`` gives the data of one. A new task is one file with ``Options``, ``make`` and
-``TASK``, listed in ``MODULES``.
+``TASKS`` holds them by name, and ``load`` returns the data of one. A new task is one file with ``Options``, ``make``
+and ``TASK``, listed in ``MODULES``.
 
 >>> from common import datasets
 >>> data = datasets.load("sine", "windows")

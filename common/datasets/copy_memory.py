@@ -4,11 +4,11 @@ The input has T + 20 steps: ten symbols out of eight (the digits 0 to 7), T - 1 
 and ten blanks. The target is T + 10 blanks, then the ten symbols. The loss counts all T + 20 steps.
 
 Baseline: a network without memory answers blank, correctly, for T + 10 steps and gives the eight symbols even chances
-for the last ten, which costs ln 8 a step: 10 ln 8 / (T + 20) on average, 0.520 nats a step at T = 20.
+for the last ten, which costs ln 8 per step: 10 ln 8 / (T + 20) on average, 0.520 nats per step at T = 20.
 
 Source: Arjovsky, Shah & Bengio 2016, section 5.1, after the long time lag tasks of Hochreiter & Schmidhuber 1997.
 The published delays are 100 to 500 and more; the default here is 20, which trains in about a minute. Training strings
-are drawn without end, as in the paper, but never one of validation or test.
+are drawn without end, as in the paper, but never one that is in validation or test.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from common.model.run import OptimizerSpec
 
 METRIC = Metric(
     name="cross-entropy",
-    text="how unexpected the right symbol was on average (cross-entropy, in nats a step)",
+    text="how unexpected the right symbol was on average (cross-entropy, in nats per step)",
 )
 DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7")
 SYMBOLS = (*DIGITS, "_", ":")
@@ -53,11 +53,11 @@ class Options:
 DELAY = Options().delay
 READINGS = {
     "copy": Reading(
-        summary="one symbol a step, the answer is read out at every step: T = delay + 20",
+        summary="one symbol per step, the answer is read out at every step: T = delay + 20",
         asks=f"see ten digits, wait {DELAY} steps, and repeat them in order",
         remembers=f"ten digits over {DELAY + COUNT} steps",
         span=DELAY + COUNT,
-        readout="The output at every step is read: blanks first, then, after the signal to begin, one digit a step.",
+        readout="The output at every step is read: blanks first, then, after the signal to begin, one digit per step.",
     )
 }
 

@@ -41,7 +41,7 @@ METRIC = Metric(
 )
 READINGS = {
     "embedded": Reading(
-        summary="one symbol a step, ragged; the next symbol is predicted at every step",
+        summary="one symbol per step, ragged; the next symbol is predicted at every step",
         asks="after every letter of a string, say which letters the rules allow next",
         remembers="the second letter until the last but one, about 13 steps",
         span=13,

@@ -9,11 +9,11 @@ targets near 1. Errors are reported in units of the sum.
 
 ``vector``
     The same series, padded with zeros to 100 numbers, as one vector: T = 1, I = 100. The recurrence never acts, and
-    what is left is a feed-forward network. The article that the task comes from does this, with doubts of its own.
+    what is left is a feed-forward network. The article that the task comes from does this, and doubts it itself.
 
 The baseline always answers with the mean sum m of the training series; its mean |sum - m| over the test series is about
 7.7. A network that only counts the steps can know 0.3 L, and is off by the spread of the sum at a given length:
-variance 0.2 * 2.5 - 0.3**2 = 0.41 a step, so about 0.8 * sqrt(0.41 * 55) = 3.8 in the middle and 3.7 on average. Only
+variance 0.2 * 2.5 - 0.3**2 = 0.41 per step, so about 0.8 * sqrt(0.41 * 55) = 3.8 in the middle and 3.7 on average. Only
 adding gets below that.
 
 Zeros at the end change no vector, so two series that differ only in them count as one example, and no two parts share
@@ -73,7 +73,7 @@ class Options:
 SHORTEST, LONGEST = Options().min_length, Options().max_length
 READINGS = {
     "sequence": Reading(
-        summary="one number a step: T = the length of the series, I=1, last step read out",
+        summary="one number per step: T = the length of the series, I=1, last step read out",
         asks=f"add up {SHORTEST} to {LONGEST} small numbers, most of them zero, given one by one",
         remembers=f"a running total over up to {LONGEST} steps",
         span=LONGEST,

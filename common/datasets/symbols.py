@@ -10,7 +10,7 @@ from common.backend.contract import Batch
 from common.datasets.task import Baseline, Metric
 from common.errors import BackendMissing, InvalidInput, mismatch
 
-ACCURACY = Metric(name="accuracy", text="the share of right answers (accuracy)", higher=True, share=True)
+ACCURACY = Metric(name="accuracy", text="the share of correct answers (accuracy)", higher=True, share=True)
 
 
 def optional(task: str, package: str, module: str) -> Any:

@@ -41,7 +41,7 @@ class Outputs:
 class Metric:
     """What predictions are judged by: a short ``name`` for tables and a ``text`` for sentences.
 
-    ``higher`` says that more is better, ``share`` that the value is a share of right answers, from 0 to 1.
+    ``higher`` says that more is better, ``share`` that the value is a share of correct answers, from 0 to 1.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Display(NamedTuple):
     """How examples are displayed and typed.
 
     ``picture(prediction, batch)`` is what to draw, as plain JSON values, with its kind under ``plot``. ``encode`` makes
-    a batch of what a user types, and ``decode`` puts a prediction into words, one line an example; a task without them
-    takes no input of the user's.
+    a batch of what a user types, and ``decode`` puts a prediction into words, one line per example; a task without them
+    accepts no typed input.
     """
 
     picture: Callable[[np.ndarray, Batch], dict[str, Any]]
@@ -88,7 +88,7 @@ class Display(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a task is trained by default: as published, or with what was found to work.
+    """How a task is trained by default: as published, or with settings that were found to work.
 
     ``forget_bias`` is for cells with a forget gate. Where examples can be drawn without end, ``draw`` gives those of
     each epoch. With ``chunk``, the training sequences are cut into pieces of ``chunk`` steps, and the state is carried

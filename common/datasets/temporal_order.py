@@ -55,7 +55,7 @@ T, (LENGTHS, FIRST, SECOND) = Options().steps, Options().ranges
 SPAN = LENGTHS[1] - FIRST[0]
 READINGS = {
     "6a": Reading(
-        summary="one symbol a step, ragged; the class is read out at the last step",
+        summary="one symbol per step, ragged; the class is read out at the last step",
         asks=f"two signals come far apart among {T} meaningless letters: say which came first and which second",
         remembers=f"two letters over {LENGTHS[0] - SECOND[1]} to {SPAN} steps",
         span=SPAN,

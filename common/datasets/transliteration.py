@@ -1,7 +1,7 @@
 """Japanese kana to Latin letters: from one sequence to another of a different length, with an encoder and a decoder.
 
-A word has 2 to 6 morae, drawn at random and written in hiragana or in katakana, one script a word: a kana (か ka), one
-in -i with a small ya, yu or yo (きゃ kya), the syllabic ん n inside or at the end, or a small っ, which doubles the
+A word has 2 to 6 morae, drawn at random and written in hiragana or in katakana, one script per word: a kana (か ka),
+one in -i with a small ya, yu or yo (きゃ kya), the syllabic ん n inside or at the end, or a small っ, which doubles the
 consonant after it (かっか kakka). The letters of a kana are in its Unicode name ("HIRAGANA LETTER KA"). These names
 spell in Nihon-shiki, by the kana and not by the sound: si, ti, tu, hu, zi, di, du; ん is n before a vowel too, without
 the apostrophe. The words mean nothing.
@@ -187,7 +187,7 @@ def picture(prediction: np.ndarray, batch: Batch) -> dict[str, Any]:
 
 
 def encode(words: Sequence[str]) -> Batch:
-    """Words in kana; the decoder has the start symbol, and space for two letters a kana and the end symbol."""
+    """Words in kana; the decoder has the start symbol, and space for two letters per kana and the end symbol."""
     x, lengths = encoded("word", words, SYMBOLS)
     shape = 2 * len(x) + 1, len(words)
     return Batch(x, np.full(shape, -1), lengths=lengths, decoder_x=np.full(shape, START))

@@ -1,4 +1,4 @@
-"""One comparison of two results: how far apart they are, how far they may be, and what that decides."""
+"""One comparison of two results: how far apart they are, how far apart they may be, and what follows from that."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from common.errors import BackendBroken
 from common.model.dtypes import numpy_dtype
 from common.record_types import Check, Run
 
-# What a comparison comes to. Undecided: a wrong result could have passed. Zero: the exact result is 0, and so are both;
-# a missing result would be 0 as well.
+# The verdicts on a comparison. Undecided: a wrong result could have passed. Zero: the exact result is 0, and so are
+# both results; a missing result would be 0 as well.
 PASSED, FAILED, UNDECIDED, ZERO = "passed", "failed", "undecided", "zero"
-# What backends are compared with that is no backend: the complex step, and the exact result of ``rounding``.
+# What backends are compared with, apart from backends: the complex step, and the exact result of ``rounding``.
 COMPLEX_STEP, EXACT = ORACLES = ("complex step", "exact")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """How far two results are apart, at the worst of ``count`` elements.
+    """How far apart two results are, at the worst of ``count`` elements.
 
     ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute; ``scale`` is the size of the exact result
-    and ``ratio`` the error over the tolerance. All four are not a number if the results cannot be compared.
+    and ``ratio`` the error over the tolerance. All four are NaN if the results cannot be compared.
     """
 
     count: int
@@ -36,9 +36,9 @@ class Measurement:
 
 
 class Decision(NamedTuple):
-    """What a comparison comes to, for every quantity that it speaks for, and why results could not be compared.
+    """The verdict of a comparison for every quantity that it covers, and why results could not be compared.
 
-    A resolution is the smallest relative error that the tolerance does not allow (``Bound.resolution``).
+    The resolution is the smallest relative error that the tolerance does not allow (``Bound.resolution``).
     """
 
     resolutions: dict[str, float]
@@ -48,7 +48,8 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One comparison of ``a`` and ``b`` on a variant, or, if ``drawn``, the worst of all those of a rung and pair.
+    """One comparison of ``a`` and ``b`` on a variant, or, if ``drawn``, the worst of all comparisons of a rung and
+    pair.
 
     A comparison of training runs on a task has ``run``, and the variant is the model that was trained. Only a drawn
     row decides on more than its own quantity.
@@ -106,9 +107,9 @@ def compare(
     curve: bool = False,
     run: Run | None = None,
 ) -> Row:
-    """One row. Without a bound the table of tolerances has it; a curve is then held to it step by step.
+    """One row. Without a bound, the table of tolerances applies, to a curve step by step.
 
-    What is empty, not finite or not in the variant's dtype has failed, without a number.
+    A result that is empty, not finite or not in the variant's dtype has failed, without a number.
     """
     dtype = variant.spec.dtype
     dtypes = [value.dtype if isinstance(value, np.ndarray) else None for value in (a, b)]
@@ -138,9 +139,9 @@ def compare(
 
 
 def decided(resolution: float | None, dtype: str) -> str:
-    """What a comparison within its tolerance comes to; a resolution of None, null in a file, is not finite.
+    """The verdict of a comparison within its tolerance; a resolution of None (null in a file) is not finite.
 
-    In a dtype without a limit nothing is decided.
+    In a dtype without a limit, nothing is decided.
     """
     if resolution == 0:
         return ZERO
@@ -148,7 +149,7 @@ def decided(resolution: float | None, dtype: str) -> str:
 
 
 def _unfit(names: Sequence[str], values: Sequence[np.ndarray], dtypes: Sequence[Any], wanted: str) -> str:
-    """Why two results cannot be compared, or nothing."""
+    """Why two results cannot be compared; empty if they can."""
     for name, value, dtype in zip(names, values, dtypes, strict=True):
         if name != COMPLEX_STEP and dtype is not None and dtype != numpy_dtype(wanted):
             return f"{name} gives {dtype}, not {wanted}"
@@ -168,7 +169,7 @@ def compare_all(
     curve: bool = False,
     run: Run | None = None,
 ) -> Iterator[Row]:
-    """A row for every quantity and every pair of backends; each backend must give the same quantities."""
+    """A row for every quantity and every pair of backends; all backends must return the same quantities."""
     for (a, left), (b, right) in combinations(results.items(), 2):
         if left.keys() != right.keys():
             raise BackendBroken(f"{check}: {a} gives {sorted(left)}, {b} gives {sorted(right)}")

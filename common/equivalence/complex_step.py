@@ -1,4 +1,4 @@
-"""The complex-step derivative (Squire & Trapp 1998), the judge of BPTT by hand.
+"""The complex-step derivative (Squire & Trapp 1998), by which BPTT by hand is judged.
 
 f(z + ih) = f(z) + ih f'(z) + O(h^2), so Im f(z + ih) / h is f'(z), and no difference of close numbers is taken: h can
 be so small that the result is right to the last digits, where finite differences lose half of them.
@@ -16,9 +16,10 @@ DIRECTIONS = 2
 
 
 def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Grads | None = None) -> Grads:
-    """The gradients of sum(dy * y) + sum(dstate * state), one forward pass of the backend in complex128 an element.
+    """The gradients of sum(dy * y) + sum(dstate * state): one forward pass in complex128 for each element.
 
-    With ``along`` one forward pass a direction instead: the derivatives in those directions (``directions``).
+    With ``along``, one forward pass for each of those directions instead, and the derivatives along them
+    (``directions``).
     """
     spec = spec.with_dtype(COMPLEX)
     leaves = {name: value.astype(COMPLEX) for name, value in problem.params.items()}
@@ -60,8 +61,8 @@ def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Gra
 def directions(grads: Grads, rng: np.random.Generator) -> Grads:
     """``DIRECTIONS`` random directions for each array, along its new first axis.
 
-    Their signs are random, so that rounding adds up in them as it does in sums; no element is left out; and they are as
-    large as makes a derivative about as large as an element of the gradient.
+    Their signs are random, so that rounding accumulates as it does in sums; no element is left out; and they are scaled
+    so that a derivative is about as large as an element of the gradient.
     """
 
     def draw(grad: np.ndarray) -> np.ndarray:
@@ -81,7 +82,7 @@ def inner(grads: Grads, along: Grads) -> Grads:
 
 
 def _each(function: Callable[..., np.ndarray], grads: Grads, *others: Grads) -> Grads:
-    """``function`` of each array of the gradients, with those of the others that belong to it."""
+    """``function`` applied to each array of the gradients together with the matching arrays of the others."""
     params = {name: function(grad, *(other.params[name] for other in others)) for name, grad in grads.params.items()}
     states = tuple(function(*parts) for parts in zip(grads.state0, *(other.state0 for other in others), strict=True))
     return Grads(params, function(grads.x, *(other.x for other in others)), states)

@@ -20,7 +20,7 @@ class Covered(NamedTuple):
 
 
 def configuration(row: Check) -> str:
-    """What tells one configuration from another: its problem, or the model and seed of its training run."""
+    """What distinguishes one configuration from another: its problem, or the model and seed of its training run."""
     run = row["run"]
     return json.dumps(row["problem"] if run is None else [run["spec"], run["seed"]], sort_keys=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def relative_gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b| / |b|, number by number: 0 where they are equal, not a number where one of them is not finite."""
+    """|a - b| / |b|, element by element: 0 where they are equal, NaN where one of them is not finite."""
     gaps = np.full(np.shape(a), np.nan)
     equal = a == b
     gaps[equal] = 0.0
@@ -14,5 +14,5 @@ def relative_gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def relative_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """max|a - b| / max|b|; of a reference that is zero everywhere, max|a|."""
+    """max|a - b| / max|b|, or max|a| if the reference is zero everywhere."""
     return float(np.abs(a - b).max() / (np.abs(b).max() or 1.0))

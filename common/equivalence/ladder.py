@@ -1,4 +1,4 @@
-"""The harness: identical weights and data in, one row a comparison out.
+"""The harness: identical weights and data go in, one row for each comparison comes out.
 
 A ladder of checks, from the ground up:
 
@@ -12,8 +12,8 @@ A ladder of checks, from the ground up:
    and the parameters after them, every pair.
 
 Every row is relative to the largest value of the exact result, records how small an error it would have caught, and
-passes only if that is small enough. Nothing passes for lack of a comparison: a row that compared no element, or met a
-value that is not finite, has failed, and so has a run without rows, or one in which no row could show an error in some
+passes only if that is small enough. Nothing passes for lack of a comparison: a row fails if it compared no element or
+met a value that is not finite, and a run fails if it has no rows, or if no row could have shown an error in some
 quantity.
 
 The first three rungs also run on variants drawn at random from all combinations of options, with one row for each rung
@@ -62,12 +62,12 @@ CHECKS = {
     "task": "a task, under its own name: the losses of the first 10 updates (sine: 100), and the prediction after them",
 }
 
-# Of a problem with more numbers than this the complex step takes directions, as its cost grows with their square.
+# For a problem with more numbers than this, the complex step takes directions, as its cost grows with their square.
 ELEMENTWISE = 2000
 
 
 def gradient_name(parameter: str) -> str:
-    """The quantity that is the gradient of a parameter; the first layer goes without its suffix."""
+    """The name of a parameter's gradient; the first layer's suffix is left out."""
     return "d" + parameter.removesuffix("_l0")
 
 
@@ -99,9 +99,9 @@ def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) ->
 def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:
     """The first three rungs, on one variant: every pair of backends, and each of them against the exact result.
 
-    The complex step judges every number of a gradient; of a large model, or without ``elementwise``, its derivatives in
-    random directions. Of relu in 16 bits the outputs only: two backends round an input near the kink to different sides
-    of it, and their gradients then differ by a whole slope.
+    The complex step judges every element of a gradient; for a large model, or without ``elementwise``, it judges the
+    derivatives in random directions. With relu in 16 bits, only the outputs are compared: two backends may round an
+    input near the kink to different sides of it, and their gradients then differ by a whole slope.
     """
     spec, args = variant.spec, problem(variant)
     expected = answers(spec, args, variant.seed)
@@ -152,7 +152,8 @@ def _rows(
     results: Mapping[str, Mapping[str, Any]],
     expected: Sequence[Mapping[str, np.ndarray]],
 ) -> Iterator[Row]:
-    """Every pair of backends, and each against the exact result, rounded to the dtype; ``expected`` is of ``answers``.
+    """Every pair of backends, and each against the exact result, rounded to the dtype; ``expected`` is from
+    ``answers``.
 
     Raises, naming the backend, unless every result is an array in the shape of the exact one.
     """
@@ -201,9 +202,10 @@ def require_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Vari
 
 
 def is_trained(variant: Variant) -> bool:
-    """Whether the last two rungs are for this variant: a plain one, of one layer, that starts from zero.
+    """Whether the last two rungs apply to this variant: a plain one, of one layer, that starts from zero.
 
-    Only with bias: training adds the optimiser to gradients that the third rung has compared without bias too.
+    It must have biases, as the third rung has already compared the gradients without them, and training adds only the
+    optimiser.
     """
     spec, plain = variant.spec, variant.regime == "plain" and variant.lengths is None
     return plain and spec.bias and not variant.given_state and not spec.options and spec.dtype in DTYPES
@@ -219,7 +221,8 @@ def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterato
 
 
 def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
-    """The first three rungs on a variant drawn at random, among the backends that support it: a row a rung and pair.
+    """The first three rungs on a variant drawn at random, in the backends that support it: a row for each rung and
+    pair.
 
     Each row is the worst of its rung and pair, counts the elements of all of them, and has the resolution of each.
     """
@@ -232,7 +235,7 @@ def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
 
 
 def _worst(rows: list[Row]) -> Row:
-    """The worst of several rows, on behalf of all of them."""
+    """The worst of several rows, which stands for all of them."""
     worst = max(rows, key=lambda row: badness(row.record()))
     decision = Decision(
         resolutions={row.quantity: row.resolution for row in rows},

@@ -1,4 +1,4 @@
-"""Copies of an implementation with a fault in them, to see that a check, or a reader, can find it."""
+"""Copies of an implementation with a planted fault, to show that a check, or a reader, can find it."""
 
 import itertools
 import shutil
@@ -16,9 +16,10 @@ counter = itertools.count()
 
 @contextmanager
 def planted(*changes: tuple[str, str, str]) -> Iterator[str]:
-    """The import name of a copy of a package, within the block, in which each (file, old, new) is carried out.
+    """The import name of a copy of a package, within the block, in which each replacement (file, old, new) has been
+    made.
 
-    A file is named as "numpy_impl/unroll", and ``old`` must stand in it once.
+    A file is given as "numpy_impl/unroll", and ``old`` must occur in it exactly once.
     """
     packages = sorted({file.partition("/")[0] for file, _, _ in changes})
     if len(packages) != 1:

@@ -1,4 +1,4 @@
-"""The ladder of checks over several processes: the work cut into pieces, and their records."""
+"""The ladder of checks over several processes: the work is divided into pieces, which make the records."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from common.errors import BackendBroken, InvalidInput
 from common.parallel import Piece, Progress
 from common.record_types import Record
 
-# Variants drawn at random in one piece of work.
+# How many variants drawn at random make one piece of work.
 DRAWN_PIECE = 2 * PROBLEMS
 
 
@@ -28,7 +28,7 @@ def check_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Recor
 
 
 def check(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
-    """The ladder of checks over processes."""
+    """The ladder of checks, spread over processes."""
     ladder.require_all_supported(load_all(names), chosen)  # before anything is computed
     groups = check_groups(chosen)
     done = progress("checks", len(groups))
@@ -42,7 +42,8 @@ def _check_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
 
 
 def drawn_records(names: Sequence[str], chosen: Sequence[Variant]) -> list[Record]:
-    """The first three rungs on variants drawn at random; a record that failed has the smallest variant that fails so.
+    """The first three rungs on variants drawn at random; a failed record has the smallest variant that fails in the
+    same way.
 
     The variant is shrunk once, for the first of its rows that failed.
     """
@@ -78,7 +79,7 @@ def fails(row: comparison.Row, variant: Variant) -> bool:
 
 
 def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
-    """Variants drawn at random, over processes, which are renewed as JAX keeps all that it compiled."""
+    """Variants drawn at random, spread over processes, which are replaced because JAX keeps all that it compiled."""
     groups = pieces(chosen)
     work = [_drawn_piece(names, group) for group in groups]
     done = progress("configurations", len(chosen))

@@ -1,4 +1,4 @@
-"""The command that makes one comparison, or one training run, again: made from the data of its record."""
+"""The command that repeats one comparison or one training run, made from the data of its record."""
 
 import json
 import shlex
@@ -10,12 +10,12 @@ from common.equivalence.variants import DEFAULTS
 from common.errors import InvalidInput, mismatch
 from common.record_types import Check, Problem, Run, Spec
 
-# The tasks whose own settings leave out everything that is optional, so that nothing need be taken back with "none".
+# The tasks whose own settings leave out everything that is optional, so that nothing has to be undone with "none".
 BARE = ("sine",)
 
 
 def row_command(row: Check) -> str:
-    """The shortest run that shows the comparison of a check record: on the smallest problem that fails, if known."""
+    """The shortest run that repeats the comparison of a check record, on the smallest problem that fails if known."""
     backends = [name for name in (row["a"], row["b"]) if name not in ORACLES]
     if row["run"] is not None:
         return train_command(row["run"], [row["cell"]], [row["dtype"]], backends)
@@ -101,7 +101,7 @@ def _model_words(spec: Spec) -> list[str]:
 
 
 def _optional(run: Run, name: str, value: Any) -> list[str]:
-    """A setting that may be none, which must be said unless the task has none of its own."""
+    """A setting that may be none, which must be stated unless the task's own is none."""
     if value is not None:
         return _option(name, value)
     return [] if run["task"] in BARE else _option(name, "none")

@@ -1,12 +1,12 @@
 """How far rounding can carry each result of a problem, measured on the problem itself.
 
-The network once more, in float64 and in Monte Carlo arithmetic (Parker 1997): every number that is given is moved by
-one rounding of the dtype that is checked, and so are the results on the way, each up or down at random. What such a
-run gives is as good an answer as any that the dtype allows, so the distance of the farthest one from the exact one
-measures the rounding error of a right implementation. It comes from no backend: none can widen its own bound.
+The network is computed again, in float64 and in Monte Carlo arithmetic (Parker 1997): every input is moved by one
+rounding of the dtype that is checked, and so is every intermediate result, each up or down at random. The result of
+such a run is as good an answer as any that the dtype allows, so the distance of the farthest one from the exact one
+measures the rounding error of a correct implementation. No backend takes part, so none can widen its own bound.
 
 A gate is a number between 0 and 1, and is moved by a rounding of 1: sigmoid(a) is often computed as (tanh(a/2) + 1)/2,
-which is right to that only, and so are the factors 1 - i and 1 - g*g of a slope.
+which is only that accurate, and so are the factors 1 - i and 1 - g*g of a slope.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,13 +23,13 @@ from common.model.spec import ModelSpec
 
 # The largest relative error of rounding to nearest (Higham 2002, section 2.1).
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-# What underflow can cost. Those of 32 and 64 bits may be flushed to zero below their smallest normal number, as XLA
-# does on a CPU; float16 is computed with its subnormal numbers.
+# What underflow can cost. Numbers of 32 and 64 bits may be flushed to zero below the smallest normal number, as XLA
+# does on a CPU; float16 keeps its subnormal numbers.
 UNDERFLOW = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-24, "bfloat16": 2.0**-126}
-# float64 cannot show its own rounding: a larger one is measured, and scaled down, as the error is proportional to it.
+# float64 cannot show its own rounding: a larger one is measured and scaled down, as the error is proportional to it.
 MEASURABLE = 2.0**-40
-# Runs beside the exact one. A large problem has so many numbers in each result that a few runs show the farthest; they
-# are made one by one, for the memory.
+# Runs besides the exact one. The results of a large problem have so many elements that a few runs show the farthest;
+# they are made one by one, to save memory.
 DRAWS, FEW_DRAWS, LARGE = 16, 4, 20_000
 
 State = tuple[np.ndarray, ...]
@@ -37,7 +37,7 @@ Answer = tuple[np.ndarray, State, Grads]
 
 
 class Rounding:
-    """Moves the numbers of some runs by one rounding, up or down at random; ``is_moved`` (R,) says of which.
+    """Moves the numbers of some runs by one rounding, up or down at random; ``is_moved`` (R,) says of which runs.
 
     The runs lie along the third axis from the end of every array.
     """
@@ -66,9 +66,9 @@ class Rounding:
 
 
 def answers(spec: ModelSpec, problem: Problem, seed: int) -> list[Answer]:
-    """The exact answer to a problem, and then some that the specification's dtype might give; all in float64.
+    """The exact answer to a problem, followed by some that the specification's dtype might give; all in float64.
 
-    Those of a float64 problem are for a rounding as large as ``MEASURABLE``. y is (T, B, D*H).
+    For a float64 problem, the rounding is as large as ``MEASURABLE``. y is (T, B, D*H).
     """
     rng = np.random.default_rng([seed, 11])
     large = sum(value.size for value in (*problem.params.values(), problem.x)) > LARGE
@@ -127,8 +127,8 @@ def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> Answer:
 def _sweep(
     step: Callable[..., Any], w: Weights, x: np.ndarray, state: State, valid: np.ndarray, times: range, r: Rounding
 ) -> tuple[np.ndarray, State, Callable[..., Any]]:
-    """One direction of one layer; a sequence keeps its state where it has no step. -> h, 0 there, the final state, and
-    the way back: the gradients of both -> those of the weights, of x and of the initial state.
+    """One direction of one layer; past its end, a sequence keeps its state. Returns h (0 past the end), the final
+    state, and the backward pass: the gradients of both -> those of the weights, of x and of the initial state.
     """
     h, pulls = [np.empty(0)] * len(x), []
     for t in times:
@@ -150,7 +150,7 @@ def _sweep(
 
 
 def _elman(spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
-    """One step, and its way back: dh -> the gradients of the weights, of x and of the state before."""
+    """One step, and its backward pass: dh -> the gradients of the weights, of x and of the state before."""
     (h_prev,) = state
     a, is_tanh = _preactivation(w, r, x, h_prev), spec.nonlinearity == "tanh"
     h = r(np.tanh(a) if is_tanh else np.maximum(a, 0))
@@ -163,7 +163,7 @@ def _elman(spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State
 
 
 def _lstm(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
-    """One step, and its way back: dh and dc -> the gradients of the weights, of x and of the state before."""
+    """One step, and its backward pass: dh and dc -> the gradients of the weights, of x and of the state before."""
     h_prev, c_prev = state
     a_i, a_f, a_g, a_o = np.split(_preactivation(w, r, x, h_prev), 4, axis=-1)
     i, f, o = (r.gate(np.exp(-np.logaddexp(0, -a))) for a in (a_i, a_f, a_o))
@@ -190,13 +190,13 @@ STEPS = {"RNN": _elman, "LSTM": _lstm}
 
 
 def _preactivation(w: Weights, r: Rounding, x: np.ndarray, h_prev: np.ndarray) -> np.ndarray:
-    """The four summands in the order of a program that adds the biases to the input's part, as most do."""
+    """The four summands in the order of a program that adds the biases to the input term, as most do."""
     a = r(x @ w.weight_ih.mT)
     a = a if w.bias_ih is None else r(a + r(w.bias_ih + w.bias_hh))
     return r(a + r(h_prev @ w.weight_hh.mT))
 
 
 def _weights(w: Weights, r: Rounding, da: np.ndarray, x: np.ndarray, h_prev: np.ndarray) -> Weights:
-    """The gradients of the weights at one step, but for a projection's."""
+    """The gradients of the weights at one step, except that of a projection."""
     db = None if w.bias_ih is None else r(da.sum(axis=-2, keepdims=True))
     return Weights(r(da.mT @ x), r(da.mT @ h_prev), db, db)

@@ -1,4 +1,4 @@
-"""What check records come to: which comparisons failed, and which results none of them could have shown to be wrong."""
+"""What check records show: which comparisons failed, and which results none of them could have shown to be wrong."""
 
 import re
 from collections import Counter
@@ -20,15 +20,15 @@ def rung(row: Check) -> str:
 
 
 def full_quantity(row: Check, quantity: str | None = None) -> str:
-    """The quantity that was compared, or another that the record speaks for, with what was trained to get it."""
+    """The quantity that was compared, or another that the record covers, with what was trained to get it."""
     quantity = row["quantity"] if quantity is None else quantity
     run = row["run"]
     return quantity if run is None else f"{run['reading']} {run['optimizer']['name']} {quantity}"
 
 
 def failed(row: Check) -> bool:
-    """Whether a comparison failed. One whose numbers contradict its verdict did: a comparison of no element, an error
-    that is beyond the tolerance or not finite, a verdict that does not follow from its resolution.
+    """Whether a comparison failed. It also fails if its numbers contradict its verdict: a comparison of no element, an
+    error that is beyond the tolerance or not finite, a verdict that does not follow from its resolution.
     """
     sound = row["count"] > 0 and not row["reason"] and used(row) <= 1
     return not sound or row["verdict"] != decided(row["resolution"], row["dtype"])
@@ -45,7 +45,7 @@ def badness(row: Check) -> tuple[bool, bool, float]:
 
 
 def verdicts(row: Check) -> dict[str, str]:
-    """Quantity -> what its comparison came to, for all that a check record speaks for."""
+    """Quantity -> the verdict of its comparison, for every quantity that a check record covers."""
     confirmed = {
         name: verdict if verdict == decided(row["resolutions"].get(name), row["dtype"]) else FAILED
         for name, verdict in row["verdicts"].items()
@@ -60,10 +60,10 @@ def passed_resolutions(rows: Iterable[Check]) -> list[float]:
 
 
 class Tally(NamedTuple):
-    """What some check records come to together.
+    """What some check records show together.
 
     ``unseen`` are (backend, check, cell, dtype, quantity) of which no comparison passed or failed: the records show
-    nothing about them. Layers and directions of variants drawn at random count together.
+    nothing about them. The layers and directions of variants drawn at random count as one.
     """
 
     compared: int
@@ -80,7 +80,7 @@ class Tally(NamedTuple):
 
 
 def tally(records: Iterable[Record]) -> Tally:
-    """The comparisons of some check records, counted by what they come to."""
+    """The comparisons of some check records, counted by verdict."""
     counts: Counter[str] = Counter()
     seen: dict[tuple[str, str, str, str, str], bool] = {}
     for row in of_kind(records, Check):

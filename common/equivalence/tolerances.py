@@ -1,7 +1,7 @@
-"""How far apart two right results may lie, and the smallest error that a comparison would have caught.
+"""How far apart two correct results may lie, and the smallest error that a comparison would have caught.
 
-Outputs and gradients: what rounding can do to them on the very problem (``rounding``), with a margin. Losses and
-training: a share of the value, from a table.
+For outputs and gradients, the bound is what rounding can do to them on this very problem (``rounding``), with a margin.
+For losses and training, it is a share of the value, from a table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from common.equivalence.rounding import MEASURABLE, ROUNDOFF
 
 # How many times the largest error among the runs in Monte Carlo arithmetic two implementations may differ by.
-# The farthest that any two came apart is 0.6 of the bound, over 2,000 drawn configurations a dtype, and over up to
+# The farthest apart that any two have been is 0.6 of the bound, over 2,000 drawn configurations a dtype, and over up to
 # 1,024 units, 1,000 steps and three layers. NumPy's float32 bias gradient comes closer over very many rows, as it adds
 # them one by one: over 300 steps of 64 sequences it reached the bound.
 MARGIN = 8
@@ -20,7 +20,7 @@ MARGIN = 8
 # even where it is hidden in part by an honest difference as large as the bound.
 COARSEST = {"float64": 5e-7, "float32": 5e-3, "float16": 0.25, "bfloat16": 0.5}
 
-# What a verdict says, for whoever reads one.
+# What a verdict means, for its readers.
 A_PASS_MEANS = (
     "A pass means that two results differ by no more than rounding does to this very problem, and that an error of 1% "
     "of the largest value in float32, or of a millionth in float64, would have failed."
@@ -30,7 +30,7 @@ A_PASS_MEANS = (
 class Bound(NamedTuple):
     """How large |a - b| may be, and the size of the exact result that it is relative to.
 
-    One number each, or one a step of a curve.
+    Each is one number, or one for each step of a curve.
     """
 
     allowed: Any
@@ -39,7 +39,7 @@ class Bound(NamedTuple):
     @property
     def resolution(self) -> float:
         """The tolerance relative to the exact result: a larger error fails, unless an honest difference offsets it, and
-        one of twice that size always does. Of an exact zero it is 0, as any error fails.
+        one of twice that size always does. For an exact zero it is 0, as any error fails.
         """
         allowed, scale = np.ravel(self.allowed), np.ravel(self.scale)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -72,8 +72,8 @@ def over_tolerance(error: np.ndarray, allowed: np.ndarray) -> np.ndarray:
 
 
 class Tolerance(NamedTuple):
-    """|a - b| <= atol + rtol * (1 + growth * step) * |reference|, at every step of a curve; of anything else, whose
-    growth does not count, at the largest reference value.
+    """|a - b| <= atol + rtol * (1 + growth * step) * |reference|, at every step of a curve; for anything else, without
+    growth and at the largest reference value.
     """
 
     rtol: float
@@ -81,7 +81,7 @@ class Tolerance(NamedTuple):
     growth: float = 0.0
 
     def bound(self, a: np.ndarray, b: np.ndarray, *, curve: bool) -> Bound:
-        """For two results of one shape."""
+        """The bound for two results of the same shape."""
         scale = np.maximum(abs(a), abs(b))
         if not curve:
             scale = scale.max()

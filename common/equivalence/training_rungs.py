@@ -1,4 +1,4 @@
-"""The last two rungs of the ladder: networks that cover every readout, loss, kind of input and optimiser, trained."""
+"""The last two rungs of the ladder: training of networks that cover every readout, loss, input and optimiser."""
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -43,7 +43,7 @@ SETUPS = (
 
 
 def setups(variant: Variant) -> tuple[Setup, ...]:
-    """All around each layer with tanh; the first two around the others, as their surroundings are the same code."""
+    """All setups for each layer with tanh; the first two for the others, as the code around a layer is the same."""
     return SETUPS if variant.spec.cell in LAYERS and variant.spec.nonlinearity == "tanh" else SETUPS[:2]
 
 
@@ -56,7 +56,7 @@ def network(setup: Setup, variant: Variant) -> NetworkSpec:
 
 
 def batch(setup: Setup, spec: NetworkSpec, variant: Variant, ragged: bool) -> Batch:
-    """Inputs and targets, drawn from the variant's seed; one target in five does not count where that can be said."""
+    """Inputs and targets, drawn from the variant's seed; one target in five does not count, where that is possible."""
     rng, steps, size = np.random.default_rng([variant.seed, 2]), variant.steps, variant.batch
     rows = {"last_sequence": (steps,), "every_step": (steps, size), "encoder_decoder": (DECODER_STEPS, size)}
     rows = rows.get(setup.readout, (size,))
@@ -100,7 +100,7 @@ def check_training(
             start: Any = start,
             rule: str = rule,
         ) -> tuple[Any, ...]:
-            data, start = deepcopy(data), deepcopy(start)  # one that changes them changes its own
+            data, start = deepcopy(data), deepcopy(start)  # a backend can change only its own copies
             trainer = backend.trainer(run, start)
             loss = named_loss(setup.readout, *trainer.gradients(data))
             if sizes != (T, B, I, H):

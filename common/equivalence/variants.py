@@ -1,6 +1,6 @@
 """What the harness compares on: a model with all its options, and the problem that it is given.
 
-Some variants are fixed. Others are drawn from the whole product of options, and shrunk when they fail.
+Some variants are fixed. Others are drawn at random from all combinations of options, and are shrunk when they fail.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,16 +21,16 @@ from common.record_types import Spec
 
 # Distinct and larger than 1, so that no two axes can be confused; 4H differs from all of them too.
 T, B, I, H = 9, 5, 3, 7
-# How far the numbers of a problem lie from the usual ones.
+# How the numbers of a problem differ from the usual ones.
 REGIMES = {
     "plain": "standard normal inputs, states and cotangents, weights as they are initialised",
-    "saturated": "input weights and biases enlarged to pre-activations of about ±5: most gates are shut or open",
+    "saturated": "input weights and biases enlarged until pre-activations are about ±5: most gates are shut or open",
     "zero": "all inputs zero",
     "huge": "inputs 10,000 times as large (100 times in 16 bits)",
 }
 # The spread, one standard deviation, of the saturated pre-activations.
 SATURATED = 5
-PROBLEMS = 4  # that a model drawn at random is given
+PROBLEMS = 4  # for each model drawn at random
 EMPTY = 0.2  # the share of sequences without a step in its ragged batches
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelSpec)}
 # What ``Variant.options`` names, in the order of tables.
@@ -87,7 +87,7 @@ class Variant:
 
     @property
     def data(self) -> Data:
-        """The variant as a record has it, from which the command that reproduces it is made."""
+        """The variant as it stands in a record, from which the command that reproduces it is made."""
         return Data(
             spec=Spec(**asdict(self.spec)),
             steps=self.steps,
@@ -113,7 +113,7 @@ def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed:
 
 
 def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
-    """A model of this cell from the product of all options, decided by the seed, and its problem of this number.
+    """A model of this cell with options drawn by the seed from all combinations, and the problem with this number.
 
     The problems of a model differ in everything but shapes, so that JAX compiles once for all of them.
     """
@@ -140,7 +140,7 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
     ragged, training = pick(of_model, True, False), pick(of_model, True, True, False)
     regimes = ["plain", "plain", *REGIMES]
     if dtype in HALF_DTYPES and options.get("nonlinearity") == "relu":
-        regimes = ["plain", "zero"]  # the others overflow float16
+        regimes = ["plain", "zero"]  # the other regimes overflow float16
     lengths = of_problem.integers(1, steps + 1, batch) * (of_empty.random(batch) >= EMPTY) if ragged else None
     return Variant(
         spec=ModelSpec(cell=cell, dtype=dtype, **options),
@@ -155,7 +155,7 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
 
 
 def drawn(count: int, cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[Variant]:
-    """``count`` variants in every dtype, ``PROBLEMS`` a model; the cells in turn, other models in every dtype."""
+    """``count`` variants per dtype, ``PROBLEMS`` per model; the cells take turns, and each dtype has other models."""
     chosen = []
     models = -(-count // PROBLEMS)
     for place, dtype in enumerate(dtypes):
@@ -175,7 +175,7 @@ def problem(variant: Variant) -> Problem:
         rng = np.random.default_rng([variant.seed, 3])
         args = args._replace(masks=dropout_masks(spec, variant.steps, variant.batch, rng))
     if variant.regime == "saturated":
-        # That of the sum of I products with x and of two biases, all uniform in +-1/sqrt(H), is sqrt((I + 2) / 3H).
+        # The spread of the sum of I products with x and two biases, all uniform in +-1/sqrt(H), is sqrt((I + 2) / 3H).
         factor = SATURATED * (3 * spec.hidden_size / (spec.input_size + 2)) ** 0.5
         scaled = {k: v if k.startswith(("weight_hh", "weight_hr")) else factor * v for k, v in args.params.items()}
         args = args._replace(params={name: value.astype(args.x.dtype) for name, value in scaled.items()})

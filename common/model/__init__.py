@@ -2,8 +2,8 @@
 
 Nothing here computes a network. ``cells`` says what a cell is made of (its gates, their order, its states, its
 options); ``spec``, ``network`` and ``run`` describe a model, what is around it, and its training; ``layout`` gives
-every parameter its name and shape, ``initial`` its value; ``conversions`` go to other systems' layouts and back;
-``describe`` puts a model into words. ``arrays``, ``dtypes`` and ``validate`` hold the checks of single values.
+every parameter its name and shape, ``initial`` its value; ``conversions`` converts to the layouts of other systems and
+back; ``describe`` puts a model into words. ``arrays``, ``dtypes`` and ``validate`` hold the checks of single values.
 """
 
 from common.model.cells import CELLS, TABLE, Cell, Gate

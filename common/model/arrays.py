@@ -12,9 +12,9 @@ Shape = tuple[int, ...]
 
 
 def require_array(name: str, array: Any, shape: Shape, dtype: str, owner: str = "", cause: str = "") -> None:
-    """Raise unless ``array`` is a finite NumPy array of this shape and dtype; says where a transpose is likely.
+    """Raise unless ``array`` is a finite NumPy array of this shape and dtype; points out a likely transpose.
 
-    ``cause`` is what a wrong shape probably means, where the caller knows.
+    ``cause`` is what a wrong shape probably means, if the caller knows.
     """
     require_ndarray(name, array)
     require_form(name, array, shape, dtype, owner, cause)
@@ -45,7 +45,7 @@ def require_finite(name: str, array: np.ndarray) -> None:
 def require_ndarray(name: str, array: Any) -> None:
     """Raise unless this is a plain NumPy array, in memory or on disk (``numpy.memmap``).
 
-    Subclasses compute otherwise: ``*`` of a ``numpy.matrix`` is the matrix product.
+    Subclasses compute differently: ``*`` of a ``numpy.matrix`` is the matrix product.
     """
     refuse_masked(name, array)
     if type(array) not in (np.ndarray, np.memmap):

@@ -22,7 +22,7 @@ class Gate(NamedTuple):
 class Cell(NamedTuple):
     """A layer of torch.nn (``is_step`` False) or one step of it (True).
 
-    ``layer`` is the layer with the same equations, and so says which they are. ``gates`` stand in the order in which
+    ``layer`` is the layer with the same equations, and so identifies them. ``gates`` stand in the order in which
     their rows are stacked in every weight and bias; an Elman network has none, and its matrices have H rows.
     ``states`` are those that a step passes on, the output h first. ``options`` are the constructor arguments beyond
     the sizes, the bias and the dtype that the cell takes.

@@ -1,10 +1,10 @@
-"""Named conversions between the neutral layout and other systems', each with its inverse.
+"""Named conversions between the neutral layout and those of other systems, each with its inverse.
 
 A conversion into a system with one bias merges two, which keeps the function and changes the training; it says so in
-``Converted.note``. They use only slices, transposes, sums and concatenations, so they take NumPy and JAX arrays alike,
-give what they were given, and can be differentiated through.
+``Converted.note``. Conversions use only slices, transposes, sums and concatenations, so they take NumPy and JAX
+arrays alike, return the same kind, and can be differentiated through.
 
-Every conversion, in either direction, first holds what it is given against a table of names and shapes (``Table``), and
+Every conversion, in either direction, first compares its argument with a table of names and shapes (``Table``), and
 raises ``InvalidInput`` or ``InvalidType`` for another cell's weights, a projection, a wrong shape, or arrays that are
 not all of one floating-point dtype.
 
@@ -101,8 +101,8 @@ LINEN_SIMPLE = _dense("flax.linen.SimpleCell", "i", "h", "H", "i")
 NNX_SIMPLE = _dense("nnx.SimpleCell", "dense_i", "dense_h", "H", "dense_i")
 LINEN_LSTM, NNX_LSTM = _gated("flax.linen.LSTMCell", ""), _gated("nnx.LSTMCell", "_")
 NNX_OPTIMIZED_LSTM = _dense("nnx.OptimizedLSTMCell", "dense_i", "dense_h", "4H", "dense_h")
-# A name, alone or in front of others, that tells whose parameters these are, where they are not the table's.
-MARKS = {"weight_hr": "it has a projection, which the other system has not", "in": "a GRU's?", "ii": "an LSTM's?"}
+# A name, alone or as a prefix, that shows where parameters come from if they are not the table's.
+MARKS = {"weight_hr": "it has a projection, which the other system does not have", "in": "a GRU's?", "ii": "an LSTM's?"}
 MARKS |= {"i": "an RNN's?", "rngs": "nnx.state(module, nnx.Param) leaves it out"}
 MARKS |= dict.fromkeys(DIRECTIONS, "one direction at a time, of " + " and ".join(f"[{name!r}]" for name in DIRECTIONS))
 
@@ -149,7 +149,7 @@ def _require_dtypes(params: Mapping[str, Any]) -> None:
 
 
 def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None = None) -> str:
-    """What a wrong shape tells: a transpose, or the number of gates of another cell."""
+    """What a wrong shape suggests: a transpose, or the number of gates of another cell."""
     axes = table.shapes[name]
     hidden = hidden or min(shape, default=0)
     if len(shape) != len(axes) or not hidden:
@@ -178,7 +178,7 @@ def _require_neutral(table: Table, w: Weights) -> None:
 
 
 def _flax_params(tree: Any, *tables: Table) -> dict[str, Any]:
-    """The parameters in a tree of Flax as ``name.part``, checked against the table whose names they share most."""
+    """The parameters in a Flax tree as ``name.part``, checked against the table with which they share most names."""
     while isinstance(tree, Mapping) and (set(tree) in ({"params"}, {"cell"})):
         (tree,) = tree.values()
     if not isinstance(tree, Mapping):
@@ -220,7 +220,7 @@ def to_one_bias(w: Weights) -> Converted:
 def from_one_bias(one: OneBias, hidden_size: int) -> Weights:
     """The Linear over [x, h] -> weights; the bias goes to ``bias_ih``, and ``bias_hh`` is zero.
 
-    The shape of a Linear without a bias does not tell H from 4H, so ``hidden_size`` does.
+    ``hidden_size`` is given because the shape of a Linear without a bias does not distinguish H from 4H.
     """
     require_positive_int("hidden_size", hidden_size)
     params = {name: value for name, value in one._asdict().items() if value is not None}
@@ -250,7 +250,7 @@ def from_flax_simple_cell(params: Mapping[str, Any]) -> Weights:
 def to_flax_lstm(w: Weights) -> Converted:
     """-> ``flax.linen.LSTMCell`` and ``OptimizedLSTMCell``: ``ii if ig io`` (I, H), ``hi hf hg ho`` (H, H).
 
-    One bias, on the recurrent side; zero where there is none, as the cell cannot be built without.
+    One bias, on the recurrent side; zero where there is none, as the cell cannot be built without it.
     """
     _require_neutral(LSTM, w)
     bias, note = _merged(w)
@@ -268,8 +268,8 @@ def to_flax_lstm(w: Weights) -> Converted:
 def from_flax_lstm(params: Mapping[str, Any]) -> Weights:
     """Flax's LSTM -> weights; the bias goes to ``bias_ih``, and ``bias_hh`` is zero.
 
-    Taken are ``flax.linen.LSTMCell`` and ``OptimizedLSTMCell``, ``nnx.LSTMCell``, whose forget gate is ``if_``, and
-    ``nnx.OptimizedLSTMCell``, whose names and shapes are others: ``dense_i`` (I, 4H) and ``dense_h`` (H, 4H), in the
+    It takes ``flax.linen.LSTMCell`` and ``OptimizedLSTMCell``, ``nnx.LSTMCell``, whose forget gate is ``if_``, and
+    ``nnx.OptimizedLSTMCell``, whose names and shapes differ: ``dense_i`` (I, 4H) and ``dense_h`` (H, 4H), in the
     order i, f, g, o.
     """
     cell = _flax_params(params, LINEN_LSTM, NNX_LSTM, NNX_OPTIMIZED_LSTM)

@@ -1,7 +1,7 @@
-"""One rule for the dtypes of parameters that are loaded: what is exact for every value is converted, nothing else.
+"""One rule for the dtypes of parameters that are loaded: a dtype is converted only if that is exact for every value.
 
-float16, bfloat16 and float32 are exact in float64, float16 and bfloat16 in float32 too, and neither of the two in the
-other. Integers, complex numbers and wider floating-point numbers are refused; whoever wants the rounding casts first.
+float16, bfloat16 and float32 are exact in float64; float16 and bfloat16 are exact in float32 too, but not in each
+other. Integers, complex numbers and wider floating-point numbers are refused; if you want the rounding, cast first.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from common.model.spec import DTYPES, HALF_DTYPES
 
-# A dtype -> the wider ones that have every value of it: as many digits, and as wide a range.
+# A dtype -> the wider ones that can hold all of its values: at least as many digits, and as wide a range.
 WIDER: dict[str, tuple[str, ...]] = dict.fromkeys(HALF_DTYPES, DTYPES) | {"float32": ("float64",)}
 
 
@@ -31,7 +31,7 @@ def widened(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def rounding(source: Any, target: Any) -> str:
-    """The likely cause, and the way out, where a dtype is refused because a conversion can round."""
+    """The likely cause and the remedy where a dtype is refused because a conversion can round."""
     names = (*DTYPES, *HALF_DTYPES)
     if dtype_label(source) not in names or dtype_label(target) not in names or is_exact(source, target):
         return ""

@@ -1,4 +1,4 @@
-"""Initial parameters and dropout masks, drawn from a seed. Weights are born only here.
+"""Initial parameters and dropout masks, drawn from a seed. All initial weights are made here.
 
 >>> from common.model.initial import initial_parameters
 >>> from common.model.spec import ModelSpec
@@ -20,8 +20,8 @@ from common.model.spec import ModelSpec
 def initial_parameters(spec: ModelSpec, seed: int) -> Parameters:
     """Every parameter uniform in +-1/sqrt(H), the distribution of ``torch.nn.RNNBase.reset_parameters``.
 
-    Drawn in float64 and rounded, so one seed gives the same weights in every dtype, and the same to a cell as to a
-    layer of the same size. With ``forget_bias`` the forget gate's part of ``bias_ih`` has that value and its part of
+    Drawn in float64 and rounded, so one seed gives the same weights in every dtype, and to a cell and a layer of the
+    same size alike. With ``forget_bias`` the forget gate's part of ``bias_ih`` has that value and its part of
     ``bias_hh`` is zero (Gers et al. 2000; Jozefowicz et al. 2015 advise 1).
     """
     return _draw(parameter_shapes(spec), spec, seed)

@@ -72,8 +72,9 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, Shape]:
 def network_shapes(network: NetworkSpec) -> dict[str, Shape]:
     """Name -> shape for a whole network.
 
-    Prefixes: ``rnn.`` the recurrent model, ``decoder.`` that of a decoder, ``readout.`` the linear layer (``weight``
-    (O, D*H), ``bias`` (O,)), ``embedding.`` and ``decoder_embedding.`` the tables (``weight`` (symbols, I)).
+    Prefixes: ``rnn.`` for the recurrent model, ``decoder.`` for that of a decoder, ``readout.`` for the linear layer
+    (``weight`` (O, D*H), ``bias`` (O,)), ``embedding.`` and ``decoder_embedding.`` for the tables (``weight`` (symbols,
+    I)).
     """
     parts: dict[str, dict[str, Shape]] = {name: parameter_shapes(model) for name, model in network.models.items()}
     parts["readout"] = {"weight": (network.readout_size, network.model.output_size), "bias": (network.readout_size,)}
@@ -134,7 +135,7 @@ def _other_cell(spec: ModelSpec, array: Any, shape: Shape) -> str:
 
 
 def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]) -> str:
-    """What the names of the parameters tell about the model that they belong to."""
+    """What the names of the parameters say about the model that they belong to."""
     prefix = names[0][: names[0].rfind(".") + 1] if names else ""
     if prefix and {name.removeprefix(prefix) for name in names} == set(shapes):
         return f"every name begins with {prefix!r}: take it off"

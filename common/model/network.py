@@ -14,12 +14,12 @@ from common.model.validate import (
 INPUTS = {
     "features": "x (T, B, I) as it is",
     "one_hot": "symbols x (T, B): row x of the identity, I = the number of symbols",
-    "embedding": "symbols x (T, B): row x of a table (symbols, I) that is learnt",
+    "embedding": "symbols x (T, B): row x of a trained table (symbols, I)",
 }
 
 
 class Readout(NamedTuple):
-    """What the linear layer sees, with the shape of the prediction; the same in words; the kind of task it serves."""
+    """What the linear layer sees, with the shape of the prediction; the same in words; the kind of task it suits."""
 
     sees: str
     text: str

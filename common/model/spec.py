@@ -19,11 +19,11 @@ from common.model.validate import require_flag, require_int, require_number, req
 
 NONLINEARITIES = ("tanh", "relu")
 DTYPES: tuple[str, ...] = ("float64", "float32")
-# 16 bits; NumPy knows bfloat16 through ml_dtypes.
+# 16 bits; NumPy gets bfloat16 from ml_dtypes.
 HALF_DTYPES: tuple[str, ...] = ("float16", "bfloat16")
 # complex128 serves complex-step differentiation only; a backend that can do it says so in ``Backend.dtypes``.
 COMPLEX = "complex128"
-# What a model may have beyond one direction of one layer; a backend says in ``Backend.options`` which it computes.
+# What a model may have beyond one direction of one layer; a backend lists in ``Backend.options`` what it supports.
 OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", "dropout", "proj_size", "lengths")
 
 

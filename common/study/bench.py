@@ -1,6 +1,6 @@
 """Benchmarks, reported as ratios that stay meaningful on a busy machine.
 
-Two frameworks in one process fight over the cores, so each arm has a process of its own, and only one of them computes
+Two frameworks in one process compete for the cores, so each arm has a process of its own, and only one of them computes
 at a time. A round times every arm once, in a random order, since the threads of one arm spin on for a while and slow
 down the next; ratios are taken within a round, and the median of the rounds is reported with its 95% interval. One
 backend runs twice: the ratio of the two (A/A) is the noise.
@@ -124,7 +124,7 @@ class Arm:
 
 
 def arms_for(names: Sequence[str]) -> list[tuple[str, str]]:
-    """(backend, label) for each arm; the reference stands first, and once more as the A/A arm."""
+    """(backend, label) for each arm; the reference comes first, and a second time as the A/A arm."""
     reference = REFERENCE if REFERENCE in names else names[0]
     others = [name for name in names if name != reference]
     return [(reference, reference), *((name, name) for name in others), (reference, f"{reference} (A/A)")]
@@ -133,7 +133,7 @@ def arms_for(names: Sequence[str]) -> list[tuple[str, str]]:
 def bench(
     names: Sequence[str], chosen: Sequence[Case], rounds: int, on_case: Callable[[Case], None] | None = None
 ) -> Iterator[Bench]:
-    """One record a case and arm: the seconds a call in each round, and those of the first call."""
+    """One record for each case and arm: the seconds per call in each round, and those of the first call."""
     if rounds < 1:
         raise InvalidInput(mismatch("rounds", "at least 1", rounds))
     for name in names:

@@ -44,7 +44,7 @@ def prepare(name: str, case: dict[str, Any]) -> dict[str, float]:
 
 
 def run(times: int) -> float:
-    """The seconds of so many calls, after one that is not counted."""
+    """The seconds that this many calls take, after one that is not counted."""
     (call,) = _prepared
     call()
     return seconds(call, times)

@@ -14,7 +14,7 @@ from common.model.network import NetworkSpec
 
 
 def gradient_norms(backend: Backend, network: NetworkSpec, params: Parameters, batch: Batch) -> dict[str, np.ndarray]:
-    """For each state, h and an LSTM's c, (T+1, B): the norm of the gradient of a sequence's own squared error with
+    """For each state (h, and c of an LSTM), (T+1, B): the norm of the gradient of a sequence's own squared error with
     respect to it, for t = 0 ... T; that of h_t with c_t held fixed, and the other way round.
 
     For sequences of equal length, read out at the last step of one direction of one layer, with squared errors.

@@ -19,7 +19,7 @@ SHOWN_VALUES = 1000
 
 
 def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec) -> list[Record]:
-    """The sine wave's runs: one training record a backend, and the check records that compare them."""
+    """The sine wave's runs: one training record per backend, and the check records that compare them."""
     data = datasets.load(task, reading, run.network.model.dtype)
     results = {name: train(registry.load(name), run, data) for name in names}
     records: list[Record] = [training_record(name, data, run, result) for name, result in results.items()]
@@ -36,13 +36,13 @@ def _sine_piece(names: Sequence[str], task: str, reading: str, run: RunSpec) -> 
 def compare_runs(
     data: Dataset, run: RunSpec, results: Mapping[str, Result], options: Mapping[str, Any] | None = None
 ) -> Iterator[comparison.Row]:
-    """The losses of every pair of backends over the updates that the task holds them to; if the runs are no longer, the
-    last loss and the prediction too. ``options`` are the task's own that were set.
+    """Compare the losses of every pair of backends over the updates for which the task sets a tolerance; if the runs
+    are no longer than that, the last loss and the prediction too. ``options`` are those of the task that were set.
     """
     variant = Variant(spec=run.network.model, given_state=False, seed=run.seed)
     of = run_data(data.task, data.reading, run, options or {})
     updates = {name: len(result.losses) for name, result in results.items()}
-    if len({*updates.values()}) > 1:  # an early stop parted them: that is a difference too
+    if len({*updates.values()}) > 1:  # one backend stopped earlier: that is a difference too
         counts = {name: {"updates": float(count)} for name, count in updates.items()}
         yield from comparison.compare_all("task", variant, counts, run=of)
     held = datasets.TASKS[data.task].held
@@ -56,7 +56,7 @@ def compare_runs(
 
 
 def run_data(task: str, reading: str, run: RunSpec, options: Mapping[str, Any]) -> Run:
-    """All that decides a training run on a task, as records have it; ``options`` are the task's own that were set."""
+    """Everything that determines a training run, for its record; ``options`` are those of the task that were set."""
     rule: dict[str, Any] = asdict(run.optimizer) | {"betas": list(run.optimizer.betas)}
     return Run(
         task=task,

@@ -14,7 +14,7 @@ from common.training.loop import train
 
 OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(name="adam", lr=0.01)}
 EPOCHS, HIDDEN_SIZE = 100, 32
-# (reading, optimiser, dtype) -> the cells trained so.
+# (variant of the data, optimiser, dtype) -> the cells that are trained.
 SINE_RUNS = {
     ("windows", "sgd", "float64"): ("RNN", "RNNCell", "LSTM"),
     ("windows", "adam", "float64"): ("RNN", "RNNCell", "LSTM"),
@@ -25,7 +25,7 @@ SINE_RUNS = {
 
 
 def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tuple[str, str, RunSpec]]:
-    """(task, reading, run) of the study."""
+    """(task, variant, run) of the study."""
     runs = []
     for (reading, rule, dtype), trained in SINE_RUNS.items():
         for cell in [cell for cell in trained if cell in cells and dtype in dtypes]:
@@ -58,7 +58,7 @@ def one_bias(seed: int) -> list[Record]:
 
 
 def series() -> Iterator[Task]:
-    """What the predictions are drawn over: the wave and the place of each target, one record a reading."""
+    """What the predictions are drawn over: the wave and the place of each target, one record for each variant."""
     for reading in datasets.TASKS["sine"].readings:
         data = datasets.load("sine", reading)
         steps, batch, _ = data.train.x.shape

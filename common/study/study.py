@@ -1,7 +1,7 @@
 """The study: the ladder of checks, the sine wave trained everywhere, the one-bias cell, the timings; as records.
 
-What can run side by side does so in processes, by pieces that are each named by plain values. The timings come last and
-alone.
+What can run in parallel does so in processes, in pieces that are each named by plain values. The timings come last, and
+run alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from common.study.environment import environment
 from common.study.runs import _sine_piece
 from common.study.sine import one_bias, series, sine_runs
 
-# Variants drawn at random, in each dtype.
+# How many variants are drawn at random in each dtype.
 DRAWN = 48
 BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM"), ("sine", "medium"), 9
 

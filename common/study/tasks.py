@@ -51,14 +51,14 @@ def pieces(names: Sequence[str], cells: Sequence[str], seed: int) -> list[Piece]
 
 
 def outcomes(names: Sequence[str], task: str, reading: str, cell: str, seeds: Sequence[int]) -> list[Record]:
-    """One outcome a seed and backend; for the first seed also samples of text and the norms of gradients."""
+    """One outcome for each seed and backend; for the first seed also samples of text and the norms of gradients."""
     data = datasets.load(task, reading)
     runs = [settings.run_spec({"seed": seed}, data, cell) for seed in seeds]
     return [record for run in runs for record in of_seed(names, data, run, detailed=run is runs[0])]
 
 
 def of_seed(names: Sequence[str], data: Dataset, run: RunSpec, detailed: bool) -> list[Record]:
-    """One outcome a backend, and if ``detailed`` what the trained network of the reference shows."""
+    """One outcome for each backend, and if ``detailed`` what the trained network of the reference shows."""
     rows: list[Outcome] = []
     results: dict[str, Result] = {}
     for name in names:
@@ -80,7 +80,7 @@ def of_seed(names: Sequence[str], data: Dataset, run: RunSpec, detailed: bool) -
 
 
 def _facts(name: str, data: Dataset, run: RunSpec) -> Outcome:
-    """The record of a run that diverged, but for the problem."""
+    """The record of a run that diverged, without the problem."""
     model, (metric, baseline, _) = run.network.model, data.scoring
     return Outcome(
         kind="outcome",
@@ -103,7 +103,7 @@ def _facts(name: str, data: Dataset, run: RunSpec) -> Outcome:
 
 
 def _add_result(row: Outcome, results: dict[str, Result], seconds: float) -> None:
-    """Add to the record of a run what came out: a curve for the reference, the drift from it for others."""
+    """Add the result of a run to its record: a curve for the reference, the drift from it for the others."""
     reference, first = next(iter(results.items()))
     result = results[row["backend"]]
     row["updates"] = len(result.losses)
@@ -138,7 +138,7 @@ def drift(reference: Sequence[float], losses: Sequence[float]) -> list[Point]:
 
 
 def _samples(names: Sequence[str], data: Dataset, run: RunSpec, params: Parameters) -> Iterator[Sample]:
-    """Text that the network continues, greedily and drawn, in every backend with the same weights."""
+    """A text continued by the network, greedily and by drawing, in every backend with the same weights."""
     if data.task != "text":
         return
     prompt = np.array([data.symbols.index(character) for character in PROMPT])

@@ -21,7 +21,7 @@ def load(name: str) -> Callable[[Example], Trace]:
 
 
 def everything(example: Example, names: Sequence[str] = TRACED, units: Sequence[int] | None = None) -> dict[str, Trace]:
-    """Backend name -> its trace, and ``FINITE_DIFFERENCES`` -> that of differences over NumPy's forward step.
+    """Backend name -> its trace, and ``FINITE_DIFFERENCES`` -> the trace from differences of NumPy's forward step.
 
     Finite differences take long for many units: ``units``, numbers from 0, limits them to those; () leaves them out.
     """

@@ -1,4 +1,4 @@
-"""From the events and values of the single steps to the arrays of a trace."""
+"""Turns the events and values of the single steps into the arrays of a trace."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def assigned(events: Sequence[Event]) -> dict[str, Any]:
 
 
 def stacked(steps: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The values of every step, each (1, H) but for weights and biases -> arrays (T, H)."""
+    """The values of every step, each (1, H) except for weights and biases -> arrays (T, H)."""
     arrays = {name: np.stack([step[name] for step in steps]) for name in steps[0]}
     return {k: v if k.startswith(("dweight", "dbias")) else v[:, 0] for k, v in arrays.items()}
 
@@ -36,7 +36,7 @@ def gathered(
     dx: Sequence[Any],
     dvalues: Sequence[Mapping[str, Any]],
 ) -> Trace:
-    """The trace made of the values and derivatives of every step, each step with weights of its own."""
+    """The trace made from the values and derivatives of every step, where each step has its own weights."""
     steps = []
     for of_value, dw, dx_t, d in zip(values, dweights, dx, dvalues, strict=True):
         contributions = {f"d{name}_step": part for name, part in dw._asdict().items() if part is not None}

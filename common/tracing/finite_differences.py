@@ -20,8 +20,8 @@ STEP = 1e-5
 def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None) -> Trace:
     """Every derivative of L, with ``forward`` of a module as the step: weights, x_t (1, I), state -> state and tape.
 
-    The accumulated gradient at step t is the difference for weights that are changed from step t on. With ``units``,
-    numbers of hidden units from 0, whatever belongs to other units is NaN: many units take long.
+    The accumulated gradient at step t is the difference for weights that are changed from step t on. With ``units``
+    (numbers of hidden units, from 0), everything that belongs to other units is NaN, because many units take long.
     """
     require_example(example)
     with watching(Path(cell.__file__ or "")) as events:
@@ -73,7 +73,7 @@ def _chosen(name: str, example: Example, units: Sequence[int] | None) -> Callabl
 def differences(
     function: Callable[[], float], array: np.ndarray, chosen: Callable[[tuple[int, ...]], bool] = lambda _: True
 ) -> np.ndarray:
-    """The derivative of a function that reads ``array``; each chosen element is moved in place and put back."""
+    """The derivative of a function that reads ``array``; each chosen element is changed in place and restored."""
     derivative = np.full_like(array, np.nan)
     for index in filter(chosen, np.ndindex(array.shape)):
         value = array[index]

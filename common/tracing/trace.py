@@ -2,7 +2,7 @@
 
 The example is one sequence, B = 1, through a cell applied T times, with L = 1/2 sum_t counted_t ||h_t - target_t||^2.
 NumPy's values are what its tagged lines assigned (``watch.watching``). The other derivatives come from PyTorch's graph,
-from JAX with a zero added to every intermediate (``watch.perturbed``), and from finite differences over the same.
+from JAX with a zero added to every intermediate (``watch.perturbed``), and from finite differences in those zeros.
 """
 
 from typing import NamedTuple
@@ -49,7 +49,7 @@ class Example(NamedTuple):
 
     @property
     def entering(self) -> tuple[str, ...]:
-        """The names of the state that enters a step."""
+        """The names of the states that enter a step."""
         return tuple(f"{name}_prev" for name in self.spec.state_names)
 
     @property

@@ -1,4 +1,4 @@
-"""Which tagged lines of a source file run and what they assign, and a copy of a module in which it can be moved."""
+"""Which tagged lines of a source file run and what they assign, and copies of modules in which that is perturbed."""
 
 import ast
 import sys
@@ -24,7 +24,7 @@ class Event(NamedTuple):
 
 
 def kept(value: Any) -> Any:
-    """A copy of an array, alone or in tuples; everything else as it is."""
+    """A copy of an array, alone or in tuples; everything else is returned as it is."""
     if isinstance(value, tuple):
         parts = map(kept, value)
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
@@ -35,7 +35,8 @@ def kept(value: Any) -> Any:
 def watching(*paths: Path, keep: Callable[[Any], Any] = kept) -> Iterator[list[Event]]:
     """An event for every tagged line that a function of these files executes, in this thread, within the block.
 
-    A line that raises makes none. A tracer that was set before, such as a debugger's, is suspended within the block.
+    A line that raises makes no event. A tracer that was set before, such as a debugger's, is suspended within the
+    block.
     """
     files = {str(path): {line.number: line for line in lines_of(path)} for path in paths}
     events: list[Event] = []
@@ -72,8 +73,8 @@ def watching(*paths: Path, keep: Callable[[Any], Any] = kept) -> Iterator[list[E
 def perturbed(module: ModuleType, function_name: str) -> ModuleType:
     """A copy of a module in which a function takes a dict ``eps`` and adds ``eps[name]`` to what tagged lines assign.
 
-    Each name is moved once: after its last tagged assignment or, where that is in a block, which need not run, after
-    the block. Not for functions with loops. The copy does not enter ``sys.modules``.
+    Each name is perturbed once: after its last tagged assignment or, if that is in a block, which may not run, after
+    the block. It does not work for functions with loops. The copy does not enter ``sys.modules``.
     """
     path = Path(module.__file__ or "")
     tree, tagged = ast.parse(path.read_text(encoding="utf-8")), {line.number: line.targets for line in lines_of(path)}
@@ -90,7 +91,7 @@ def perturbed(module: ModuleType, function_name: str) -> ModuleType:
     }
     for name, place in sorted(
         last.items(), key=lambda item: -item[1]
-    ):  # from the end, so that places before stay valid
+    ):  # from the end, so that earlier positions stay valid
         function.body[place + 1 : place + 1] = ast.parse(f"{name} = {name} + eps.get({name!r}, 0)").body
     function.args.kwonlyargs.append(ast.arg("eps"))
     function.args.kw_defaults.append(None)

@@ -1,6 +1,6 @@
 """Training: what to train and how (settings), its batches, the one loop for every backend, and decoding.
 
-The loop is shared; what an update is, each backend's trainer decides. Batches and dropout masks follow from the data
+The loop is shared; each backend's trainer decides what an update is. Batches and dropout masks follow from the data
 and the seed alone, so that every backend sees the same.
 """
 

@@ -23,7 +23,7 @@ def take(network: NetworkSpec, batch: Batch, sequences: Any) -> Batch:
 
 
 def minibatches(network: NetworkSpec, batch: Batch, size: int | None, rng: np.random.Generator) -> Iterator[Batch]:
-    """The sequences in random order, ``size`` at a time and the rest last; with None, all of them in their order."""
+    """The sequences in random order, ``size`` at a time, the remainder last; with None, all of them in their order."""
     count = batch.x.shape[1]
     if size is None:
         yield batch
@@ -36,7 +36,7 @@ def minibatches(network: NetworkSpec, batch: Batch, size: int | None, rng: np.ra
 
 
 def pieces(batch: Batch, steps: int) -> Iterator[Batch]:
-    """All sequences, ``steps`` time steps at a time; the last piece has the rest."""
+    """All sequences, ``steps`` time steps at a time; the last piece has the remainder."""
     if batch.lengths is not None:
         raise InvalidInput(mismatch("lengths", "None where time is cut into pieces", "lengths"))
     for start in range(0, batch.x.shape[0], steps):

@@ -1,4 +1,4 @@
-"""What a trained network gives when it reads its own output: a decoder's answer, the continuation of a text."""
+"""What a trained network produces when it reads its own output: a decoder's answer, the continuation of a text."""
 
 import numpy as np
 

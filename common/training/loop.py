@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came out of a training run.
+    """The result of a training run.
 
     ``losses`` are those of the training batches before each update; ``final_loss``, ``prediction`` and ``score`` are
     for the test data, with the ``params`` that were kept. ``ended`` is "finished", "patience" or "interrupted".
@@ -54,7 +54,7 @@ class Result(NamedTuple):
 
 
 def batches(run: RunSpec, data: Dataset, epoch: int, masks: np.random.Generator) -> Iterator[tuple[Batch, bool]]:
-    """The batches of an epoch, the same in every backend, and for each whether it carries on the state of the last."""
+    """The batches of an epoch, the same in every backend, each with whether it continues from the state of the last."""
     draw, chunk = data.training.draw, data.training.chunk
     whole = draw(np.random.default_rng([run.seed, 7, epoch])) if draw else data.train
     if chunk:
@@ -88,8 +88,8 @@ def fit(
 ) -> tuple[list[float], list[Evaluation], Parameters | None, str]:
     """The losses before each update, those on the validation data, the best parameters, and how training ended.
 
-    The validation data is evaluated after each epoch that has several updates, and after each one with patience. Only
-    with patience are there best parameters. Raises ``Diverged``.
+    The validation data is evaluated after each epoch that has several updates, and with patience after every epoch.
+    There are best parameters only with patience. Raises ``Diverged``.
     """
     progress = progress or Progress()
     masks = np.random.default_rng([run.seed, 4])

@@ -42,7 +42,7 @@ class Kind(NamedTuple):
     """What a setting may be: a ``type``, one of ``choices`` if there are any, not below ``least`` if that is given.
 
     ``optional`` allows "none", which stands for None. ``several`` makes it a list; on the command line the option is
-    repeated. ``usual`` is what a flag is when nobody sets it.
+    repeated. ``usual`` is the value of a flag that is not set.
     """
 
     type: type
@@ -66,7 +66,7 @@ class Kind(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A row of the table: the name, with ``_``, what it may be, its group in the help, and its line there."""
+    """A row of the table: the name, with ``_``; what it may be; its group in the help; and its line there."""
 
     name: str
     kind: Kind
@@ -124,7 +124,7 @@ SETTINGS = (
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 KEYS = (*BY_NAME, "options")
-# The learning rate of an optimiser that is not the task's.
+# The learning rate of an optimiser other than the task's.
 RATES = {"sgd": 0.05, "adam": 0.01, "rmsprop": 0.003}
 # Settings of an optimiser that only some have, and which the others would ignore.
 RULES = {"alpha": ("rmsprop",), "eps": ("adam", "rmsprop")}
@@ -243,7 +243,7 @@ def run_spec(settings: Mapping[str, Any], data: Dataset, cell: str) -> RunSpec:
 
 
 def _of_group(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """The settings of a group, but for lists, whose values make a run each."""
+    """The settings of a group, except for lists, each value of which makes a run."""
     return {
         row.name: settings[row.name]
         for row in SETTINGS
@@ -252,13 +252,13 @@ def _of_group(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
 
 
 def _require_possible(settings: Mapping[str, Any], data: Dataset) -> None:
-    """Raise for settings that do not fit this data, or that it would ignore."""
+    """Raise for settings that do not fit this data, or that would be ignored."""
     inputs = settings.get("inputs", data.inputs)
     possible = ["features"] if data.inputs == "features" else ["one_hot", "embedding"]
     if inputs not in possible:
         raise InvalidInput(choice(f"inputs of {data.task}", possible, inputs))
     if "embedding_size" in settings and inputs != "embedding":
-        raise InvalidInput(mismatch("embedding_size", "inputs=embedding beside it", inputs))
+        raise InvalidInput(mismatch("embedding_size", "inputs=embedding with it", inputs))
     if settings.get("bidirectional") and data.outputs.readout == "every_step" and data.symbols == data.outputs.symbols:
         wanted = f"one direction for {data.task}: the other would read the symbol that is to be predicted"
         raise InvalidInput(mismatch("bidirectional", wanted, True))
@@ -282,7 +282,7 @@ def optimizer(settings: Mapping[str, Any], usual: OptimizerSpec) -> OptimizerSpe
             raise InvalidInput(mismatch(setting, f"none for {name}", changes[setting], cause))
     if changes.get("schedule", usual.schedule) == "constant":
         if "schedule_factor" in changes:
-            wanted = "a schedule beside it, such as --schedule step"
+            wanted = "a schedule with it, such as --schedule step"
             raise InvalidInput(mismatch("schedule_factor", wanted, changes["schedule_factor"]))
         changes = {"schedule_steps": None} | changes
     return replace(usual, **changes)

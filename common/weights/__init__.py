@@ -2,7 +2,7 @@
 
 ``read`` is the one door for files: it recognises the format by the content of a file, refuses damaged files, runs no
 code in them, and returns a ``WeightsFile``. ``read_trained`` is the same for the files of ``rosetta train``, which
-``write`` makes, and ``single_layer`` takes the one recurrent layer out of a file. Each format has a module of its own,
+``write`` makes, and ``single_layer`` extracts the one recurrent layer of a file. Each format has a module of its own,
 named in ``common.weights.files.FORMATS``. ``loaded_parameters`` is the door for parameters in memory.
 """
 

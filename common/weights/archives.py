@@ -1,11 +1,11 @@
 """Zip files read strictly: every byte of the file is accounted for, or the file is refused.
 
-NumPy's ``.npz`` and PyTorch's ``.pt`` are zip files, and the usual readers trust much of what stands in one: a count of
-entries that is too small hides entries, and PyTorch's reader does not compare the checksums. Here the end record, the
-central directory and the headers before the data must agree with one another, the entries must fill the file without
-gaps in the order of the directory, and the data of each must have its checksum. The layout is that of the *.ZIP File
-Format Specification* (PKWARE, APPNOTE 6.3), as far as NumPy and PyTorch write it: stored or deflated entries, zip64
-fields, data descriptors, and PyTorch's padding in the extra field (kind ``FB``, content ``Z``).
+NumPy's ``.npz`` and PyTorch's ``.pt`` are zip files, and the usual readers trust much of what such a file says: a count
+of entries that is too small hides entries, and PyTorch's reader does not compare the checksums. Here the end record,
+the central directory and the headers before the data must agree with one another, the entries must fill the file
+without gaps in the order of the directory, and the data of each must have its checksum. The layout is that of the *.ZIP
+File Format Specification* (PKWARE, APPNOTE 6.3), as far as NumPy and PyTorch write it: stored or deflated entries,
+zip64 fields, data descriptors, and PyTorch's padding in the extra field (kind ``FB``, content ``Z``).
 
 The version that made an entry and its file attributes are not compared, as nothing else in the file repeats them. Other
 readers do act on them: PyTorch's returns uninitialised memory for an entry that is marked as a folder. So other readers
@@ -25,7 +25,7 @@ CENTRAL, LOCAL, DESCRIPTOR = b"PK\x01\x02", b"PK\x03\x04", b"PK\x07\x08"
 END_RECORD, ZIP64_END_RECORD, LOCATOR_RECORD = struct.Struct("<4H2LH"), struct.Struct("<Q2H2L4Q"), struct.Struct("<LQL")
 CENTRAL_RECORD, LOCAL_RECORD = struct.Struct("<6H3L5H2L"), struct.Struct("<5H3L2H")
 STORED, DEFLATED = 0, 8
-HAS_DESCRIPTOR, UTF8, EFFORT = 0x0008, 0x0800, 0x0006  # how hard the writer tried to compress tells a reader nothing
+HAS_DESCRIPTOR, UTF8, EFFORT = 0x0008, 0x0800, 0x0006  # EFFORT says nothing to a reader
 ZIP64, PADDING = 0x0001, int.from_bytes(b"FB", "little")
 MAX16, MAX32 = 0xFFFF, 0xFFFFFFFF
 
@@ -55,7 +55,7 @@ def is_zip(data: bytes) -> bool:
 
 
 def contents(data: bytes) -> dict[str, bytes]:
-    """The data of every entry of a zip file by name, each with its checksum compared; raises ``Damaged``."""
+    """The data of every entry of a zip file by name, each checked against its checksum; raises ``Damaged``."""
     if not is_zip(data):
         raise Damaged("not a zip file")
     count, directory, end = _ends(data)
@@ -89,7 +89,7 @@ def rewritten(parts: Mapping[str, bytes]) -> io.BytesIO:
 
 
 def _ends(data: bytes) -> tuple[int, int, int]:
-    """The number of entries, and where the central directory begins and ends, all that is after it accounted for."""
+    """The number of entries, and where the central directory begins and ends; everything after it is accounted for."""
     stop = len(data) - END_RECORD.size - 4
     if stop < 0 or data[stop : stop + 4] != END:
         raise Damaged("no end record at its end: cut off, or longer than it was written")
@@ -142,7 +142,7 @@ def _directory(data: bytes, count: int, position: int, stop: int) -> Iterator[En
 
 
 def _wide(numbers: tuple[int, ...], extra: bytes) -> tuple[int, ...]:
-    """Numbers of 32 bits, those that are all ones replaced by the numbers of the zip64 field, all of which are used."""
+    """Numbers of 32 bits, where those that are all ones are replaced by the zip64 field's, all of which are used."""
     marked = [number == MAX32 for number in numbers]
     if len(extra) != 8 * sum(marked):
         raise Damaged("a zip64 field does not fit its entry")

@@ -1,4 +1,4 @@
-"""A file of weights before and after it is read, in whichever format it is."""
+"""A file of weights before and after it is read, whatever its format."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -23,7 +23,7 @@ class Source(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What the bytes are, in a few words, where no format claims them."""
+        """What the bytes are, in a few words, if no format claims them."""
         if self.entries is not None:
             return "a zip file"
         return "a single array" if self.data.startswith(np.lib.format.MAGIC_PREFIX) else "not a zip file"

@@ -20,7 +20,7 @@ LOADING_ERRORS += (EOFError, MemoryError, struct.error, pickle.UnpicklingError)
 
 
 def fits(source: Source) -> bool:
-    """A zip file with PyTorch's pickle; of other files those that begin as the old format does, or are named so."""
+    """A zip file with PyTorch's pickle, or another file that begins as the old format does or has its suffix."""
     if source.entries is not None:
         return any(name.rpartition("/")[2] == "data.pkl" for name in source.entries)
     return source.data.startswith(LEGACY) or source.path.suffix.lower() in SUFFIXES

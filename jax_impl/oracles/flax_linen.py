@@ -2,9 +2,9 @@
 
 The neutral parameters go through the named conversions inside the differentiated function, so the gradients and the
 training come out in the neutral layout, with two biases. Flax has one layer of one direction and no projection: layers
-are put on one another here, and what its ``RNN`` computes past the end of a sequence is zeroed. Its final state of a
-sequence without a step is that after all T steps: here such a sequence is computed as one of one step, and then its
-output is put to zero and its final state to the initial one.
+are stacked here, and what its ``RNN`` computes past the end of a sequence is set to zero. Its final state of a sequence
+of 0 steps is that after all T steps: here such a sequence is computed with one step, and then its output is set to zero
+and its final state to the initial one.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def simple_cell(spec: ModelSpec, weights: Weights, **dtypes: Any) -> tuple[Any, 
 
 
 def lstm_cell(spec: ModelSpec, weights: Weights, **dtypes: Any) -> tuple[Any, Any]:
-    """Both of Flax's: its plain one for the step, the optimised one for the layer."""
+    """Uses both of Flax's cells: the plain one for the step, the optimised one for the layer."""
     kind = nn.LSTMCell if spec.is_cell else nn.OptimizedLSTMCell
     return kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
 

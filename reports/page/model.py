@@ -7,7 +7,8 @@ from typing import NamedTuple
 class Table(NamedTuple):
     """Cells as text; ``numbers`` and ``code`` hold the indices of the columns of numbers and of commands.
 
-    ``wrap`` is for many columns of words: they break to fit the page. The Markdown twin never shortens a ``whole`` one.
+    ``wrap`` is for many columns of words, which break to fit the page. The Markdown version never shortens a ``whole``
+    table.
     """
 
     caption: str
@@ -21,7 +22,7 @@ class Table(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One picture and what one sees in it, with numbers."""
+    """One picture and a description of what it shows, with numbers."""
 
     svg: str
     alt: str
@@ -52,7 +53,7 @@ class Block(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the report, ending with the commands that reproduce its numbers; ``findings`` come first, set off."""
+    """A part of the report, ending with the commands that reproduce its numbers; ``findings`` come first, in bold."""
 
     anchor: str
     title: str
@@ -74,8 +75,8 @@ class Verdict(NamedTuple):
 class Report(NamedTuple):
     """Everything that a template needs.
 
-    ``origin`` is the command that made the records and the versions it ran with; ``missing`` names what they do not
-    hold, with the command that would supply it.
+    ``origin`` is the command that made the records and the versions it ran with; ``missing`` lists what they lack, with
+    the command that supplies it.
     """
 
     title: str

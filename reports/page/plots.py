@@ -14,14 +14,14 @@ from common.study.bench import Ratio
 from reports.page.numbers import digits, times
 from reports.page.svg import BAND, FAIL, HEAT, INK, MUTED, ON_FAIL, ON_HEAT, PANEL, colour, draw
 
-# From each of these shares of the tolerance on, a cell of the heat map takes the next colour; a zero has its own.
+# At each of these shares of the tolerance, a cell of the heat map takes the next colour; a zero has its own.
 DECADES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 HEAT_WIDTH = 536
 MARKERS = {"●": "o", "■": "s", "▲": "^", "◆": "D", "▼": "v", "✚": "P", "✖": "X", "★": "*"}
 
 
 class Cell(NamedTuple):
-    """Error over tolerance, whether a comparison in it failed, and what stands small beside the number."""
+    """Error over tolerance, whether a comparison in it failed, and a note in small type next to the number."""
 
     ratio: float
     failed: bool
@@ -29,7 +29,7 @@ class Cell(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line: its values, its colour, and its mark, which is that of its colour unless another is given."""
+    """A line: its values, its colour, and its mark, which follows from the colour unless one is given."""
 
     y: Sequence[float]
     series: int
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 
 class Gaps(NamedTuple):
-    """Gap curves of one kind, and what is written beside them."""
+    """Gap curves of one kind, and the text next to them."""
 
     label: str
     curves: tuple[Curve, ...]
@@ -72,7 +72,7 @@ def grid(
     wide: float,
     square: Callable[[Axes, int, int], None],
 ) -> str:
-    """Rows by columns of squares ``wide`` pixels wide; ``square(axes, x, y)`` paints the one from (x, y) on."""
+    """Rows by columns of squares ``wide`` pixels wide; ``square(axes, x, y)`` paints the one at (x, y)."""
     left, side = 12 + 6 * max(map(len, rows)), 23
     level = 6 * max(map(len, columns)) < wide
     top, right = (50, 8) if level else (92, 30)
@@ -134,7 +134,7 @@ def mark(index: int) -> str:
 
 
 def marked(axes: Axes, x: Sequence[float], curves: Sequence[Curve], marks: int) -> None:
-    """Thin lines, each with marks in its own places: where lines coincide, the marks take turns on one line."""
+    """Thin lines, each with marks at its own positions: where lines coincide, their marks alternate along one line."""
     markers = list(MARKERS.values())
     for place, curve in enumerate(curves):
         which = curve.series if curve.mark is None else curve.mark
@@ -171,7 +171,7 @@ def training(
     span: tuple[float, float],
     bound: tuple[float, str] | None = None,
 ) -> str:
-    """Losses on a log axis, and under them the gaps, within ``span``, on one too; its "0" stands for no gap at all."""
+    """Losses on a log axis, and below them the gaps, within ``span``, on another; its "0" stands for no gap at all."""
     height = 420 if gaps else 225
     first = (0.6, 0.34) if gaps else (0.2, 0.68)
 
@@ -198,7 +198,7 @@ def _gap_axes(axes: Axes, gaps: Sequence[Gaps], span: tuple[float, float], bound
     floor = log_axis(axes, span, zero)
     for number, kind in enumerate(gaps):
         for place, curve in enumerate(kind.curves):
-            # The dots of exact zeros are spread about their line, or they would hide one another.
+            # The dots of exact zeros are spread around their line, as they would otherwise hide one another.
             y = np.array(curve.y, dtype=float)
             shift = 10.0 ** (0.5 * (place - (len(kind.curves) - 1) / 2) / len(kind.curves))
             dots(axes, np.arange(y.size), np.where(y == 0, floor * shift, y), colour(curve.series))
@@ -212,7 +212,7 @@ def _gap_axes(axes: Axes, gaps: Sequence[Gaps], span: tuple[float, float], bound
 
 
 def dots(axes: Axes, x: np.ndarray, y: np.ndarray, ink: str, size: float = 2.6) -> None:
-    """Points as the round caps of lines without length: one path, where markers would be an element each."""
+    """Points as the round caps of lines without length: one path, whereas each marker would be an element."""
     xs, ys = (np.stack([v, v, np.full(v.size, np.nan)], axis=1).ravel() for v in (x.astype(float), y))
     axes.plot(xs, ys, color=ink, linewidth=size, solid_capstyle="round")
 
@@ -228,7 +228,7 @@ def value_range(values: Iterable[float]) -> tuple[float, float]:
 
 
 def log_axis(axes: Axes, span: tuple[float, float], zero: bool = False) -> float:
-    """Powers of ten as ticks; with ``zero`` a line for exact zeros under them, whose place is returned."""
+    """Powers of ten as ticks; with ``zero`` a line for exact zeros below them, whose position is returned."""
     low, high = math.floor(math.log10(span[0])), math.ceil(math.log10(span[1]) + 0.15)
     floor = 10.0 ** (low - 1)
     axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of every page: it loads nothing, and runs nothing but what the project wrote into it."""
+"""The Content-Security-Policy of every page: it loads nothing, and runs only what the project wrote into it."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from markupsafe import Markup
 def policy(styles: Sequence[str], scripts: Sequence[str] = ()) -> Markup:
     """The ``<meta>`` tag of a page with these ``<style>`` and ``<script>`` elements, given as their exact content.
 
-    No other style or script is applied, not even in an attribute. The icon, which is empty, is a ``data:`` address.
+    No other style or script is applied, not even in an attribute. The icon is empty, with a ``data:`` address.
     """
     rules = {
         "default-src": "'none'",

@@ -15,7 +15,7 @@ from reports.page.model import Report
 from reports.page.policy import policy
 from reports.page.svg import STAND_INS
 
-# An issue takes 65,536 characters.
+# A GitHub issue takes up to 65,536 characters.
 MARKDOWN_LIMIT = 60_000
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -59,7 +59,7 @@ def environment(autoescape: bool) -> jinja2.Environment:
 
 
 def style(*files: str) -> Markup:
-    """Style sheets, and a class for each colour of pictures, with which legends name it."""
+    """Style sheets, with a class for each colour in the pictures, by which legends refer to it."""
     sheets = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", *files)]
     colours = (f".in{name} {{ --own: var({name}); }}\n" for name in STAND_INS)
     return Markup("".join([*sheets, *colours]))
@@ -72,7 +72,7 @@ def page(report: Report, reference: str = "") -> str:
 
 
 def markdown(report: Report, reference: str = "") -> str:
-    """The twin; if it would be too long to paste, without the numbers of the plots, then with shorter tables."""
+    """The report as Markdown; if too long to paste, without the numbers of the plots, then with shorter tables."""
     templates = environment(autoescape=False)
     templates.filters |= {"plain": _plain, "code": _code, "html": _html, "fenced": _fenced}
     template = templates.get_template("report.md.j2")
@@ -90,13 +90,13 @@ def _html(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text on one line that means nothing in Markdown, in a table neither."""
+    """Text on one line that has no special meaning in Markdown, even in a table."""
     return re.sub(r"[\\`*_\[\]|~$]", r"\\\g<0>", _html(text))
 
 
 def _code(text: str) -> str:
-    """Code on one line, in a table too."""
-    # What a bar or a backslash before it means between backticks differs from one reader of Markdown to the next.
+    """Code on one line, also in a table."""
+    # Readers of Markdown differ in what a bar, or a backslash before it, means between backticks.
     return f"`{text}`" if re.fullmatch(r"[^`|\s]+( [^`|\s]+)*", text) else f"<code>{_plain(text)}</code>"
 
 

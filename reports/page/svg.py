@@ -1,7 +1,7 @@
-"""Matplotlib figures as small SVG elements that stand inside a page and take their colours from its style sheet.
+"""Matplotlib figures as small SVG elements that are part of a page and take their colours from its style sheet.
 
-Figures are drawn in stand-in colours, one for each variable of the style sheet, which the variables then replace: so
-one picture serves light, dark and print.
+Figures are drawn in stand-in colours, one for each variable of the style sheet, which the variables then replace, so
+one picture serves light and dark screens and print.
 """
 
 import html
@@ -30,7 +30,7 @@ HEAT = tuple(STAND_INS[name] for name in HEAT_COLOURS)
 # Pictures of at most this width shrink with a narrow screen; wider ones scroll, as their text would be too small.
 NARROW = 380
 
-# What Matplotlib writes into a style attribute, and SVG has as an attribute of that name too.
+# What Matplotlib writes into a style attribute although SVG has an attribute of that name.
 PRESENTATION = ("fill", "fill-opacity", "stroke", "stroke-dasharray", "stroke-dashoffset", "stroke-linecap")
 PRESENTATION += ("stroke-linejoin", "stroke-opacity", "stroke-width", "opacity")
 PRESENTATION += ("font-size", "font-style", "font-weight", "text-anchor")
@@ -75,7 +75,7 @@ def variable(index: int) -> str:
 
 
 def identifier(*words: str) -> str:
-    """An id that is safe wherever one is written; other words have another. Letters, digits and hyphens stay."""
+    """An id that is safe everywhere; different words have different ids. Letters, digits and hyphens stay."""
     return ".".join(map(_safe, words))
 
 
@@ -87,7 +87,7 @@ def _safe(word: str) -> str:
 
 
 def draw(name: str, width: int, height: int, alt: str, paint: Callable[[Figure], None]) -> Markup:
-    """An ``<svg>`` of width x height pixels; ``name``, an ``identifier``, begins all of its ids.
+    """An ``<svg>`` of width x height pixels; ``name``, an ``identifier``, is the prefix of all of its ids.
 
     Text is escaped where it enters: Matplotlib does it for what ``paint`` writes, ``alt`` is escaped here.
     """
@@ -141,7 +141,7 @@ def _short_tag(tag: str, ids: Mapping[str, str]) -> str:
 
 
 def _as_attributes(style: re.Match[str]) -> str:
-    """A style attribute as attributes of its own: those need no permission of the page's policy."""
+    """A style attribute as separate attributes, which need no permission from the page's policy."""
     pairs = [rule.strip().partition(": ") for rule in style[1].split(";") if rule.strip()]
     if foreign := next((name for name, _, _ in pairs if name not in (*PRESENTATION, "font-family")), None):
         raise InvalidInput(choice("style of a picture", PRESENTATION, foreign))
@@ -149,7 +149,7 @@ def _as_attributes(style: re.Match[str]) -> str:
 
 
 def _without_bare_groups(body: str) -> str:
-    """Groups that carry nothing, not even an id, only nest."""
+    """Removes groups without any attribute, which do nothing but nest."""
     bare: list[bool] = []
 
     def keep(found: re.Match[str]) -> str:
@@ -165,7 +165,7 @@ def _without_bare_groups(body: str) -> str:
 
 
 def _without_hidden(body: str) -> str:
-    """A line is not seen under an equal one, and all backends draw the same line."""
+    """Removes lines that an equal line hides: all backends draw the same one."""
     lines = re.findall(r'<path d="[^"]{400,}"[^>]*>', body)
     shapes = [line.partition('" ')[0] for line in lines]
     for place, (line, shape) in enumerate(zip(lines, shapes, strict=True)):
@@ -182,7 +182,7 @@ def _ids(body: str, name: str) -> dict[str, str]:
 
 
 def _short_numbers(found: re.Match[str]) -> str:
-    """Tenths of a pixel are enough."""
+    """Rounds coordinates to tenths of a pixel, which is enough."""
     text = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), found[0])
     text = re.sub(r"\s*([MLCQz])\s*", r"\1", text)
     return re.sub(r"M([^ML]+)L\1(?=[M\"])", r"M\1z", text)

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from reports.page.plots import Curve, dots, grid, log_axis, marked, value_range
 from reports.page.svg import HEAT, INK, MUTED, ON_HEAT, colour, draw
 
-# From each of these shares of its row on, a square of the confusion matrix takes the next colour.
+# At each of these shares of its row, a square of the confusion matrix takes the next colour.
 EDGES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CELL_COLOURS = {"RNN": 4, "LSTM": 0}
 WIDTH, HEIGHT = 350, 240
@@ -36,7 +36,7 @@ class Points(NamedTuple):
 
 
 def confusion(name: str, title: str, alt: str, labels: Sequence[str], counts: np.ndarray) -> str:
-    """A row a right class, a column what was said; the colour is the share of the row, empty for none."""
+    """A row for each correct class, a column for each prediction; the colour is the share of the row, if any."""
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
     def square(axes: Axes, x: int, y: int) -> None:
@@ -62,7 +62,7 @@ def scatter(name: str, title: str, alt: str, target: np.ndarray, said: np.ndarra
         dots(axes, target, said, colour(series), 4.2)
         axes.set(xlim=limits, ylim=limits)
         axes.locator_params(nbins=5)
-        axes.set_xlabel("right answer", labelpad=1)
+        axes.set_xlabel("correct answer", labelpad=1)
         axes.set_ylabel("predicted", labelpad=3)
 
     return draw(name, WIDTH, 290, alt, paint)
@@ -78,7 +78,7 @@ def over_baseline(
     labels: tuple[str, str],
     top: float,
 ) -> str:
-    """A value by length or by step, and what needs no learning as a dashed line."""
+    """A value by length or by step, and the baseline, which needs no learning, as a dashed line."""
 
     def paint(figure: Figure) -> None:
         axes = figure.add_axes((0.13, 0.18, 0.83, 0.71))
@@ -128,7 +128,7 @@ def log_log(
 
 
 def _near_axis(axes: Axes, span: tuple[float, float]) -> float:
-    """A log axis whose values lie too near to one another for powers of ten alone."""
+    """A log axis whose values are too close to one another for powers of ten alone."""
     axes.set_yscale("log")
     middle, reach = math.sqrt(span[0] * span[1]), max(2.0, 1.2 * span[1] / span[0]) ** 0.5
     limits = middle / reach, middle * reach
@@ -141,7 +141,7 @@ def _near_axis(axes: Axes, span: tuple[float, float]) -> float:
 
 
 def by_time(name: str, title: str, alt: str, curves: Sequence[Curve], span: tuple[float, float]) -> str:
-    """Positive values over time steps, on a log axis; marks of coinciding lines take turns."""
+    """Positive values over time steps, on a log axis; the marks of coinciding lines alternate."""
 
     def paint(figure: Figure) -> None:
         axes = figure.add_axes((0.17, 0.17, 0.79, 0.72))

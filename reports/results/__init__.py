@@ -1,4 +1,4 @@
-"""What the records say, before it is put into words and pictures.
+"""What the records say, before that is put into words and pictures.
 
 ``verdict`` judges the check records, ``runs`` puts training records together by run and measures how far their losses
 diverge, ``outcomes`` and ``regimen`` do so for the tasks of the full study, and ``commands`` has the commands that

@@ -23,9 +23,10 @@ def seed_of(records: Sequence[Record]) -> int:
 
 
 def check_commands(rows: Sequence[Check], records: Sequence[Record]) -> tuple[str, ...]:
-    """The runs that make some of the check records: that of the records, if it made nothing else, or others.
+    """The commands that make some of the check records: the one that made all records, if it made nothing else, or
+    others.
 
-    The study makes everything; a check either the fixed variants or those drawn at random.
+    ``study`` makes everything; ``check`` makes either the fixed variants or those drawn at random.
     """
     made_by = next((header["command"] for header in of_kind(records, Header)), [])
     if made_by[:2] == ["rosetta", "check"]:
@@ -47,7 +48,7 @@ def _configurations(drawn: Sequence[Check]) -> int:
 
 
 def _check_command(verb: str, rows: Sequence[Check], seed: int, options: Sequence[str] = ()) -> str:
-    """Names cells, dtypes and backends where they are not the usual ones."""
+    """The command, naming cells, dtypes and backends where they are not the usual ones."""
     words = ["rosetta", verb, *options]
     backends = [name for name in implementations(rows) if name != ONE_BIAS]
     chosen = (names(rows, "cell"), names(rows, "dtype"), backends)
@@ -58,7 +59,7 @@ def _check_command(verb: str, rows: Sequence[Check], seed: int, options: Sequenc
 
 
 def train_commands(rows: Sequence[Training]) -> tuple[str, ...]:
-    """``rosetta train`` for training records, one command for runs that differ in cell, dtype and backend alone."""
+    """``rosetta train`` for training records, one command for runs that differ only in cell, dtype and backend."""
     groups: dict[str, list[Training]] = {}
     for row in rows:
         settings = {name: row[name] for name in Run.__annotations__}

@@ -14,12 +14,12 @@ from reports.page.numbers import digits
 from reports.results.runs import REFERENCE
 from reports.results.verdict import names
 
-# A score beats the baseline if it is better by this share of it. A share of right answers must be better by this share
-# of what is missing to 100%, and by so many standard errors of as many examples that are right at the baseline's rate.
+# A score beats the baseline if it is better by this share of it. A share of correct answers must be better by this
+# share of what the baseline lacks to 100%, and by this many standard errors of a baseline on as many examples.
 MARGIN, ERRORS = 0.05, 2
 MARGIN_TEXT = (
-    f"by more than {MARGIN:.0%} of it; for a share of right answers, by more than {MARGIN:.0%} of what is missing to "
-    "100% and more than two standard errors of as many test examples"
+    f"by more than {MARGIN:.0%} of it; for a share of correct answers, by more than {MARGIN:.0%} of what is missing to "
+    "100% and by more than two standard errors for that number of test examples"
 )
 
 
@@ -37,12 +37,12 @@ class Group(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The title of the task; of an unknown task its name."""
+        """The title of the task, or the name of an unknown one."""
         return TASKS[self.task].title if self.task in TASKS else self.task
 
     @property
     def words(self) -> Reading:
-        """The variant in words; of an unknown task or variant its name."""
+        """The variant in words, or its name if the task or the variant is unknown."""
         task = TASKS.get(self.task)
         if task and self.reading in task.readings:
             return task.readings[self.reading]
@@ -59,7 +59,7 @@ class Group(NamedTuple):
 
     @property
     def origins(self) -> list[str]:
-        """The backends that the drift is measured from: not the reference where that diverged."""
+        """The backends that the drift is measured from; where the reference diverged, it is another one."""
         origins = dict.fromkeys(row.get("reference", "") for row in self.rows if row.get("drift"))
         return list(origins) or [self.reference]
 
@@ -82,7 +82,7 @@ class Group(NamedTuple):
         return [row for row in self.rows if row["backend"] == backend]
 
     def scores(self, backend: str = "") -> dict[int, float]:
-        """seed -> score in a backend, in the reference if none is named; runs without a score are left out."""
+        """Seed -> score in a backend (the reference if none is named); runs without a score are left out."""
         scores = ((row["seed"], score_of(row)) for row in self.of(backend or self.reference))
         return {seed: score for seed, score in scores if score is not None}
 
@@ -93,7 +93,7 @@ class Group(NamedTuple):
 
     @property
     def attempted(self) -> set[int]:
-        """The seeds that the reference trained with, with a score or without."""
+        """The seeds that the reference trained with, with or without a score."""
         return {row["seed"] for row in self.of(self.reference)}
 
     def standing(self, seeds: Collection[int]) -> float:
@@ -107,7 +107,7 @@ class Group(NamedTuple):
 
     @property
     def beats(self) -> bool:
-        """Whether the mean beats the baseline; lost runs count in it."""
+        """Whether the mean, in which lost runs count, beats the baseline."""
         return self.mean is not None and beats(self.standing(self.attempted), self.first)
 
     @property
@@ -159,13 +159,13 @@ def beats(score: float, of: Outcome) -> bool:
 
 
 def _standard_error(share: float, examples: int) -> float:
-    """Of a share of so many examples; that of a share of 0 or 1 is not zero either."""
+    """The standard error of a share of this many examples; it is not zero for a share of 0 or 1 either."""
     share = min(max(share, 1 / examples), 1 - 1 / examples)
     return math.sqrt(max(share * (1 - share), 0.0) / examples)
 
 
 def score_text(value: float | None, of: Outcome) -> str:
-    """95.3% for a share of right answers, else three digits; "–" for none."""
+    """95.3% for a share of correct answers, else three digits; "–" for none."""
     if value is None:
         return "–"
     return f"{100 * value:.1f}%" if of["share"] else digits(value)
@@ -202,7 +202,7 @@ def curve(row: Outcome, key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drift_after(rows: Sequence[Outcome], updates: int | None) -> float | None:
-    """The largest drift of any of the rows over its first updates, all of them if None; None if none is that long."""
+    """The largest drift of any row over its first updates, or over all if None; None if no row is that long."""
     tops = []
     for row in rows:
         ends, gaps = curve(row, "drift")

@@ -31,12 +31,12 @@ class Comparison(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        """Whether both means read the same."""
+        """Whether both means are equal in all digits shown."""
         return self.leader.text(self.leader.mean) == self.other.text(self.other.mean)
 
 
 class Ranking(NamedTuple):
-    """The cells of a contest, every two of them compared."""
+    """The cells of a contest, compared pair by pair."""
 
     contest: Contest
     comparisons: tuple[Comparison, ...]
@@ -61,7 +61,7 @@ class Ranking(NamedTuple):
     def places(self, group: Group) -> tuple[int, int]:
         """The best and the worst rank of a cell: after the cells that are better, before those that it is better than.
 
-        Cells that are not shown to differ have ranks in common.
+        Cells that are not shown to differ share ranks.
         """
         better_ones = sum(pair.clear and pair.other.cell == group.cell for pair in self.comparisons)
         worse_ones = sum(pair.clear and pair.leader.cell == group.cell for pair in self.comparisons)
@@ -95,7 +95,7 @@ def compare(a: Group, b: Group) -> Comparison:
 
 
 def _ahead(group: Group, other: Group, seeds: Collection[int]) -> int:
-    """In how many seeds a group has a score, and the other a worse one or none."""
+    """In how many seeds a group has a score and the other has a worse one or none."""
     mine, theirs = group.scores(), other.scores()
     return sum(seed in mine and (seed not in theirs or better(mine[seed], theirs[seed], group.first)) for seed in seeds)
 

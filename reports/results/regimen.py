@@ -12,7 +12,7 @@ NAMES = {"sgd": "SGD", "adam": "Adam", "rmsprop": "RMSprop"}
 
 
 def regimens(variants: Sequence[Contest]) -> list[str]:
-    """A line for every way of training, with the variants that it holds for if there are several."""
+    """A line for every way of training, with the variants to which it applies if there are several."""
     lines: dict[str, list[str]] = {}
     for contest in variants:
         lines.setdefault(_line(contest), []).append(contest.first.reading)
@@ -22,7 +22,7 @@ def regimens(variants: Sequence[Contest]) -> list[str]:
 
 
 def _line(contest: Contest) -> str:
-    """How a task was trained; what all cells share is said once."""
+    """How a task was trained; what all cells share is stated once."""
     ways = {group.cell: _way(group.first) for group in contest.groups}
     shared = len(set(ways.values())) == 1
     parts = [ways[contest.first.cell]] if shared else [f"{cell}: {way}" for cell, way in ways.items()]
@@ -74,7 +74,7 @@ def sequences(group: Group) -> int | None:
 
 
 def fairness(played: Sequence[Contest]) -> str:
-    """What cells that compete share and what not; "" where none compete."""
+    """What competing cells share and what they do not; "" where none compete."""
     competing = [contest for contest in played if len(contest.groups) > 1]
     if not competing:
         return ""

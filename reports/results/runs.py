@@ -37,7 +37,7 @@ class Run(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """The largest |a - b| / |b| of two loss curves, whose it is, and after how many updates."""
+    """The largest |a - b| / |b| of two loss curves, the backend that has it, and after how many updates."""
 
     value: float
     backend: str
@@ -59,7 +59,7 @@ def runs(records: Sequence[Record]) -> list[Run]:
 
 
 def _title(run: Run) -> dict[str, str]:
-    """What the runs are sorted by."""
+    """The key by which runs are sorted."""
     first = run.first
     return {"dtype": first["dtype"], "reading": first["reading"], "optimizer": run.optimizer, "cell": first["cell"]}
 
@@ -82,7 +82,7 @@ def gaps(run: Run) -> dict[str, np.ndarray]:
 
 
 def largest_gap(by_backend: dict[str, np.ndarray]) -> Gap | None:
-    """None if there is nothing to compare; a value that is not a number is larger than any."""
+    """The largest gap; None if there is nothing to compare. NaN counts as larger than any number."""
     tops = []
     for backend, values in by_backend.items():
         ranked = np.where(np.isfinite(values), values, np.inf)
@@ -100,5 +100,5 @@ def span(curves: Iterable[np.ndarray], *others: float) -> tuple[float, float]:
 
 
 def spread(run: Run) -> np.ndarray:
-    """How far the predictions of all backends lie apart, at every point."""
+    """How far apart the predictions of all backends are, at every point."""
     return np.ptp(np.stack(list(run.predictions.values())), axis=0)

@@ -13,13 +13,13 @@ from common.records import of_kind
 from reports.page.model import Verdict
 from reports.page.numbers import count, counted, fraction, percent
 
-# The backend that computes the same function and trains differently: it has a section of its own, and is not counted.
+# The backend that computes the same function but trains differently has its own section and is not counted.
 ONE_BIAS = "one-bias"
 USUAL = {"cell": CELLS, "dtype": (*DTYPES, *HALF_DTYPES)}
 
 
 def verdict(records: Sequence[Record], partial: bool = False) -> Verdict:
-    """The verdict on all check records; none is no proof, and neither is a part of them."""
+    """The verdict on all check records; without records, or with only part of them, nothing is proved."""
     rows = of_kind(records, Check)
     counts = tally(rows)
     if partial:
@@ -30,7 +30,7 @@ def verdict(records: Sequence[Record], partial: bool = False) -> Verdict:
         word = "Undecided"
     else:
         alone = len(implementations(rows)) < 2
-        word = "Equal to the exact result, compared with no other implementation" if alone else "Equivalent"
+        word = "Equal to the exact result, but not compared with any other implementation" if alone else "Equivalent"
     return Verdict(counts.equivalent, f"{word}: {_finding(rows)}.")
 
 
@@ -42,9 +42,7 @@ def _finding(rows: Sequence[Check]) -> str:
         are = "is" if counts.failed == 1 else "are"
         amount = f"{count(counts.failed)} of {counted(counts.compared, 'comparison')} {are}"
         return f"{amount} out of tolerance; the worst is {_what(top)}{_undecided(counts)}"
-    within = (
-        f"{_extent(rows)}, none out of tolerance; the worst used {percent(used(top))} of its own{_undecided(counts)}"
-    )
+    within = f"{_extent(rows)}, none out of tolerance; the worst used {percent(used(top))} of it{_undecided(counts)}"
     if not counts.unseen:
         return within
     backend, check, cell, dtype, quantity = counts.unseen[0]
@@ -95,7 +93,7 @@ def options_of(rows: Sequence[Check]) -> list[str]:
 
 
 def split(rows: Sequence[Check]) -> tuple[list[Check], list[Check]]:
-    """The rows about one tensor each, and those of variants drawn at random, which are about the worst of a rung."""
+    """The rows about one tensor each, and the rows of variants drawn at random, which are about the worst of a rung."""
     return [row for row in rows if not row["drawn"]], [row for row in rows if row["drawn"]]
 
 

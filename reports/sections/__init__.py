@@ -1,6 +1,6 @@
 """The report part by part: a module for each group of sections, put together here in order.
 
-``build`` makes the report from records, and names what the records do not hold.
+``build`` makes the report from records, and lists what is missing from them.
 """
 
 import shlex
@@ -29,7 +29,7 @@ from reports.sections.tasks import task_sections
 __all__ = ["build"]
 
 Make = Callable[[Sequence[Record]], Section | list[Section] | None]
-# Sections, what they are called where they are missing, and what would supply them.
+# Sections, what they are called if they are missing, and the command that supplies them.
 PARTS: tuple[tuple[Make, str, str], ...] = (
     (choice_section, "", ""),
     (reading_section, "", ""),
@@ -50,7 +50,7 @@ PARTS: tuple[tuple[Make, str, str], ...] = (
 
 
 def build(records: Sequence[Record], partial: bool = False) -> Report:
-    """Everything the templates need. Control characters in the records are escaped; an end of a line stays one."""
+    """Everything the templates need. Control characters in the records are escaped, except line breaks."""
     records = _printable(records)
     sections, missing = [verdict_section(records)], []
     for make, name, command in PARTS:
@@ -69,7 +69,7 @@ def build(records: Sequence[Record], partial: bool = False) -> Report:
 
 
 def _printable(value: Any) -> Any:
-    """The same with no character in its strings that a page or a shell could not take as it stands."""
+    """The same with every character in its strings escaped that a page or a shell could not take as it is."""
     if isinstance(value, str):
         return printable(value, keep="\n\t")
     if isinstance(value, dict):
@@ -81,5 +81,5 @@ def _origin(records: Sequence[Record]) -> tuple[str, str]:
     """The command that made the records, and the versions it ran with."""
     header = next(iter(of_kind(records, Header)), None)
     if header is None:
-        return "", "The records do not say where they come from."
+        return "", "The records do not say which command made them."
     return shlex.join(header["command"]), f"rnn-rosetta {header['version']}, Python {header['python']}"

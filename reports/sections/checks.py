@@ -1,4 +1,4 @@
-"""From check records to the summary, what the words mean, and the heat maps."""
+"""From check records to the summary, the explanation of terms, and the heat maps."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def summary(rows: Sequence[Check]) -> Table:
 
 
 def outcome(rows: Sequence[Check]) -> str:
-    """Whether some comparisons passed, and how many did not."""
+    """Whether comparisons passed, and how many did not."""
     counts = tally(rows)
     words = ["yes" if counts.equivalent else "NO"]
     if counts.failed:
@@ -62,7 +62,7 @@ def outcome(rows: Sequence[Check]) -> str:
 
 
 def failures(bad: Sequence[Check]) -> Table:
-    """The failed comparisons, the worst first, each with the run that shows it again."""
+    """The failed comparisons, the worst first, each with the command that reproduces it."""
     ranked = sorted(bad, key=used, reverse=True)[:SHOWN_FAILURES]
     lines = tuple(
         (
@@ -91,7 +91,7 @@ def pair(row: Check) -> str:
 
 
 def reading_section(records: Sequence[Record]) -> Section | None:
-    """What the words mean."""
+    """The explanation of terms."""
     rows = of_kind(records, Check)
     if not rows:
         return None
@@ -99,19 +99,20 @@ def reading_section(records: Sequence[Record]) -> Section | None:
     backends = Table("The implementations", ("Name", "What it is"), lines)
     paragraphs = (
         "Each implementation gets the same weights and the same data, and every pair of them is compared. An oracle is "
-        "a library's own layer: nobody here wrote it.",
-        "Error is the largest |a - b| over all elements. Tolerance is what rounding can do to this very problem, by "
-        "measurement (see Coverage); a loss curve has a table's, step by step. In a pass error / tolerance is at most "
-        "1; 0.001 means that the two differ by a thousandth of what they may.",
-        f"{A_PASS_MEANS} A comparison that could not have seen such an error is undecided. Of an exact zero, which any "
-        "error would show in but a missing result would not, nothing is claimed either.",
-        "A variant is a cell with its options. It is given an initial state, or starts from zero.",
+        "a library's own layer, not written for this project.",
+        "The error is the largest |a - b| over all elements. The tolerance is how far rounding can move the results of "
+        "this very problem, as measured (see Coverage); for a loss curve it comes from a table, step by step. A "
+        "comparison passes if error / tolerance is at most 1; 0.001 means that the two results differ by a thousandth "
+        "of what is allowed.",
+        f"{A_PASS_MEANS} A comparison that could not have seen such an error is undecided. Nothing is claimed about an "
+        "exact zero either: it would reveal any error, but not a missing result.",
+        "A variant is a cell with its options. It is given an initial state or starts from zero.",
     )
     if drawn := split(rows)[1]:
         paragraphs += (
-            f"{count(len({configuration(row) for row in drawn}))} of the variants were drawn at random from the "
-            "product of all options. Of such a variant every check gives one comparison a pair, that of the tensor "
-            "that agrees worst.",
+            f"{count(len({configuration(row) for row in drawn}))} of the variants were drawn at random from all "
+            "combinations of options. On such a variant, every check makes one comparison for each pair: that of the "
+            "tensor that agrees worst.",
         )
     return Section(
         anchor="reading",
@@ -137,7 +138,7 @@ def _ladder(rows: Sequence[Check]) -> Table:
 
 
 def group_of(row: Check) -> str:
-    """The column of the heat map: a tensor in the first rungs, later the rung."""
+    """The column of the heat map: a tensor in the first rungs, the rung itself in the others."""
     return row["quantity"] if row["check"] in ("forward", "gradient") else rung(row)
 
 
@@ -151,16 +152,16 @@ def heat_section(records: Sequence[Record]) -> Section | None:
     maps = tuple(_heat_plot([row for row in rows if row["cell"] == cell], cell, i) for i, cell in enumerate(cells))
     paragraphs = (
         f"Each square is the worst error / tolerance over all variants of a cell: {_extent(rows)}. 1 is the limit. "
-        "Both colour and number show it; the colour changes with every power of ten, and a failed square is framed and "
-        "marked ✗. ? means that no comparison of the square decided anything, – that the run was not made.",
+        "Both the colour and the number show it; the colour changes with every power of ten, and a failed square is "
+        "framed and marked ✗. ? means that no comparison in the square was decisive, and – that none was made.",
     )
     if drawn:
         text = (
-            "Variants drawn at random have no place here, as only the worst of their tensors is recorded: see Coverage."
+            "Variants drawn at random are not shown here, as only the worst of their tensors is recorded: see Coverage."
         )
         paragraphs += (text,)
     if any(ONE_BIAS in (row["a"], row["b"]) for row in of_kind(records, Check)):
-        paragraphs += ("The one-bias cell is apart, in its own section below.",)
+        paragraphs += ("The one-bias cell has its own section below.",)
     return Section(
         anchor="heat",
         title="Error over tolerance",

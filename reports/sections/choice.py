@@ -1,4 +1,4 @@
-"""Which cell for what, and which output of the network for what: the answer before the details."""
+"""Which cell suits which task, and which output of the network: the answer before the details."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from reports.results.ranking import CLEARLY, Comparison, Ranking, rank
 from reports.results.regimen import fairness
 from reports.sections.tasks import full_command
 
-# From so many steps on, what must be remembered counts as far back.
+# What must be remembered over at least this many steps counts as far back.
 LONG = 50
 TIE, IDLE, ALONE = "tie", "idle", "alone"
 # Why no cell is better than every other: in a cell of the table, and in the summary; of two cells, and of more.
 IN_TABLE = {
     TIE: ("neither clearly", "none clearly"),
-    IDLE: ("neither, so trained", "none, so trained"),
+    IDLE: ("neither, as trained", "none, as trained"),
     ALONE: ("not compared", "not compared"),
 }
 IN_SUMMARY = {
     TIE: ("neither is clearly better", "none is better than every other"),
-    IDLE: ("so trained, neither learns the task", "so trained, none learns the task"),
+    IDLE: ("neither learns the task (as trained)", "none learns the task (as trained)"),
     ALONE: ("the cells cannot be compared", "the cells cannot be compared"),
 }
 
@@ -39,11 +39,11 @@ def choice_section(records: Sequence[Record]) -> Section | None:
         "The plain RNN overwrites its state at every step. The LSTM has gates that decide what to keep.",
         *filter(None, [fairness(played)]),
         f"Each score is the mean over {seeds}, that is, over runs that start from different weights, on examples that "
-        f"were not trained on (except for the sine wave), as {played[0].first.reference} gives it. The baseline is "
-        "what can be reached without learning, and a cell has learnt the task if its mean is better than the baseline "
-        f"{MARGIN_TEXT}. A cell is called better than another if its mean is better and it is ahead in at least "
-        f"{CLEARLY:.0%} of the seeds. A run that diverged has no score: it loses to any run with a score, and counts "
-        "as the baseline where means are compared.",
+        f"were not trained on (except for the sine wave), in {played[0].first.reference}. The baseline is the score "
+        "that can be reached without learning, and a cell has learned the task if its mean is better than the "
+        f"baseline {MARGIN_TEXT}. A cell is called better than another if its mean is better and it is ahead in at "
+        f"least {CLEARLY:.0%} of the seeds. A run that diverged has no score: it loses to any run with a score, and "
+        "counts as the baseline where means are compared.",
     )
     tables = [_choices(rankings)]
     if _several(rankings):
@@ -65,7 +65,7 @@ def _several(rankings: Sequence[Ranking]) -> bool:
 
 
 def summary(rankings: Sequence[Ranking]) -> list[str]:
-    """How often each cell is better, and how often where something must be remembered for long."""
+    """How often each cell is better, and how often if something must be remembered for long."""
     distant = [ranking for ranking in rankings if ranking.contest.first.words.span >= LONG]
     near = [ranking for ranking in rankings if ranking not in distant]
     texts = [f"Of {counted(len(rankings), 'task variant')}, {_count(rankings)}."]
@@ -96,7 +96,7 @@ def result(ranking: Ranking) -> str:
 
 
 def standing(ranking: Ranking) -> str:
-    """What the table says: the better of two cells and in how many seeds, or the ranks of several; or why not."""
+    """The entry in the table: the better of two cells and in how many seeds, or the ranks of several; or why not."""
     several = len(ranking.contest.groups) > 2
     if several and any(pair.clear for pair in ranking.comparisons):
         places = ((group.cell, dict.fromkeys(ranking.places(group))) for group in ranking.ordered)
@@ -139,11 +139,11 @@ def _name(contest: Contest, played: Sequence[Contest]) -> str:
 
 def _note(rankings: Sequence[Ranking]) -> str:
     groups = [group for ranking in rankings for group in ranking.contest.groups]
-    texts = ["What must be remembered follows from how the task is made; it was not measured."]
+    texts = ["What must be remembered follows from the construction of the task; it was not measured."]
     if _several(rankings):
         texts.append(
             "Ranks: a cell comes after the cells that are better and before those that it is better than; cells that "
-            "are not shown to differ have ranks in common."
+            "are not shown to differ share ranks."
         )
     for ranking in rankings:
         if caution := ranking.contest.first.words.caution:
@@ -162,7 +162,7 @@ def _score(group: Group | None) -> str:
 
 
 def _pairs(rankings: Sequence[Ranking]) -> Table:
-    """Every two cells: the evidence for the ranks."""
+    """Every pair of cells: the evidence for the ranks."""
     played = [ranking.contest for ranking in rankings]
     rows = []
     for ranking in rankings:
@@ -172,7 +172,7 @@ def _pairs(rankings: Sequence[Ranking]) -> Table:
             name = _name(ranking.contest, played)
             rows.append((name, pair.leader.cell, pair.other.cell, *means, ahead, _decision(pair)))
     columns = ("Task", "Cell", "Against", "Score", "Score of the other", "Ahead in seeds", "Result")
-    return Table("Every two cells", columns, tuple(rows), numbers=range(3, 6))
+    return Table("Every pair of cells", columns, tuple(rows), numbers=range(3, 6))
 
 
 def _decision(pair: Comparison) -> str:
@@ -191,5 +191,5 @@ def _readouts(played: Sequence[Contest]) -> Table:
     for name in (*(name for name in READOUTS if name in used), *(name for name in used if name not in READOUTS)):
         text, serves = (READOUTS[name].text, READOUTS[name].serves) if name in READOUTS else ("–", "–")
         rows.append((name.replace("_", " "), text, serves, ", ".join(used[name])))
-    columns = ("Name", "What is read", "For which kind of task", "Here")
+    columns = ("Name", "What is read", "Kind of task", "Here")
     return Table("Which output of the network for which kind of task", columns, tuple(rows))

@@ -24,15 +24,15 @@ ALL = "all"
 REASONS = {("flax", "proj_size"): "Flax has no projection", ("numpy", "bfloat16"): "NumPy has no bfloat16 of its own"}
 LAW = (
     "The tolerance of outputs and gradients is measured on the problem itself. The same network is computed in float64 "
-    "in Monte Carlo arithmetic: weights, inputs, states and cotangents, and the results on the way, are moved by one "
-    "rounding of the dtype, up or down at random. What such a run gives is as good an answer as the dtype allows. The "
+    "in Monte Carlo arithmetic: weights, inputs, states, cotangents and all intermediate results are moved by one "
+    "rounding of the dtype, up or down at random. The result of such a run is as good as the dtype allows. The "
     f"tolerance is {MARGIN} times the distance of the farthest run from the exact result, or {MARGIN} roundings of its "
-    "largest value, if that is more. No implementation takes part in it. For losses and training a table has the "
+    "largest value, if that is more. No implementation takes part in this. For losses and training, a table gives the "
     "tolerance: |a - b| <= rtol × |reference| + atol."
 )
 RELU = (
-    "relu in 16 bits is compared in its outputs only: two backends round an input near the kink to different sides of "
-    "it, and their gradients then differ by a whole slope."
+    "With relu in 16 bits, only the outputs are compared: two backends may round an input near the kink to different "
+    "sides of it, and their gradients then differ by a whole slope."
 )
 
 
@@ -44,10 +44,10 @@ def coverage_section(records: Sequence[Record]) -> Section | None:
         return None
     options, backends = options_of(rows), implementations(rows)
     paragraphs = [
-        "Every variant has options: of its cell, of its batch and initial state, of its sizes, and the regime of its "
-        "numbers; tanh and relu are those of RNN and RNNCell. Each square is the worst error / tolerance of an "
-        "implementation in all comparisons of the variants with an option, and in brackets how many variants these "
-        "are. A pair that disagrees marks the squares of both.",
+        "Every variant has options that concern its cell, its batch and initial state, its sizes, and the regime of "
+        "its numbers; tanh and relu apply to RNN and RNNCell. Each square shows the worst error / tolerance of an "
+        "implementation over all comparisons of the variants with an option, with the number of these variants in "
+        "brackets. A pair that disagrees marks the squares of both.",
         _gaps(rows, options, backends),
         LAW,
         *([RELU] if set(HALF_DTYPES) & set(names(rows, "dtype")) else []),
@@ -101,21 +101,21 @@ def _gaps(rows: Sequence[Check], options: Sequence[str], backends: Sequence[str]
     """Why there are dashes, and which options no variant had."""
     covered, dtypes = coverage(rows), names(rows, "dtype")
     computed = {(name, row["dtype"]) for row in rows for name in (row["a"], row["b"])}
-    sentences = ["– means that the implementation got no variant with the option in that dtype."]
-    sentences.append("A variant goes to the implementations that compute all of its options, and to no other.")
+    sentences = ["– means that the implementation was given no variant with the option in that dtype."]
+    sentences.append("A variant is given only to the implementations that support all of its options.")
     for name in backends:
         without = [option for option in options if (option, name) not in covered]
         if without:
-            sentences.append(f"{name} got none with {_reasoned(name, without)}: its column counts fewer variants.")
+            sentences.append(f"{name} was given none with {_reasoned(name, without)}, so its column has fewer.")
         if unseen := [dtype for dtype in dtypes if (name, dtype) not in computed]:
-            sentences.append(f"{name} got none in {_reasoned(name, unseen)}.")
+            sentences.append(f"{name} was given none in {_reasoned(name, unseen)}.")
     if absent := [option for option in OPTIONS if option not in options]:
         sentences.append(f"No variant here had {', '.join(absent)}.")
     return " ".join(sentences)
 
 
 def _reasoned(name: str, lacking: Sequence[str]) -> str:
-    """What an implementation lacks, and why, where that is known."""
+    """What an implementation lacks, and why, if that is known."""
     return ", ".join(f"{what} ({REASONS[name, what]})" if (name, what) in REASONS else what for what in lacking)
 
 
@@ -131,8 +131,8 @@ def _tolerances(rows: Sequence[Check]) -> tuple[Table, ...]:
     ]
     columns = ("Dtype", "Checks", "rtol", "atol")
     if curves:
-        columns += ("Growth of rtol, a step",)
-    note = "A loss curve is held to its own value at every step, and its rtol grows." if curves else ""
+        columns += ("Growth of rtol per step",)
+    note = "The tolerance of a loss curve follows its value at every step, and its rtol grows." if curves else ""
     table = Table("The tolerance of losses and training", columns, tuple(lines), note, numbers=range(2, len(columns)))
     return (table,) if lines else ()
 
@@ -167,13 +167,13 @@ def resolution_section(records: Sequence[Record]) -> Section | None:
     columns = ("Dtype", "Regime", "Comparisons", "Finest", "Median", "99%", "Coarsest", "Undecided", "Exact zero")
     limits = ", ".join(f"{limit:g} in {dtype}" for dtype, limit in COARSEST.items() if dtype in names(rows, "dtype"))
     paragraphs = (
-        "The resolution of a comparison is its tolerance over the largest value of the exact result. A larger error "
-        "fails, unless an honest difference offsets it; one of twice that size always does. Here is how the resolution "
-        "is spread over the comparisons that passed.",
+        "The resolution of a comparison is its tolerance divided by the largest value of the exact result. A larger "
+        "error fails unless an honest difference offsets it; an error of twice that size always fails. The table shows "
+        "how the resolution is distributed over the comparisons that passed.",
         f"A comparison coarser than {limits} does not pass: it fails if it finds an error beyond its tolerance, and is "
-        "undecided if it does not. That is so where the dtype itself cannot show it: where every gate is shut, a "
-        "gradient is less than the rounding of what it is made of. A quantity that no comparison of an implementation "
-        "decided makes the verdict fail.",
+        "undecided if it does not. This happens when the dtype itself cannot show it: if every gate is shut, a "
+        "gradient is smaller than the rounding errors of its terms. The verdict fails if some quantity of an "
+        "implementation was decided by no comparison.",
     )
     table = Table("Resolution, by dtype and regime", columns, tuple(lines), numbers=range(2, len(columns)))
     return Section(

@@ -53,7 +53,7 @@ def sine_section(records: Sequence[Record]) -> Section | None:
     if len(backends) > 1:
         apart = float(np.max([spread(run).max() for run in trained if run.first["dtype"] == main_dtype(trained)]))
         paragraphs.append(
-            "Each implementation has its marks in places of its own: where predictions coincide, all marks lie on one "
+            "Each implementation has its marks at its own positions: where predictions coincide, all marks lie on one "
             f"line. In {main_dtype(trained)} no two implementations are further apart than {error(apart)} at any point."
         )
     main = [run for run in trained if run.first["dtype"] == main_dtype(trained)]
@@ -96,7 +96,7 @@ def _wave_plot(trained: Sequence[Run], task: Task, backends: Sequence[str], numb
         values = [(f"{run.predictions[run.reference][i]:.6f}", error(float(spread(run)[i]))) for run in trained]
         rows.append((str(point), f"{task['series'][point]:.6f}", *(text for value in values for text in value)))
     columns = ["Point", "Wave", *(text for run in trained for text in (f"{run.label}: {run.reference}", "spread"))]
-    note = "Spread: how far the predictions of all implementations lie apart. The records hold every point."
+    note = "Spread: how far the predictions of all implementations lie apart. The records contain every point."
     caption = f"Variant “{task['reading']}”, {trained[0].first['dtype']}"
     table = Table(f"{caption}: one point in {step}", tuple(columns), tuple(rows), note, numbers=range(len(columns)))
     legend = (Key("--ink", "the wave", "╌╌"), *_legend(backends))
@@ -122,22 +122,22 @@ def _predictions(trained: Sequence[Run], tasks: dict[str, Task]) -> Table:
 
 
 def training_section(records: Sequence[Record]) -> Section | None:
-    """Loss curves, and how far the implementations diverge from one another."""
+    """Loss curves, and how far apart the implementations move."""
     trained = runs(records)
     if not trained:
         return None
     backends = backend_names(trained)
     reference = trained[0].reference
     paragraphs = [
-        "The loss is the mean squared error over the whole batch, before each update and after the last. All start "
-        "from the same weights.",
+        "The loss is the mean squared error over the whole batch, before each update and after the last. All runs "
+        "start from the same weights.",
     ]
     if len(backends) > 1:
         paragraphs += [_promise(trained), *_measured(trained)]
         paragraphs.append(
-            "Above, the losses: where they coincide, their marks take turns on one line. Below, the gap of each to "
-            f"{reference}, |a - b| / |b|, on a log axis; there the dots about the line “0” are losses equal to the "
-            "last bit, in either dtype."
+            "The upper plots show the losses; where they coincide, their marks alternate along one line. Below is the "
+            f"gap of each to {reference}, |a - b| / |b|, on a log axis; the dots around the line “0” are losses equal "
+            "to the last bit, in either dtype."
         )
     cells = names([run.first for run in trained], "cell")
     limits = span((curve for run in trained for curve in gaps(run).values()), PROMISE)
@@ -164,7 +164,7 @@ def worst_gap(trained: Sequence[Run], dtype: str) -> Gap | None:
 def _promise(trained: Sequence[Run]) -> str:
     top = worst_gap(trained, "float64")
     if top is None:
-        return "The promise is a gap of at most 1e-9 in float64; no run in float64 was compared."
+        return "The promise is a gap of at most 1e-9 in float64, but no run in float64 was compared."
     outcome = "kept" if top.value <= PROMISE else "NOT kept"
     size = max(len(curve) for run in trained for curve in run.curves.values()) - 1
     where = f"({top.backend}, after {top.update} updates)"
@@ -181,7 +181,7 @@ def _measured(trained: Sequence[Run]) -> list[str]:
     where = f"({top.backend}, after {top.update} updates)"
     return [
         f"In float32 the gap measured is at most {error(top.value)} {where}. Rounding errors feed back through every "
-        "update, and weigh more where the loss is small."
+        "update, and matter more when the loss is small."
     ]
 
 
@@ -202,7 +202,7 @@ def _training_plot(trained: Sequence[Run], name: str, backends: Sequence[str], l
         panels.append(Panel(svg, alt))
         rows += [row for run in members for row in _update_rows(run)]
     columns = ("Variant", "Optimiser", "Dtype", "Updates", "Loss", "Largest gap", "Whose")
-    table = Table(f"{cell}: losses and gaps on the way", columns, tuple(rows), numbers=range(3, 6))
+    table = Table(f"{cell}: losses and gaps during training", columns, tuple(rows), numbers=range(3, 6))
     legend = (*_legend(backends), *([Key("--fail", "the promise", "╌╌")] if bounded else []))
     caption = f"{cell}: losses, and gaps relative to the loss" if len(backends) > 1 else f"{cell}: losses"
     return Plot(caption, tuple(panels), legend, table)

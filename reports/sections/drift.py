@@ -20,7 +20,7 @@ PLACES = 40
 
 
 class Divergence(NamedTuple):
-    """A run and its distance from the reference: its cell, its task, and the largest gap up to each of some updates."""
+    """A run and its distance from the reference: its cell, its task, and the largest gap so far at some updates."""
 
     cell: str
     task: str
@@ -28,7 +28,7 @@ class Divergence(NamedTuple):
     gaps: np.ndarray
 
     def after(self, update: float) -> float:
-        """The largest gap in the first updates, as far as they were recorded; past the end of the run, its last."""
+        """The largest gap in the first updates that were recorded; after the end of the run, its last value."""
         return float(self.gaps[min(int(np.searchsorted(self.ends, update)), self.ends.size - 1)])
 
     def reaches(self, limit: float) -> float | None:
@@ -46,10 +46,10 @@ def drift_section(records: Sequence[Record]) -> Section | None:
     cells = list(dict.fromkeys(run.cell for run in runs))
     reference = " or ".join(dict.fromkeys(name for group in groups for name in group.origins))
     paragraphs = (
-        "All backends start from the same weights and see the same batches. A sum in another order rounds differently, "
-        "in float64 by about 1e-16 of its size, and every update builds on the one before: training amplifies the "
-        "difference, as it would any other disturbance of that size. Reported is the largest difference up to an "
-        "update, relative to the loss; a run that has ended keeps its last.",
+        "All backends start from the same weights and see the same batches. A sum taken in another order rounds "
+        "differently, in float64 by about 1e-16 of its size, and every update builds on the one before, so training "
+        "amplifies the difference as it would any other disturbance of that size. The table reports the largest "
+        "difference up to an update, relative to the loss; a run that has ended keeps its last value.",
         *_sentences(runs),
         _scores(groups),
     )
@@ -66,7 +66,7 @@ def drift_section(records: Sequence[Record]) -> Section | None:
 
 
 def divergences(group: Group) -> list[Divergence]:
-    """The runs of a group that have a drift, with running maxima; what is not finite is infinitely far."""
+    """The runs of a group that have a drift, with running maxima; a value that is not finite counts as infinite."""
     runs = []
     for row in group.rows:
         ends, gaps = curve(row, "drift")
@@ -77,7 +77,7 @@ def divergences(group: Group) -> list[Divergence]:
 
 
 def _summary(runs: Sequence[Divergence]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Updates, and over all runs the median and the largest gap."""
+    """Updates, with the median and the largest gap over all runs."""
     last = max(float(run.ends[-1]) for run in runs)
     updates = np.unique(np.geomspace(1, last, PLACES).round())
     values = np.array([[run.after(update) for run in runs] for update in updates])
@@ -103,7 +103,7 @@ def _drawn(values: np.ndarray) -> np.ndarray:
 
 
 def _first(runs: Sequence[Divergence], limit: float) -> list[tuple[float, str]]:
-    """(update, task and cell) of every run that comes to be further apart, the earliest first."""
+    """(update, task and cell) of every run that diverges further than this, the earliest first."""
     return sorted((update, f"{run.task}, {run.cell}") for run in runs if (update := run.reaches(limit)) is not None)
 
 
@@ -130,7 +130,7 @@ def _power(limit: float) -> int:
 
 
 def _scores(groups: Sequence[Group]) -> str:
-    """Whether the scores agree: the means of two backends, against what another seed changes."""
+    """Whether the scores agree: the means of two backends differ no more than the scores of two seeds."""
     apart, compared, equal = [], 0, 0
     for group in groups:
         mine, width = group.scores(), _width(group)
@@ -180,7 +180,7 @@ def _thresholds(runs: Sequence[Divergence], cells: Sequence[str]) -> Table:
                 when = (count(int(updates[0])), count(int(np.median(updates))), crossed[0][1].rpartition(",")[0])
             share = f"{len(crossed)} of {len(members)} ({percent(len(crossed) / len(members))})"
             rows.append((f"1e-{_power(limit)}", cell, share, *when))
-    columns = ("Apart by", "Cell", "Runs", "First, at update", "Median of these", "Which was first")
+    columns = ("Diverged by", "Cell", "Runs", "First, at update", "Median of these", "Which was first")
     return Table("After how many updates runs diverge", columns, tuple(rows), numbers=range(2, 5))
 
 

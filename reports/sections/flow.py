@@ -80,7 +80,7 @@ def traces(rows: Sequence[GradientNorms]) -> list[Trace]:
 
 
 def flow_section(records: Sequence[Record]) -> Section | None:
-    """None where no gradients were recorded."""
+    """The section on gradients through time; None if no gradients were recorded."""
     rows = of_kind(records, GradientNorms)
     found = traces(rows)
     if not found:
@@ -98,8 +98,8 @@ def flow_section(records: Sequence[Record]) -> Section | None:
         _steps(found),
     )
     paragraphs = (
-        "A network learns from an early input only if the error at the end shows the state at that time in which "
-        "direction to change. That message is the gradient of the error, dL/dh_t; its size says how strong it still is "
+        "A network learns from an early input only if the error at the end shows the state at that time which "
+        "way to change. That message is the gradient of the error, dL/dh_t; its size says how strong it still is "
         "after travelling back from the last step to step t.",
         "In a plain RNN, every step back multiplies it by the same weights, and by slopes of tanh of at most 1: if "
         "that makes it smaller each time, it fades exponentially (the vanishing gradient).",
@@ -120,7 +120,7 @@ def flow_section(records: Sequence[Record]) -> Section | None:
 def _two_roads() -> str:
     return (
         "An LSTM has two states, so there are two messages: dL/dh_t with the memory c_t held fixed, and dL/dc_t with "
-        "h_t held fixed. The second takes the memory's straight road: a step back is a multiplication by the forget "
+        "h_t held fixed. The second takes the memory's straight path: a step back is a multiplication by the forget "
         "gate alone, and what h_t carries joins it at each step. At the last step it is zero, as the output reads h_t "
         "alone."
     )
@@ -152,7 +152,7 @@ def quartiles(norms: np.ndarray) -> tuple[float, float]:
 
 
 def _firsts(found: Sequence[Trace], stage: str) -> list[Trace]:
-    """One backend's traces of a stage."""
+    """The traces of one backend at a stage."""
     firsts: dict[tuple[str, str], Trace] = {}
     for trace in found:
         if trace.stage == stage:
@@ -205,7 +205,7 @@ def _conclusions(firsts: Sequence[Trace]) -> list[str]:
     if finite and not texts:
         texts.append("None fades or explodes.")
     if len(finite) > 1:
-        texts.append(f"The largest share arrives of {max(finite, key=lambda trace: trace.share).name}.")
+        texts.append(f"The largest share arrives for {max(finite, key=lambda trace: trace.share).name}.")
     return texts
 
 
@@ -220,7 +220,7 @@ def _agreement(found: Sequence[Trace], backends: Sequence[str]) -> str:
             gaps += [relative_gaps(norms, first.norms) for norms in others]
     top = float(np.max(np.concatenate(gaps))) if gaps else 0.0
     return (
-        f"The lines of {', '.join(backends)} coincide, so their marks take turns on one line: the largest relative "
+        f"The lines of {', '.join(backends)} coincide, so their marks alternate along one line: the largest relative "
         f"difference between two of them, at any step, is {error(top)}."
         if top < 1e-6
         else f"The lines of {', '.join(backends)} do NOT coincide: they differ by up to {error(top)} of their size."
@@ -241,8 +241,8 @@ def _factors(found: Sequence[Trace]) -> Table:
     ]
     columns = ("Gradient", "When", "Backend", "At the end", "At the first step", "Factor a step back")
     note = (
-        "The factor is that of a straight line through the logarithms; where the line bends it is a summary. At the "
-        "end: at the last step at which the gradient is not zero."
+        "The factor is that of a straight line through the logarithms; where the curve bends, it is only a summary. "
+        "“At the end” means the last step at which the gradient is not zero."
     )
     return Table("What a step back in time does to the gradient", columns, tuple(rows), note, numbers=(3, 4, 5))
 

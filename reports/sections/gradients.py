@@ -17,7 +17,7 @@ from reports.sections.checks import pair
 
 
 def gradient_section(records: Sequence[Record]) -> Section | None:
-    """How far gradients differ, relative to the largest reference value; not of variants drawn at random."""
+    """How far gradients differ, relative to the largest reference value, without variants drawn at random."""
     rows, drawn = split(of_kind(records, Check))
     pairs = [row for row in between_backends(rows) if row["check"] == "gradient"]
     hand = [row for row in rows if row["check"] == "complex step"]
@@ -44,19 +44,20 @@ def gradient_section(records: Sequence[Record]) -> Section | None:
     by = ", ".join(names(hand, "a"))
     note = f"By hand: {by} against the complex-step derivative of its own forward pass." if hand else ""
     table = Table(
-        "The worst error / max|gradient| of every gradient",
+        "The worst error / max|gradient| for every gradient",
         tuple(columns),
         tuple(lines),
         note,
         numbers=range(2, len(columns)),
     )
     paragraphs = (
-        f"Neighbouring {_spacing(dtypes)}. Sums of many terms, taken in another order, differ by a few such steps.",
+        f"Neighbouring {_spacing(dtypes)}. Sums of many terms differ by a few such steps if they are taken in another "
+        "order.",
         "The complex step needs no subtraction, so it has no rounding error to speak of: f'(x) = Im f(x + ih) / h "
         "with a tiny h. It is a reference that shares no code with any backward pass.",
     )
     if drawn:
-        paragraphs += ("Variants drawn at random are not here: see Coverage.",)
+        paragraphs += ("Variants drawn at random are not shown here: see Coverage.",)
     return Section(
         anchor="gradients",
         title="Gradients",
@@ -95,7 +96,7 @@ def _relative(rows: Sequence[Check], dtype: str) -> str:
 
 
 def relative_error(row: Check) -> float:
-    """The error over the largest value of the reference; of one that is zero everywhere, the error itself."""
+    """The error over the largest value of the reference, or the error itself if the reference is zero everywhere."""
     if row["error"] is None or row["scale"] is None:
         return math.inf
     return row["error"] / (row["scale"] or 1.0)

@@ -1,4 +1,4 @@
-"""What was published on the tasks, beside what the records hold, and in which respect the two agree."""
+"""Published results on the tasks, next to those in the records, and in which respect the two agree."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,8 +19,8 @@ Groups = dict[tuple[str, str, str], Group]
 class Published(NamedTuple):
     """A figure as it was published, where, and how the set-up differs from ours.
 
-    ``numbers`` are those of the figure that ours are compared with; ``rule`` knows what they mean, and says whether
-    ours, which has a mean, agrees.
+    ``numbers`` are the published numbers with which ours are compared; ``rule`` interprets them and says whether our
+    result, which has a mean, agrees.
     """
 
     task: str
@@ -38,7 +38,7 @@ class Published(NamedTuple):
 
 
 def literature_section(records: Sequence[Record]) -> Section | None:
-    """One row a published figure; None without outcomes."""
+    """One row for each published figure; None without outcomes."""
     groups = {(group.task, group.reading, group.cell): group for c in contests(records) for group in c.groups}
     if not groups:
         return None
@@ -56,9 +56,9 @@ def literature_section(records: Sequence[Record]) -> Section | None:
     note = "Ours: the mean over the seeds, and in brackets the lowest and the highest."
     paragraphs = (
         "None of these studies is repeated here: networks, sizes and training differ, as the table says. A published "
-        "number is therefore compared only in respects that both set-ups have in common.",
+        "number is therefore compared only in what both set-ups have in common.",
     )
-    table = Table("Published figures beside ours", columns, tuple(rows), note, wrap=True, whole=True)
+    table = Table("Published figures next to ours", columns, tuple(rows), note, wrap=True, whole=True)
     return Section("published", "Published figures", paragraphs, (), (table,), (full_command(records),))
 
 
@@ -74,7 +74,7 @@ def _ours(group: Group | None) -> str:
 
 
 def _stays(group: Group, _: Groups, __: Published) -> str:
-    """For a figure that says that a network stays at the baseline."""
+    """Rule for a published figure that stays at the baseline."""
     assert group.mean is not None
     base, mean = group.text(group.first["baseline"]), group.text(group.mean)
     excess = group.mean / group.first["baseline"] - 1
@@ -86,7 +86,7 @@ def _stays(group: Group, _: Groups, __: Published) -> str:
 
 
 def _shorter(group: Group, _: Groups, __: Published) -> str:
-    """For figures of longer delays than ours."""
+    """Rule for published figures with longer delays than ours."""
     assert group.mean is not None
     where = "below" if group.mean < group.first["baseline"] else "not below"
     result = f"{group.text(group.mean)}, {where} the baseline of {group.text(group.first['baseline'])}"
@@ -94,7 +94,7 @@ def _shorter(group: Group, _: Groups, __: Published) -> str:
 
 
 def _under(group: Group, _: Groups, figure: Published) -> str:
-    """For a figure under a limit."""
+    """Rule for a published figure below a limit."""
     assert group.mean is not None
     (limit,) = figure.numbers
     good = sum(score < limit for score in group.scores().values())
@@ -104,7 +104,7 @@ def _under(group: Group, _: Groups, figure: Published) -> str:
 
 
 def _seen(group: Group, least: float, most: float) -> str:
-    """How many sequences ours saw, against the published number."""
+    """How many sequences ours saw, compared with the published number."""
     ours = sequences(group)
     if ours is None:
         return ""
@@ -113,7 +113,7 @@ def _seen(group: Group, least: float, most: float) -> str:
 
 
 def _wrong(group: Group, _: Groups, figure: Published) -> str:
-    """For shares of wrong sequences, judged in different ways."""
+    """Rule for shares of wrong sequences that were judged in different ways."""
     assert group.mean is not None
     wrong, of, seen = figure.numbers
     theirs, ours = wrong / of, 1 - group.mean

@@ -1,4 +1,4 @@
-"""One bias or two: the same function, another training."""
+"""One bias or two: the same function, but different training."""
 
 from collections.abc import Sequence
 
@@ -17,23 +17,24 @@ from reports.results.runs import Gap, largest_gap, numbers_of, relative_gap, spa
 from reports.results.verdict import ONE_BIAS, worst
 
 KINDS = ("two biases", "one bias")
-# The table of numbers has one update in so many.
+# The table of numbers shows one in this many updates.
 STEP = 10
 
 
 def one_bias_section(records: Sequence[Record]) -> Section | None:
-    """That the function agrees, and how far the loss curves diverge."""
+    """Shows that the function agrees, and how far the loss curves diverge."""
     trained = of_kind(records, OneBias)
     rows = [row for row in of_kind(records, Check) if ONE_BIAS in (row["a"], row["b"])]
     if not trained:
         return None
     paragraphs = [
         "torch.nn.RNN and torch.nn.LSTM add two biases to every gate, one with the input and one with the state. "
-        "Flax, Keras and home-made cells, tanh(Linear([x, h])), have one. Their sum is all that the function sees.",
+        "Flax, Keras and home-made cells, tanh(Linear([x, h])), have one. The function depends only on the sum of "
+        "the two.",
         *([_function(rows)] if rows else []),
-        f"The training does not agree: {_divergences(trained)}. Both biases get the gradient that the one would get, "
-        "so their sum moves twice as far in a step of gradient descent. Under Adam each of the two moves about as far "
-        "as the one would, so their sum again moves about twice as far.",
+        f"The training does not agree: {_divergences(trained)}. Each of the two biases gets the gradient that a "
+        "single one would get, so their sum moves twice as far in a step of gradient descent. Under Adam each of the "
+        "two moves about as far as the one would, so their sum again moves about twice as far.",
     ]
     backends = ["numpy", ONE_BIAS]
     commands = (train_command(run, [run["spec"]["cell"]], [run["spec"]["dtype"]], backends) for run in trained)

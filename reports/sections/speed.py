@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
     @property
     def noise(self) -> Ratio | None:
-        """The reference once more, against itself."""
+        """The reference a second time, compared with itself."""
         label = next((arm for arm, record in self.arms.items() if is_again(record)), None)
         return self.ratio(label) if label else None
 
@@ -57,7 +57,7 @@ def is_again(record: Bench) -> bool:
 
 
 def cases(records: Sequence[Record]) -> list[Case]:
-    """The cases whose reference arm is there; a cut file can lack it."""
+    """The cases whose reference arm is present; a file that was cut off can lack it."""
     groups: dict[tuple, dict[str, Bench]] = defaultdict(dict)
     for record in of_kind(records, Bench):
         groups[tuple(record[key] for key in CASE)][record["arm"]] = record
@@ -81,7 +81,7 @@ def speed_section(records: Sequence[Record]) -> Section | None:
         f"The ratio to {reference} is taken round by round; the median of {rounds} rounds is given, with the 95% "
         "interval of that median in brackets (the range, below 6 rounds). Below 1x is faster.",
         *_noise(timed),
-        "GFLOP/s counts the matrix products alone. The first call includes compilation and is no part of the other "
+        "GFLOP/s counts the matrix products alone. The first call includes compilation and is not part of the other "
         "numbers.",
     ]
     tables = [_time_table(timed)]
@@ -111,8 +111,8 @@ def _noise(timed: Sequence[Case]) -> list[str]:
     )
     if wide:
         text += (
-            f" In {len(wide)} of {len(spans)} cases it is wider than ±20%: the machine was noisy. Take no difference "
-            "there for real whose interval overlaps that of the A/A arm."
+            f" In {len(wide)} of {len(spans)} cases it is wider than ±20%: the machine was noisy. In these cases, "
+            "do not trust a difference whose interval overlaps that of the A/A arm."
         )
     return [text]
 
@@ -136,7 +136,7 @@ def _plot(timed: Sequence[Case]) -> Plot:
         panels.append(Panel(plots.ratios(f"speed{number}", case.label, alt, arms, case.noise, limits), alt))
         rows += [(case.label, label, *(f"{part:.3g}" for part in value)) for label, _, value in arms]
     columns = ("Case", "Arm", "Median ratio", "Low", "High")
-    table = Table("The ratios that are drawn", columns, tuple(rows), numbers=range(2, len(columns)))
+    table = Table("The ratios in the plots", columns, tuple(rows), numbers=range(2, len(columns)))
     legend = (Key("--ink", f"1x: {case_reference(timed)}", "│"), Key("--band", "noise: the interval of the A/A arm"))
     return Plot(f"Time relative to {case_reference(timed)}, on a log axis", tuple(panels), legend, table)
 
@@ -160,7 +160,7 @@ def _time_table(timed: Sequence[Case]) -> Table:
 
 
 def _against_library(timed: Sequence[Case]) -> Table | None:
-    """Our JAX against the library's cells, both in the same rounds."""
+    """Our JAX implementation against the library's cells, in the same rounds."""
     rows = tuple(
         (case.reference["cell"], case.size, case.work, interval(compared(case, OURS, THEIRS)))
         for case in timed

@@ -22,7 +22,7 @@ Pictures = list[tuple[Group, dict[str, Any]]]
 
 
 def picture(contest: Contest) -> Plot | None:
-    """What the trained networks predict, a panel a cell; None if a table shows it, or the records hold no picture."""
+    """The predictions of the trained networks, one panel per cell; None if a table shows them or none was recorded."""
     pictures = [(group, group.pictured[1]) for group in contest.groups if group.pictured]
     kind = pictures[0][1].get("plot") if pictures else None
     make = KINDS.get(str(kind))
@@ -95,18 +95,18 @@ def _scatter(pictures: Pictures) -> Plot:
     for (group, _), (target, predicted) in zip(pictures, pairs, strict=True):
         away = abs(predicted - target)
         alt = (
-            f"{_who(group)}: {count(target.size)} predictions against the right answers. Half lie within "
+            f"{_who(group)}: {count(target.size)} predictions against the correct answers. Half lie within "
             f"{digits(float(np.median(away)), 2)} of the diagonal, where both are equal, all within "
-            f"{digits(float(away.max()), 2)}. The right answers go from {target.min():.2f} to {target.max():.2f}, the "
-            f"predictions from {predicted.min():.2f} to {predicted.max():.2f}."
+            f"{digits(float(away.max()), 2)}. The correct answers go from {target.min():.2f} to {target.max():.2f}, "
+            f"the predictions from {predicted.min():.2f} to {predicted.max():.2f}."
         )
         series = cell_colour(group.cell)
         svg = task_plots.scatter(_name(group), _title(group), alt, target, predicted, series, limits)
         panels.append(Panel(svg, alt))
         rows += [(group.cell, f"{target[i]:.4f}", f"{predicted[i]:.4f}") for i in _thin(target.size)]
-    table = Table("One example in a few", ("Cell", "Right answer", "Predicted"), tuple(rows), numbers=(1, 2))
+    table = Table("One example in a few", ("Cell", "Correct answer", "Predicted"), tuple(rows), numbers=(1, 2))
     legend = (Key("--muted", "right", "╌╌"), *_keys(pictures, marked=False))
-    return Plot(_caption(pictures, "Predictions against right answers"), tuple(panels), legend, table)
+    return Plot(_caption(pictures, "Predictions against correct answers"), tuple(panels), legend, table)
 
 
 def _by_length(pictures: Pictures) -> Plot:
@@ -114,7 +114,7 @@ def _by_length(pictures: Pictures) -> Plot:
 
 
 def _by_step(pictures: Pictures) -> Plot:
-    return _over(pictures, ("steps", "values"), "place in the answer", "name", "By step")
+    return _over(pictures, ("steps", "values"), "position in the answer", "name", "By step")
 
 
 def _over(pictures: Pictures, keys: tuple[str, str], below: str, beside: str, what: str) -> Plot:
@@ -158,9 +158,9 @@ def _confusion(pictures: Pictures) -> Plot:
         panels.append(Panel(task_plots.confusion(_name(group), title, alt, labels, counts), alt))
         rows += [(group.cell, label, *map(str, line)) for label, line in zip(labels, counts, strict=True)]
     labels = pictures[0][1]["labels"]
-    columns = ("Cell", "Right answer", *(f"predicted {label}" for label in labels))
-    table = Table("How often each class was taken for each other", columns, tuple(rows), numbers=range(2, len(columns)))
-    caption = "Right answers (rows) and predictions (columns), in numbers of examples"
+    columns = ("Cell", "Correct answer", *(f"predicted {label}" for label in labels))
+    table = Table("How often each class was taken for another", columns, tuple(rows), numbers=range(2, len(columns)))
+    caption = "Correct answers (rows) and predictions (columns), in numbers of examples"
     return Plot(_caption(pictures, caption), tuple(panels), _confusion_legend(), table)
 
 
@@ -180,7 +180,7 @@ KINDS: dict[str, Callable[[Pictures], Plot]] = {
 
 
 def learning(variants: Sequence[Contest]) -> Plot:
-    """Training losses over the updates, a panel a variant, a thin line a seed."""
+    """Training losses over the updates: one panel per variant, one thin line per seed."""
     panels, rows = [], []
     groups = [group for contest in variants for group in contest.groups]
     span = task_plots.positive_span([curve(row, "curve")[1] for group in groups for row in _curves(group)])
@@ -199,9 +199,9 @@ def learning(variants: Sequence[Contest]) -> Plot:
         panels.append(Panel(task_plots.log_log(name, f"training, {reading}", alt, lines, "loss", span), alt))
         rows += [row for group in contest.groups for row in _curve_rows(group, _curves(group))]
     columns = ("Variant", "Cell", "Update", "Mean", "Lowest", "Highest")
-    table = Table("Training loss along the way, over the seeds", columns, tuple(rows), numbers=range(2, 6))
+    table = Table("Training loss over time, by seed", columns, tuple(rows), numbers=range(2, 6))
     legend = tuple(_key(cell, marked=False) for cell in dict.fromkeys(group.cell for group in groups))
-    caption = "Training loss over the updates: means of growing groups of them, one thin line a seed"
+    caption = "Training loss over the updates: means of growing groups of updates, one thin line per seed"
     return Plot(caption, tuple(panels), legend, table)
 
 

@@ -1,4 +1,4 @@
-"""A section for every task of the full study: what it is, what was learnt, how well, how far the backends diverge."""
+"""A section for every task of the full study: what it is, how well it was learned, how far the backends diverge."""
 
 import shlex
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def _scores(variants: Sequence[Contest]) -> Table:
         rows.append((*_variant(group), *(_spread(group, name) for name in backends), base, group.beating))
     sense = "higher" if first["higher"] else "lower"
     notes = [
-        f"Mean [lowest, highest] over the seeds; {sense} is better. Beat it: runs of {groups[0].reference} "
+        f"Mean [lowest, highest] over the seeds; {sense} is better. “Beat it” counts the runs of {groups[0].reference} "
         f"{'above' if first['higher'] else 'below'} {_limits(variants)}, the baseline with its margin.",
         *(_problem(row) for group in groups for row in group.diverged),
     ]
@@ -102,7 +102,7 @@ def _scores(variants: Sequence[Contest]) -> Table:
 
 
 def _limits(variants: Sequence[Contest]) -> str:
-    """What a score must be better than to beat the baseline; by variant, if they differ in it."""
+    """The limit that a score must exceed to beat the baseline; by variant, if it differs."""
     limits = {contest.first.reading: contest.first.text(threshold(contest.first.first)) for contest in variants}
     if len(set(limits.values())) == 1:
         return limits[variants[0].first.reading]
@@ -133,7 +133,7 @@ def _spread(group: Group, backend: str) -> str:
 
 
 def _costs(variants: Sequence[Contest]) -> Table:
-    """Size, length of training, time, and drift along the way."""
+    """Size, length of training, time, and drift during training."""
     rows = []
     for group in _groups(variants):
         updates = [row["updates"] for row in group.rows if "updates" in row]
@@ -142,10 +142,10 @@ def _costs(variants: Sequence[Contest]) -> Table:
         facts = (count(group.first["parameters"]), " to ".join(span), ", ".join(filter(None, seconds)) or "–")
         drifts = (_drift(drift_after(group.rows, after)) for after in (*DRIFT_AFTER, None))
         rows.append((*_variant(group), *facts, *drifts))
-    columns = ("Variant", "Cell", "Parameters", "Updates", "Seconds a run (median)")
+    columns = ("Variant", "Cell", "Parameters", "Updates", "Seconds per run (median)")
     columns += tuple(f"Drift, {after:,}" for after in DRIFT_AFTER) + ("Drift, all",)
     note = (
-        "Seconds: measured while other runs share the machine, compilation included; for speed see the timings. "
+        "Seconds: measured while other runs share the machine, including compilation; for speed see the timings. "
         f"Drift: the largest relative difference of the training loss from that of {_origin(variants)} in the first 1, "
         "10, ... updates, over all seeds."
     )
@@ -184,7 +184,7 @@ def _examples(contest: Contest) -> list[Table]:
 
 
 def _blocks(task: str, records: Sequence[Record]) -> list[Block]:
-    """What every cell wrote: the likeliest text, and one that was drawn."""
+    """The text that every cell wrote: the likeliest one, and one that was drawn."""
     blocks, samples = [], [row for row in of_kind(records, Sample) if row["task"] == task]
     for cell in names(samples, "cell"):
         for temperature in sorted({row["temperature"] for row in samples if row["cell"] == cell}):

@@ -29,7 +29,7 @@ OF_LOOP = (
     Mistake(
         key="sum",
         title="forget the +=: each step's part replaces the sum",
-        means="Everything that flows back in time is right, but of the gradient of the weights only the part that was "
+        means="Everything that flows back in time is right, but of the gradient of the weights, only the part that was "
         "computed last, that of step 1, remains. A check with a single step would not notice the mistake.",
         file="unroll",
         old="total = add(total, dw)",

@@ -1,4 +1,5 @@
-"""What the stepper walks through, as plain data: every tagged line that NumPy executed, and every value by everyone.
+"""What the stepper walks through, as plain data: every tagged line that NumPy executed, and every value from each
+implementation.
 
 A *world* is a loss and a factor of W_hh; in each, JAX, PyTorch and finite differences have one set of values. A *run*
 is NumPy's way through a world, possibly with a mistake planted in its source.

@@ -172,7 +172,7 @@ def test_a_wrong_batch_is_refused(wrong: Wrong) -> None:
         require_inputs(network, changed)
 
 
-def test_what_is_no_batch_is_refused() -> None:
+def test_something_that_is_not_a_batch_is_refused() -> None:
     for check in (require_batch, require_inputs):
         with pytest.raises(InvalidType, match=r"^batch: expected a Batch, got tuple$"):
             check(NETWORKS["features"], tuple(good("features")))  # pyright: ignore

@@ -68,7 +68,7 @@ def test_no_state_is_a_zero_state(name: str, cell: str) -> None:
 
 
 @pytest.mark.parametrize("name", registry.BUILTIN)
-def test_any_array_in_memory_will_do(name: str) -> None:
+def test_any_array_in_memory_is_accepted(name: str) -> None:
     problem = random_problem(model(), T, B, 0)
     backwards = problem._replace(x=problem.x[::-1].copy()[::-1], dy=np.asfortranarray(problem.dy))
     backwards.dy.flags.writeable = False
@@ -77,7 +77,7 @@ def test_any_array_in_memory_will_do(name: str) -> None:
 
 @two_cells
 def test_a_trainer_shares_nothing_with_its_caller(name: str, cell: str) -> None:
-    """It keeps in step with one that is left alone, whatever is done to what went in and came out."""
+    """It keeps in step with one that is left alone, whatever is done to its arguments and results."""
     run, params, batch = training(model(cell, "float32"), "last_step" if cell == "RNN" else "last_sequence")
     alone = registry.load(name).trainer(run, copy.deepcopy(params))
     trainer = registry.load(name).trainer(run, params)

@@ -125,7 +125,7 @@ def test_a_module_refuses_values_that_are_not_finite(value: str, argument: str, 
         rnn(given["x"], (given["h"], given["c"]), masks=given["masks"])
 
 
-def test_what_stands_in_the_padding_may_be_anything() -> None:
+def test_the_padding_may_hold_anything() -> None:
     rnn, x = module(), PROBLEM.x.copy()
     lengths = np.array([4, 3, 2, 1, 0])
     expected, _ = rnn(x, lengths=lengths)

@@ -155,7 +155,7 @@ RAGGED = [n for n in NETWORKS if n.readout != "last_sequence" and n.model.cell =
 
 
 @pytest.mark.parametrize("network", RAGGED, ids=label)
-def test_what_stands_in_the_padding_has_no_influence(network: NetworkSpec) -> None:
+def test_the_padding_has_no_influence(network: NetworkSpec) -> None:
     batch = random_batch(network, ragged=True)
     padding = np.arange(T)[:, None] >= LENGTHS
     other, x, target = random_batch(network, ragged=True, seed=3), batch.x.copy(), batch.target.copy()
@@ -178,7 +178,7 @@ IGNORED = [
 
 @pytest.mark.parametrize("network", IGNORED, ids=label)
 def test_steps_before_targets_that_do_not_count_have_no_influence(network: NetworkSpec) -> None:
-    """The last two steps lead to no target: they might have been left out, and what they read is of no account."""
+    """The last two steps lead to no target: they might as well have been left out, and their input does not matter."""
     batch, other = (
         random_batch(network, ragged=False, seed=seed)._replace(decoder_masks=None, masks=None) for seed in (0, 3)
     )

@@ -128,7 +128,7 @@ def test_a_wrong_name_is_refused(name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "has"), [("acme:", set()), ("acme.rnn:HALF", {"name", "oracle", "cells", "forward"})])
-def test_what_is_no_backend_is_told_what_it_lacks(name: str, has: set[str], folder: Path) -> None:
+def test_an_object_that_is_not_a_backend_is_refused_with_what_it_lacks(name: str, has: set[str], folder: Path) -> None:
     with pytest.raises(
         InvalidType, match=f"^backend {name}: expected the contract of common.backend.contract.Backend"
     ) as caught:

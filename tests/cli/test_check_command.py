@@ -49,7 +49,7 @@ def test_configs_are_those_that_the_seed_draws(capsys: pytest.CaptureFixture[str
     assert [tuple(options) for options in of_one.values()] == [v.options for v in expected]
 
 
-def test_the_tables_tell_how_much_was_covered(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tables_show_how_much_was_covered(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", *PAIR, "--configs", "8", "--dtype", "float64", "--jobs", "1"]) == 0
     out = capsys.readouterr().out
     assert "Coverage of 8 configurations" in out
@@ -124,7 +124,7 @@ def test_what_no_comparison_could_have_seen_is_a_failure(capsys: pytest.CaptureF
     assert "NOT SEEN" not in capsys.readouterr().out
 
 
-def test_what_no_backend_was_asked_for_is_left_out_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cell_without_the_options_is_left_out_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["check", "--cell", "LSTMCell", "--dtype", "bfloat16", "--jobs", "1"]
     assert main([*arguments, "--configs", "4"]) == 0
     assert "numpy was not compared with any other backend, as it supports none of these" in capsys.readouterr().err

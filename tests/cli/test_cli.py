@@ -138,7 +138,7 @@ def test_a_closed_stdout_is_no_crash(closed: str) -> None:
         assert "Traceback" not in found.stderr
 
 
-def test_typed_inputs_may_stand_behind_the_options() -> None:
+def test_typed_inputs_may_follow_the_options() -> None:
     options = cli.parse(["predict", "file.npz", "x", "--backend", "torch", "y", "z"])
     assert (options.input, options.backend) == (["x", "y", "z"], ["torch"])
     assert cli.parse(["predict", "file.npz"]).input == []

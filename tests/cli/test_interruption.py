@@ -1,4 +1,4 @@
-"""Ctrl-C while ``rosetta train`` trains: what was learnt is kept, what was not is not written."""
+"""Ctrl-C while ``rosetta train`` trains: the trained network is kept, an untrained one is not written."""
 
 import json
 import os
@@ -68,7 +68,7 @@ BACKEND = Slow()
 
 
 @pytest.mark.parametrize(("number", "expected", "word"), SIGNALS)
-def test_an_interruption_saves_what_was_learnt(number: int, expected: int, word: str, tmp_path: Path) -> None:
+def test_an_interruption_saves_the_trained_network(number: int, expected: int, word: str, tmp_path: Path) -> None:
     code, out, err = interrupted(tmp_path, [number], "--backend", "numpy")
     assert code == expected
     assert err.splitlines()[-1] == f"rosetta: {word}; what was trained so far is saved"
@@ -90,7 +90,7 @@ def test_a_second_interruption_ends_at_once(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "trained") == []
 
 
-# Runs a command in a terminal of its own, closes the terminal once the command has begun to learn, and tells its end.
+# Runs a command in its own terminal, closes that once the command has begun to train, and reports how it ended.
 IN_A_TERMINAL = """
 import os, pathlib, pty, signal, sys, time
 child, terminal = pty.fork()
@@ -104,7 +104,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_closed_terminal_saves_what_was_learnt(tmp_path: Path) -> None:
+def test_a_closed_terminal_saves_the_trained_network(tmp_path: Path) -> None:
     """Nothing can be written to it any more."""
     (tmp_path / "slow.py").write_text(SLOW)
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
@@ -115,17 +115,17 @@ def test_a_closed_terminal_saves_what_was_learnt(tmp_path: Path) -> None:
     assert files.read_trained(file).about["ended"] == "interrupted"
 
 
-@pytest.mark.parametrize("learnt", [True, False])
-def test_a_network_that_learnt_nothing_is_not_written(
-    learnt: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("trained", [True, False])
+def test_an_untrained_network_is_not_written(
+    trained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The signal falls after the first of two runs, or before its first update."""
 
     def interrupting(*arguments: Any) -> Result:
-        if not learnt:
+        if not trained:
             signal.raise_signal(signal.SIGINT)
         result = train(*arguments)
-        if learnt:
+        if trained:
             signal.raise_signal(signal.SIGINT)
         return result
 
@@ -133,9 +133,9 @@ def test_a_network_that_learnt_nothing_is_not_written(
     words = ["adding", *SIZES, "--epochs", "2", "--backend", "numpy", "--backend", "one-bias", "--json"]
     assert main(["train", *words, "--out", str(tmp_path)]) == 130
     captured = capsys.readouterr()
-    kept = "what was trained so far is saved" if learnt else "nothing was trained yet"
+    kept = "what was trained so far is saved" if trained else "nothing was trained yet"
     assert captured.err.splitlines()[-1] == f"rosetta: interrupted; {kept}"
     runs = [record for record in lines(captured.out) if record["kind"] == "training"]
-    assert [(run["backend"], run["ended"]) for run in runs] == [("numpy", "finished")] * learnt
-    assert os.listdir(tmp_path) == ["adding-modern-RNN-numpy.npz"] * learnt
+    assert [(run["backend"], run["ended"]) for run in runs] == [("numpy", "finished")] * trained
+    assert os.listdir(tmp_path) == ["adding-modern-RNN-numpy.npz"] * trained
     assert lines(captured.out)[-1]["kind"] == "end"

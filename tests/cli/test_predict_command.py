@@ -17,7 +17,7 @@ TYPED = {"adding": "0.5 0.25* 0.1 0.125*", "copy": "1234567012", "reber": "BTBTX
 
 
 @pytest.mark.parametrize("task", TYPED)
-def test_what_one_backend_learnt_all_say_alike(task: str, run: Run) -> None:
+def test_a_trained_network_predicts_the_same_in_every_backend(task: str, run: Run) -> None:
     path, _ = trained(run, task, "--backend", "torch", "--cell", "LSTM")
     answers = []
     for name in ("numpy", "torch", "jax"):
@@ -73,7 +73,7 @@ def test_a_text_is_found_from_another_folder_and_missed_when_it_has_changed(
     monkeypatch.chdir(tmp_path / "sub")
     path = "../text-characters-RNN-numpy.npz"
     assert run("predict", path)[0] == run("predict", path, "abc")[0] == 0
-    cause = "has the text, or Python's own, changed since?"
+    cause = "has the text, or the version of Python that supplies it, changed since?"
     text.write_text("habcdefg\n" * 200, encoding="utf-8")
     code, _, err = run("predict", path)
     assert code == 2
@@ -92,7 +92,7 @@ REFUSED = [
     (["predict", "FILE", "--backend", "numpy", "--backend", "jax"], "--backend", "one", "numpy, jax"),
     (["predict", "none.npz"], "network file", "one that `rosetta train` wrote", "none.npz (No such file or directory)"),
     (["generate", "FILE"], "FILE", "as of the task text", "a network of the task sine"),
-    (["generate", "FILE", "--greedy", "--temperature", "2"], "--temperature", "none beside --greedy", "2.0"),
+    (["generate", "FILE", "--greedy", "--temperature", "2"], "--temperature", "none with --greedy", "2.0"),
     (["train", "--out", "FILE"], "--out", "a writable folder", "FILE (File exists)"),
     (["train", "--out", "FILE/x"], "--out", "a writable folder", "FILE/x (Not a directory)"),
     (["train", "--set", "windo=3"], "option of sine", "one of points_per_period, periods, window", "'windo'"),

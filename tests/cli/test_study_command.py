@@ -84,7 +84,7 @@ def test_a_wrong_backend_exits_with_1_and_says_how_to_see_it(tmp_path: Path) -> 
 
 
 def test_the_one_bias_cell_fails_in_training_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """Same function, same gradients, another training: the harness tells them apart."""
+    """Same function, same gradients, different training: the harness distinguishes them."""
     arguments = ["check", "--backend", "numpy", "--backend", "one-bias", "--cell", "RNN", "--dtype", "float64"]
     assert main([*arguments, "--jobs", "1", "--json"]) == 1
     rows = [row for row in lines(capsys.readouterr().out) if row["kind"] == "check" and row["b"] == "one-bias"]

@@ -233,7 +233,7 @@ def test_weights_of_a_trained_network(cell: str, call: Call) -> None:
     assert again["jax"]["arrays"] == found["jax"]["arrays"]
 
 
-BESIDE = "none beside --weights"
+BESIDE = "none with --weights"
 
 
 @pytest.mark.parametrize(

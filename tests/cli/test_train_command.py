@@ -97,7 +97,7 @@ def cross_entropy(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("words", [[], ["--nonlinearity", "relu"]])
-def test_a_rate_far_too_large_is_told_with_advice_and_nothing_is_saved(words: list[str], run: Run) -> None:
+def test_a_rate_far_too_large_is_reported_with_advice_and_nothing_is_saved(words: list[str], run: Run) -> None:
     code, out, err = run("train", "sine", "--lr", "1e9", "--hidden-size", "3", "--out", "new", *words)
     assert (code, out) == (2, "")
     assert err.startswith("rosetta: sine RNN")
@@ -142,7 +142,7 @@ def test_another_seed_has_a_file_of_its_own_and_a_file_that_is_replaced_is_named
     assert sorted(os.listdir("kept")) == ["sine-windows-RNN-numpy-seed1.npz", "sine-windows-RNN-numpy.npz"]
 
 
-def test_a_comparison_tells_the_command_that_makes_it_again(run: Run) -> None:
+def test_a_comparison_names_the_command_that_repeats_it(run: Run) -> None:
     words = ["sine", "--epochs", "2", "--lr", "0.1", "--set", "window=4", "--backend", "numpy", "--backend", "torch"]
     checks = compared(run("train", *words, "--json"))
     assert checks

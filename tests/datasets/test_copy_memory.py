@@ -74,7 +74,7 @@ def test_score_is_the_cross_entropy_of_what_counts() -> None:
     assert data.scoring.score(prediction, batch._replace(target=target)) == pytest.approx(0, abs=1e-12)
 
 
-def test_picture_tells_the_accuracy_of_each_digit() -> None:
+def test_picture_shows_the_accuracy_of_each_digit() -> None:
     data = TASK.load(**SMALL)
     prediction = confident(data.test)
     prediction[33, :10] *= -1  # the fourth digit of ten strings of forty

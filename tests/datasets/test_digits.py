@@ -65,7 +65,7 @@ def test_each_part_has_its_share_of_every_class(data: Dataset) -> None:
         assert 0.03 < np.mean(part.target[1:] == part.target[:-1]) < 0.17
 
 
-def test_the_permuted_reading_has_the_same_images() -> None:
+def test_the_permuted_variant_has_the_same_images() -> None:
     plain, permuted = TASK.load("plain"), TASK.load("permuted")
     for one, other in zip(parts(plain), parts(permuted), strict=True):
         assert np.array_equal(one.target, other.target)
@@ -115,7 +115,7 @@ WANTED = "image: expected 64 numbers from 0 to 16, or the number of a test image
 
 
 @pytest.mark.parametrize("typed", ["", "seven", "300", "-1", "1.5", "1,2", ",".join(["17"] * 64), ",".join("x" * 64)])
-def test_what_is_no_image_is_refused(data: Dataset, typed: str) -> None:
+def test_something_that_is_not_an_image_is_refused(data: Dataset, typed: str) -> None:
     assert data.display.encode is not None
     with pytest.raises(InvalidInput) as caught:
         data.display.encode([typed])

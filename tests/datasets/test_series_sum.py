@@ -41,7 +41,7 @@ def test_series_follow_the_distribution_and_targets_are_their_sums() -> None:
     assert not any(batch.x[length:, b].any() for b, length in enumerate(batch.lengths))
 
 
-def test_both_readings_have_the_same_series() -> None:
+def test_both_variants_have_the_same_series() -> None:
     one, other = (TASK.load(reading, **SMALL) for reading in READINGS)
     for name in ("train", "validation", "test"):
         sequence, vector = getattr(one, name), getattr(other, name)

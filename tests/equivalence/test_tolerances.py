@@ -153,7 +153,7 @@ def test_a_quantity_that_no_comparison_saw_is_a_failure() -> None:
 
 
 def test_what_one_backend_was_seen_in_says_nothing_of_another() -> None:
-    """Of ``mine`` there is an undecided comparison alone; a pair of others decided the same quantity elsewhere."""
+    """``mine`` has only an undecided comparison; a pair of other backends decided the same quantity elsewhere."""
     found = tally(
         [record("dx", 1e-6), record("dx", 0.2, UNDECIDED, b="mine"), record("dx", 0.2, UNDECIDED, a="mine", b="exact")]
     )

@@ -197,7 +197,7 @@ def test_states_of_nnx_are_converted_while_tracing(kind: Any) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_nnx_simple_cell_rounds_to_float32_unless_told_otherwise() -> None:
+def test_nnx_simple_cell_rounds_to_float32_without_a_dtype() -> None:
     """As the docstring says."""
     cell: Any = nnx.SimpleCell(I, H, param_dtype="float64", rngs=nnx.Rngs(0))
     x = jnp.array(inputs(1)[0][0])

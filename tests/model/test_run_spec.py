@@ -88,7 +88,7 @@ REFUSALS: list[tuple[type, dict[str, Any], str, list[Any], type[Exception], str]
     (RunSpec, RUN, "patience", [0, -1], InvalidInput, LEAST),
     (RunSpec, RUN, "patience", [2.0, True, "2"], InvalidType, AN_INT),
 ]
-TABLE = [(kind, good, name, value, *told) for kind, good, name, values, *told in REFUSALS for value in values]
+TABLE = [(kind, good, name, value, *text) for kind, good, name, values, *text in REFUSALS for value in values]
 
 
 @pytest.mark.parametrize(("kind", "good", "name", "value", "error", "expected"), TABLE)
@@ -124,20 +124,20 @@ def test_the_limits_are_allowed(options: dict[str, Any]) -> None:
 
 def test_the_decoder_is_the_encoder_for_the_symbols_that_are_read_out() -> None:
     layers = ModelSpec(cell="LSTM", input_size=I, hidden_size=H, num_layers=2, dropout=0.5, proj_size=2, bias=False)
-    learnt = network(TABLES, model=layers)
-    one_hot = replace(learnt, inputs="one_hot", vocabulary=I)
-    assert (learnt.decoder, one_hot.decoder) == (layers, replace(layers, input_size=O))
-    for spec in (learnt, one_hot):
+    embedded = network(TABLES, model=layers)
+    one_hot = replace(embedded, inputs="one_hot", vocabulary=I)
+    assert (embedded.decoder, one_hot.decoder) == (layers, replace(layers, input_size=O))
+    for spec in (embedded, one_hot):
         assert spec.has_decoder
         assert spec.models == {"rnn": layers, "decoder": spec.decoder}
     assert not network(ONE_HOT).has_decoder
     assert network(ONE_HOT).models == {"rnn": MODEL}
 
 
-def test_each_kind_of_symbol_that_is_learnt_has_a_table() -> None:
-    learnt = network(TABLES)
-    assert learnt.tables == {"embedding": (S, I), "decoder_embedding": (O, I)}
-    assert replace(learnt, readout="final_state").tables == {"embedding": (S, I)}
+def test_each_kind_of_embedded_symbol_has_a_table() -> None:
+    embedded = network(TABLES)
+    assert embedded.tables == {"embedding": (S, I), "decoder_embedding": (O, I)}
+    assert replace(embedded, readout="final_state").tables == {"embedding": (S, I)}
     assert network(PLAIN).tables == network(ONE_HOT).tables == {}
 
 
@@ -180,14 +180,14 @@ def test_every_parameter_of_a_network_has_its_place(options: dict[str, Any], exp
 def test_tables_change_no_other_initial_value(cell: str) -> None:
     model = replace(MODEL, cell=cell)
     plain = initial_network(NetworkSpec(model=model, readout_size=O), 5)
-    learnt = initial_network(
+    embedded = initial_network(
         NetworkSpec(model=model, readout_size=O, inputs="embedding", vocabulary=S, readout="every_step"), 5
     )
-    assert learnt.keys() - plain.keys() == {"embedding.weight"}
-    assert all(np.array_equal(learnt[name], value) for name, value in plain.items())
+    assert embedded.keys() - plain.keys() == {"embedding.weight"}
+    assert all(np.array_equal(embedded[name], value) for name, value in plain.items())
     alone = initial_parameters(model, 5)
     decoding = initial_network(network(TABLES, model=model), 5)
-    for params in (plain, learnt, decoding):
+    for params in (plain, embedded, decoding):
         assert all(np.array_equal(params[f"rnn.{name}"], value) for name, value in alone.items())
 
 

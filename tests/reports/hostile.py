@@ -1,4 +1,4 @@
-"""Records of every kind, and the same with another text in the place of one of their strings."""
+"""Records of every kind, and the same records with another text in place of one of their strings."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -35,7 +35,7 @@ def coverage_by_hand(records, dtype, option, name):
     return f"{fraction(max(r['ratio'] for r in found))} ({models})" if found else "–"
 
 
-def test_coverage_tells_the_worst_and_the_number_of_variants() -> None:
+def test_coverage_shows_the_worst_and_the_number_of_variants() -> None:
     part = section(DRAWN, "coverage")
     (plot,) = part.plots
     assert plot.data.columns[2:] == ("numpy", "jax", "flax", "torch")
@@ -65,15 +65,15 @@ def test_coverage_tells_the_worst_and_the_number_of_variants() -> None:
 
 def test_coverage_says_why_a_square_is_empty() -> None:
     text = " ".join(section(DRAWN, "coverage").paragraphs)
-    assert "flax got none with proj_size (Flax has no projection), given state, H=1: its column" in text
-    assert "numpy got none in float32, bfloat16 (NumPy has no bfloat16 of its own)." in text
+    assert "flax was given none with proj_size (Flax has no projection), given state, H=1, so its column" in text
+    assert "numpy was given none in float32, bfloat16 (NumPy has no bfloat16 of its own)." in text
     assert (
         "No variant here had num_layers, bidirectional, dropout, no bias, no state, B=1, saturated, zero, huge." in text
     )
-    assert "relu in 16 bits is compared in its outputs only" in text
+    assert "With relu in 16 bits, only the outputs are compared" in text
     double = " ".join(section([row for row in DRAWN if row["dtype"] == "float64"], "coverage").paragraphs)
     assert "in 16 bits" not in double
-    assert "numpy got none" not in double
+    assert "numpy was given none" not in double
 
 
 def test_what_was_drawn_stays_out_of_the_tables_by_tensor() -> None:
@@ -92,7 +92,7 @@ def test_what_was_drawn_stays_out_of_the_tables_by_tensor() -> None:
     assert report.missing[0] == ("comparisons of implementations, tensor by tensor", "rosetta check --seed 0")
 
 
-def test_a_failure_of_a_drawn_variant_marks_its_squares_and_tells_the_smallest() -> None:
+def test_a_failure_of_a_drawn_variant_marks_its_squares_and_shows_the_smallest() -> None:
     bad = drawn(3.5, "tanh|lengths", RNN, a="flax", b="numpy", smallest=problem(hidden_size=1, seed=4))
     records = [*DRAWN, bad, drawn(None, "relu|no state", SHORT), drawn(0.5, "B=1", SHORT, count=0)]
     (plot,) = section(records, "coverage").plots

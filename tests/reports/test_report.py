@@ -80,7 +80,7 @@ VERDICTS = [
     ([check(), check(ratio=3.5)], False, "NOT equivalent: 1 of 2 comparisons is out of tolerance; the worst is y of"),
     ([check(count=0)], False, "where no element was compared; none undecided."),
     ([check(ratio=7), check(ratio=None)], False, "numpy against jax, which is not finite; none undecided."),
-    ([check(resolution=1e-5), check("y")], True, "25% of its own; 1 undecided."),
+    ([check(resolution=1e-5), check("y")], True, "25% of it; 1 undecided."),
     ([check(resolution=1e-5)], False, "Undecided: 1 comparison over 2 implementations"),
     ([check(resolution=None)], False, "shown an error in y (forward) of numpy, RNN in float64 and 1 more."),
     ([check(resolution=0.0), check()], True, "none undecided, 1 of an exact zero."),
@@ -190,7 +190,7 @@ def test_what_is_missing_is_named_and_left_out() -> None:
     assert [name for name, _ in report.missing] == missing
     assert ("coverage of the options", "rosetta check --configs 200 --seed 3") in build([training()]).missing
     assert "rosetta check --configs 200 --seed 3" in html([training()])
-    assert "The records do not hold" in page(report)
+    assert "Missing from the records" in page(report)
     assert build(STUDY).missing == (("the tasks", "rosetta study --full --seed 3"),)
     assert [part.anchor for part in build([bench()]).sections] == ["summary", "speed"]
     for records in ([], [HEADER], [training()], [TASK, training("mine")], [check(b="complex step")], [bench("numpy")]):

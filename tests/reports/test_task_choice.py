@@ -1,4 +1,4 @@
-"""Which cell and which output the report recommends for what, and what was published beside the outcomes."""
+"""Which cell and which output the report recommends for what, and what was published about the tasks."""
 
 import pytest
 
@@ -15,10 +15,10 @@ def test_which_cell_for_what() -> None:
     records += [outcome(cell, of=ORDER | {"task": "places", "reading": "letters"}) for cell in ("RNN", "LSTM")]
     part = section(records, "choice")
     assert part.findings == (
-        "Of 3 task variants, the RNN is better in 1, the LSTM is better in 1, so trained, neither learns the task "
+        "Of 3 task variants, the RNN is better in 1, the LSTM is better in 1, neither learns the task (as trained) "
         "in 1.",
         "Where something must be remembered over 50 steps or more (2 of them), the RNN is better in 1, the LSTM is "
-        "better in 1; of the other 1, so trained, neither learns the task in 1.",
+        "better in 1; of the other 1, neither learns the task (as trained) in 1.",
     )
     adding, order, places = lines(part.tables[0])
     assert (adding["Task"], adding["Better, in seeds"], adding["RNN"], adding["LSTM"], adding["Baseline"]) == (
@@ -28,7 +28,7 @@ def test_which_cell_for_what() -> None:
         "0.00100",
         "0.160",
     )
-    assert (order["Better, in seeds"], places["Better, in seeds"]) == ("RNN, 5/5", "neither, so trained")
+    assert (order["Better, in seeds"], places["Better, in seeds"]) == ("RNN, 5/5", "neither, as trained")
     assert (adding["Output read"], adding["Score"]) == ("last step", "MSE, lower is better")
     assert [row["Task"] for row in lines(section(ALL, "choice").tables[0])][:2] == [
         "Sine wave: windows",
@@ -43,7 +43,7 @@ def test_which_cell_for_what() -> None:
 def test_which_output_for_which_kind_of_task() -> None:
     found = {line["Name"]: line for line in lines(section([outcome(of=ORDER), *ALL], "choice").tables[1])}
     assert set(found) == {"last step"}
-    assert found["last step"]["For which kind of task"].startswith("one answer to a whole sequence")
+    assert found["last step"]["Kind of task"].startswith("one answer to a whole sequence")
     assert "Temporal order" in found["last step"]["Here"]
     every = lines(
         section([outcome(of=ADDING | {"task": name, "readout": name}) for name in READOUTS], "choice").tables[1]
@@ -51,7 +51,7 @@ def test_which_output_for_which_kind_of_task() -> None:
     assert [line["What is read"] for line in every] == [readout.text for readout in READOUTS.values()]
 
 
-def test_published_figures_beside_ours() -> None:
+def test_published_figures_next_to_ours() -> None:
     records = [*runs([0.165] * 5, [0.002, 0.001, 0.001, 0.001, 0.02]), *runs([0.3] * 5, [0.98] * 5, ORDER)]
     reber = ORDER | {"task": "reber", "reading": "embedded", "metric": "success rate", "baseline": 0.0}
     records += runs([0.5] * 5, [1.0, 1.0, 1.0, 1.0, 0.99], reber)
@@ -85,12 +85,12 @@ def test_published_figures_beside_ours() -> None:
         "agrees in that the permuted order is harder: plain 95.0%"
     )
     worse = [*runs([0.3] * 5, [0.18] * 5), *runs([0.3] * 5, [0.999] * 5, ORDER), *runs([0.6] * 5, [0.5] * 5, copy)]
-    told = {
+    comparisons = {
         line["Task"] + line["Cell"]: line["Do they agree?"] for line in lines(section(worse, "published").tables[0])
     }
-    assert told["Adding problemRNN"].startswith("agrees in that it does not get below the baseline: 0.300")
-    assert told["Temporal orderLSTM"].startswith("agrees in that nearly all are right")
-    assert told["Copying memoryRNN"].endswith("0.600, not below the baseline of 0.520")
+    assert comparisons["Adding problemRNN"].startswith("agrees in that it does not get below the baseline: 0.300")
+    assert comparisons["Temporal orderLSTM"].startswith("agrees in that nearly all are right")
+    assert comparisons["Copying memoryRNN"].endswith("0.600, not below the baseline of 0.520")
     (missed,) = [
         line
         for line in lines(
@@ -105,20 +105,22 @@ def test_every_published_figure_is_listed_once() -> None:
     assert len({figure.key for figure in FIGURES}) == len(FIGURES)
 
 
-def test_how_many_sequences_were_seen_beside_the_published_number() -> None:
-    def told(task: str, reading: str, cell: str, updates: int, **options) -> str:
+def test_how_many_sequences_were_seen_next_to_the_published_number() -> None:
+    def compared(task: str, reading: str, cell: str, updates: int, **options) -> str:
         of = ADDING | {"task": task, "reading": reading, "batch_size": 20, "updates": updates} | options
         rows = lines(section([outcome(cell, of=of)], "published").tables[0])
         title = TASKS[task].title
         (line,) = [r for r in rows if (r["Task"], r["Variant"], r["Cell"]) == (title, reading, cell)]
         return line["Do they agree?"]
 
-    assert told("adding", "1997", "LSTM", 1250).endswith("ours saw 25,000 sequences, fewer than theirs")
-    assert told("adding", "1997", "LSTM", 3700).endswith("ours saw 74,000 sequences, as many")
-    assert told("temporal-order", "6a", "LSTM", 1600).endswith("ours saw 32,000 sequences, more than theirs")
-    assert told("reber", "embedded", "LSTM", 640, higher=True).endswith("ours saw 12,800 sequences, as many")
-    assert told("reber", "embedded", "RNN", 640, higher=True).endswith("ours saw 12,800 sequences, fewer than theirs")
-    assert "saw" not in told("adding", "1997", "LSTM", 1250, batch_size=None)
+    assert compared("adding", "1997", "LSTM", 1250).endswith("ours saw 25,000 sequences, fewer than theirs")
+    assert compared("adding", "1997", "LSTM", 3700).endswith("ours saw 74,000 sequences, as many")
+    assert compared("temporal-order", "6a", "LSTM", 1600).endswith("ours saw 32,000 sequences, more than theirs")
+    assert compared("reber", "embedded", "LSTM", 640, higher=True).endswith("ours saw 12,800 sequences, as many")
+    assert compared("reber", "embedded", "RNN", 640, higher=True).endswith(
+        "ours saw 12,800 sequences, fewer than theirs"
+    )
+    assert "saw" not in compared("adding", "1997", "LSTM", 1250, batch_size=None)
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: "-".join(figure.key))
@@ -127,7 +129,7 @@ def test_the_numbers_of_a_published_figure_are_those_of_its_text(figure) -> None
         assert any(f"{text}" in figure.figure for text in (f"{number:,}", f"{number:g}")), number
 
 
-def test_published_set_ups_are_told_apart_from_ours_by_right_numbers() -> None:
+def test_published_set_ups_are_distinguished_from_ours_by_correct_numbers() -> None:
     """What the texts say of our own side is what the data sets hold."""
     of = {figure.key: figure for figure in FIGURES}
     baseline = f"{load('adding', 'modern').scoring.baseline.value:.3f}"
@@ -142,7 +144,7 @@ def test_published_set_ups_are_told_apart_from_ours_by_right_numbers() -> None:
     assert all(here in of["digits", reading, "LSTM"].differs for reading in ("plain", "permuted"))
 
 
-def test_the_words_tell_the_sizes_of_the_tasks() -> None:
+def test_the_words_state_the_sizes_of_the_tasks() -> None:
     sizes = {
         ("adding", "modern"): 100,
         ("adding", "1997"): 110,

@@ -1,4 +1,4 @@
-"""The report's sections on the gradient's way back through time, and on how runs of two backends part."""
+"""The report's sections on the gradient's way back through time, and on how runs of two backends diverge."""
 
 import math
 
@@ -16,7 +16,7 @@ def test_gradient_flow() -> None:
     assert "Before training: RNN dL/dh_t is multiplied by 0.500 a step back on the whole (0.500 to 0.500 in" in text
     assert f", and {0.5**20:.1e} of it arrives at step 0; LSTM dL/dh_t is multiplied by 0.875" in text
     assert "After training: RNN dL/dh_t is multiplied by 0.250 a step back" in text
-    assert "Faded, to less than 0.001: RNN dL/dh_t. The largest share arrives of LSTM dL/dh_t." in text
+    assert "Faded, to less than 0.001: RNN dL/dh_t. The largest share arrives for LSTM dL/dh_t." in text
     assert "dL/dc" not in text
     assert "The lines of numpy, jax coincide" in text
     assert "the largest relative difference between two of them, at any step, is 3.0e-13." in text
@@ -50,7 +50,7 @@ def test_both_gradients_of_an_lstm() -> None:
     assert "LSTM dL/dc_t is multiplied by 1.00 a step back on the whole (1.00 to 1.00 in the middle half" in text
     assert "of the steps), and 1.0 of it arrives at step 0." in text
     assert "Faded, to less than 0.001: LSTM dL/dh_t. Exploded, to more than 1,000 times: RNN dL/dh_t." in text
-    assert "The largest share arrives of RNN dL/dh_t." in text
+    assert "The largest share arrives for RNN dL/dh_t." in text
     assert [row[0] for row in part.tables[0].rows] == ["RNN dL/dh_t", "LSTM dL/dh_t", "LSTM dL/dc_t"]
     assert lines(part.tables[0])[-1]["At the end"] == "2.0e+00"
     legend = part.plots[0].legend
@@ -58,7 +58,7 @@ def test_both_gradients_of_an_lstm() -> None:
     assert len({key.colour for key in legend}) == 4
     assert all(f"var({key.colour})" in part.plots[0].panels[0].svg for key in legend[:3])
     calm = section([norms("RNN", "before", 0.99), norms("LSTM", "before", 0.98)], "flow")
-    assert "None fades or explodes. The largest share arrives of RNN dL/dh_t." in " ".join(calm.paragraphs)
+    assert "None fades or explodes. The largest share arrives for RNN dL/dh_t." in " ".join(calm.paragraphs)
 
 
 def test_factors_of_single_steps() -> None:
@@ -86,7 +86,7 @@ def test_drift_between_backends() -> None:
     assert "half of these by update 95. In order: Adding problem, modern, RNN; Adding problem" in text
     assert "1 of 3 runs diverge by 1e-6 of the loss, the first after 500 updates (Adding problem, modern, RNN)" in text
     assert "None of 3 runs diverges by 1e-3 of the loss." in text
-    found = {(row["Apart by"], row["Cell"]): row for row in lines(part.tables[0])}
+    found = {(row["Diverged by"], row["Cell"]): row for row in lines(part.tables[0])}
     assert (found["1e-9", "RNN"]["Runs"], found["1e-9", "RNN"]["First, at update"]) == ("1 of 1 (100%)", "90")
     assert (found["1e-9", "LSTM"]["Runs"], found["1e-9", "LSTM"]["First, at update"]) == ("1 of 2 (50%)", "100")
     assert found["1e-3", "LSTM"]["First, at update"] == "–"

@@ -7,7 +7,7 @@ import pytest
 from reports.results.outcomes import beats, drift_after, threshold
 from tests.task_records import ADDING, ORDER, RULE, SEEDS, diverged, lines, model, outcome, runs, section
 
-# Baseline, test examples, and the share of right answers from which on the baseline is beaten.
+# Baseline, test examples, and the share of correct answers from which on the baseline is beaten.
 THRESHOLDS = [
     (0.25, 10**9, 0.2875),
     (0.25, 10_000, 0.2875),
@@ -33,7 +33,7 @@ def test_an_error_beats_the_baseline_by_a_share_of_it() -> None:
     assert threshold(ADDING) == pytest.approx(0.152)
     assert threshold(ADDING | {"higher": True}) == pytest.approx(0.168)
     part = section(runs([0.2] * 5, [0.1] * 5), "task-adding")
-    assert "Beat it: runs of numpy below 0.152, the baseline with its margin." in part.tables[0].note
+    assert "“Beat it” counts the runs of numpy below 0.152, the baseline with its margin." in part.tables[0].note
     both = [*runs([0.2] * 5, [0.1] * 5), *runs([0.2] * 5, [0.1] * 5, ADDING | {"reading": "1997", "baseline": 0.04})]
     assert "numpy below 0.152 (modern) and 0.0380 (1997), the" in section(both, "task-adding").tables[0].note
 
@@ -68,13 +68,13 @@ def test_costs_and_drift() -> None:
         outcome(seed=5, backend="jax", drift=[[1, 3e-16]]),
     ]
     (line,) = lines(section(records, "task-adding").tables[1])
-    assert (line["Parameters"], line["Updates"], line["Seconds a run (median)"]) == (
+    assert (line["Parameters"], line["Updates"], line["Seconds per run (median)"]) == (
         "1,185",
         "450 to 500",
         "numpy 2.5, jax 2.5",
     )
-    told = [line[f"Drift, {after}"] for after in ("1", "10", "100", "1,000", "all")]
-    assert told == ["3.0e-16", "1.0e-15", "2.0e-08", "–", "5.0e-04"]
+    drifts = [line[f"Drift, {after}"] for after in ("1", "10", "100", "1,000", "all")]
+    assert drifts == ["3.0e-16", "1.0e-15", "2.0e-08", "–", "5.0e-04"]
     assert drift_after([outcome(backend="jax", drift=[[1, 0.0], [9, None]])], 1) == 0
     assert drift_after([outcome(backend="jax", drift=[[1, 0.0], [9, None]])], None) == math.inf
 
@@ -83,14 +83,14 @@ TRAINED = ADDING | {"batch_size": 20}
 
 
 def test_how_the_networks_were_trained() -> None:
-    told = [outcome("RNN", of=TRAINED), outcome("LSTM", of=model(TRAINED, forget_bias=4.0))]
+    cells = [outcome("RNN", of=TRAINED), outcome("LSTM", of=model(TRAINED, forget_bias=4.0))]
     assert (
         "Training: 32 hidden units, Adam with learning rate 0.02, gradients clipped at norm 1; 20 sequences an "
         "update, 8 epochs = 500 updates; initial forget bias of the LSTM 4."
-    ) in section(told, "task-adding").paragraphs
+    ) in section(cells, "task-adding").paragraphs
     whole = TRAINED | {"optimizer": RULE | {"name": "sgd", "clip_norm": None, "momentum": 0.9}, "batch_size": None}
     whole |= {"epochs": 500, "reading": "1997"}
-    texts = section([*told, outcome(of=whole, updates=450), outcome(seed=5, of=whole)], "task-adding").paragraphs
+    texts = section([*cells, outcome(of=whole, updates=450), outcome(seed=5, of=whole)], "task-adding").paragraphs
     assert (
         "Training (1997): 32 hidden units, SGD with learning rate 0.02, momentum 0.9, no clipping; all examples in "
         "every update, 500 epochs = 450 to 500 updates."
@@ -98,25 +98,25 @@ def test_how_the_networks_were_trained() -> None:
     assert any(text.startswith("Training (modern): 32 hidden units, Adam") for text in texts)
     pieces = section([outcome(of=TRAINED | {"batch_size": None, "patience": 3})], "task-adding").paragraphs
     assert any("the next piece of every sequence an update, up to 8 epochs (stopped after 3" in t for t in pieces)
-    apart = section([told[0], outcome("LSTM", of=model(TRAINED, hidden_size=16))], "task-adding").paragraphs
+    apart = section([cells[0], outcome("LSTM", of=model(TRAINED, hidden_size=16))], "task-adding").paragraphs
     assert any("Training: RNN: 32 hidden units" in text and "; LSTM: 16 hidden units" in text for text in apart)
 
 
 def test_what_the_cells_share_and_what_not() -> None:
     small, large = TRAINED | {"parameters": 1185}, TRAINED | {"parameters": 4740}
-    told = [outcome("RNN", of=small), outcome("LSTM", of=model(large, forget_bias=1.0))]
+    cells = [outcome("RNN", of=small), outcome("LSTM", of=model(large, forget_bias=1.0))]
     order = {"task": "temporal-order", "reading": "6a", "parameters": 2370}
     other = [outcome("RNN", of=small | order | {"parameters": 790}), outcome("LSTM", of=large | order)]
     other[1] = model(other[1], forget_bias=4.0)
-    text = " ".join(section([*told, *other], "choice").paragraphs)
+    text = " ".join(section([*cells, *other], "choice").paragraphs)
     assert "Both cells have the same hidden size, learning rate and number of epochs, chosen for the task as a" in text
     assert "the initial forget bias of the LSTM is set for each task (1 to 4); the RNN has nothing of the kind" in text
     assert "The RNN has only 25% to 33% of the LSTM's parameters." in text
     third = outcome("Third", of=small | {"parameters": 3555})
-    text = " ".join(section([*told, *other, third], "choice").paragraphs)
+    text = " ".join(section([*cells, *other, third], "choice").paragraphs)
     assert "All cells have the same hidden size" in text
     assert "the LSTM is set for each task (1 to 4); the RNN and the Third have nothing of the kind." in text
     assert "The RNN has only 25% to 33% of the LSTM's parameters and the Third has only 75% of the" in text
     other[1] = model(other[1], hidden_size=16)
-    assert "Except on 1 of 2 tasks, both cells" in " ".join(section([*told, *other], "choice").paragraphs)
+    assert "Except on 1 of 2 tasks, both cells" in " ".join(section([*cells, *other], "choice").paragraphs)
     assert "hidden size" not in " ".join(section([outcome()], "choice").paragraphs)

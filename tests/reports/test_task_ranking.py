@@ -105,7 +105,7 @@ def test_nothing_is_compared_without_a_common_seed() -> None:
     assert standing(rank(strange)) == "not compared"
     assert "the cells have no seed in common" in verdict_sentence(strange)
     (idle,) = contests(runs([0.2] * 5, [0.17] * 5))
-    assert standing(rank(idle)) == "neither, so trained"
+    assert standing(rank(idle)) == "neither, as trained"
     (alone,) = contests([outcome(score=0.01)])
     assert standing(rank(alone)) == "not compared"
     assert section([outcome(score=0.01)], "choice").findings == (
@@ -153,7 +153,7 @@ CONTESTS = [
     ),
     (
         {"RNN": IDLE, "LSTM": [0.3] * 5, "Third": [0.25] * 5},
-        "none, so trained",
+        "none, as trained",
         ("none of the 3 cells beats the baseline: RNN 0.200, LSTM 0.300, Third 0.250 (baseline 0.160",),
     ),
     (

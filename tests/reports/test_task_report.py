@@ -34,18 +34,19 @@ ALTS = [
     ),
     (
         "adding",
-        "Half lie within 0.25 of the diagonal, where both are equal, all within 0.50. The right answers go from",
+        "Half lie within 0.25 of the diagonal, where both are equal, all within 0.50. The correct answers go from",
     ),
     ("temporal-order", "RNN, 6a, numpy, seed 4: 37 of 50 right; most often R was taken for Q, 11 times."),
     (
         "copy",
-        "accuracy of the digit, from 0.75 at 1 to 0.50 at 2 (place in the answer); without learning from 0.12 to 0.12.",
+        "accuracy of the digit, from 0.75 at 1 to 0.50 at 2 (position in the answer); "
+        "without learning from 0.12 to 0.12.",
     ),
 ]
 
 
 @pytest.mark.parametrize(("task", "alt"), ALTS)
-def test_pictures_tell_their_numbers(task: str, alt: str) -> None:
+def test_pictures_describe_their_numbers(task: str, alt: str) -> None:
     part = section(STUDY, f"task-{task}")
     rnn, lstm = part.plots[0].panels
     assert alt in rnn.alt

@@ -41,7 +41,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load", small_data)
 
 
-def test_every_task_and_reading_is_trained_over_five_seeds() -> None:
+def test_every_task_and_variant_is_trained_over_five_seeds() -> None:
     pieces = tasks.pieces(["numpy", "flax", "torch", "jax"], ["LSTM", "LSTMCell", "RNN"], 4)
     found = [piece.arguments for piece in pieces]
     wanted = {(name, reading) for name, task in TASKS.items() for reading in task.readings}

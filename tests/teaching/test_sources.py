@@ -67,7 +67,7 @@ def test_the_sections_have_the_equations_that_the_files_have() -> None:
 
 
 @pytest.mark.parametrize("tag", SHOWN)
-def test_an_equation_stands_beside_the_lines_of_the_files(tag: str) -> None:
+def test_an_equation_appears_next_to_the_lines_of_the_files(tag: str) -> None:
     found = sources.equation(tag)
     (latex,) = re.findall(rf"\$\$\n((?:(?!\$\$).)*?) *\\tag\{{{tag}\}}\n\$\$", DERIVATION, flags=re.DOTALL)
     assert (found.tag, found.latex) == (tag, latex)

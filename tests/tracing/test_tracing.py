@@ -48,7 +48,7 @@ def apart(found: Trace, wanted: Trace, tolerance: float = EXACT) -> dict[str, li
 
 
 def derivatives(spec: ModelSpec) -> set[str]:
-    """What every backend has beside the forward values and the derivatives of the gates' values."""
+    """What every backend has besides the forward values and the derivatives of the gates' values."""
     own = {"da", "dh", "dx", "dh_prev"} | ({"dc", "dc_prev", "dc_next"} if spec.kind.gates else set())
     return own | {f"d{name}{end}" for name in WEIGHTS[spec.bias] for end in ("", "_step")}
 
@@ -146,9 +146,9 @@ def test_a_planted_fault_shows_where_it_is(spec: ModelSpec) -> None:
     assert apart(found, wanted) == {key: [0, 1, 2] for key in accumulated}
 
 
-@pytest.mark.parametrize("house", TRACED)
-def test_a_copy_of_a_house_traces_itself(house: str) -> None:
-    with planted((f"{house}_impl/lstm_cell", "f * c_prev + i * g", "f * c_prev + i * o")) as name:
+@pytest.mark.parametrize("package", TRACED)
+def test_a_copy_of_a_package_traces_itself(package: str) -> None:
+    with planted((f"{package}_impl/lstm_cell", "f * c_prev + i * g", "f * c_prev + i * o")) as name:
         found = apart(importlib.import_module(f"{name}.trace").trace(example(LSTM)), traces(LSTM)["numpy"])
     assert found["c"] == found["h"] == [0, 1, 2, 3]
     assert found["a"] == found["i"] == [1, 2, 3]

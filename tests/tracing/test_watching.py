@@ -1,4 +1,4 @@
-"""Watching tells what tagged lines assigned; a perturbed copy of a step moves each name once."""
+"""Watching records what tagged lines assigned; a perturbed copy of a step moves each name once."""
 
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ def helper(total):
 """
 
 
-def test_watching_tells_what_tagged_lines_assigned(tmp_path: Path) -> None:
+def test_watching_records_what_tagged_lines_assigned(tmp_path: Path) -> None:
     module = written(tmp_path, SOURCE)
     with watching(tmp_path / "some.py") as events:
         module.f(2.0)

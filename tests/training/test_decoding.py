@@ -78,7 +78,7 @@ def logits_after(symbols: list[int], params: Parameters) -> np.ndarray:
 
 @every_backend
 def test_a_text_is_continued_by_the_likeliest_symbol(name: str) -> None:
-    """Against a loop that reads everything anew for every symbol."""
+    """Compared with a loop that reads everything again for every symbol."""
     params, symbols = loud(TEXT), PROMPT.tolist()
     for _ in range(12):
         symbols.append(int(logits_after(symbols, params).argmax()))

@@ -38,12 +38,12 @@ def small_run(epochs: int = 1, **options: Any) -> RunSpec:
 BATCH = Batch(np.zeros((4, 5, 1)), np.zeros((5, 1)))
 
 
-def test_fit_steps_once_an_epoch_and_tells() -> None:
+def test_fit_steps_once_an_epoch_and_reports_it() -> None:
     trainer = Mock(step=Mock(side_effect=[3.0, 2.0, 2.5, 99.0]))
-    data, told = one_part(BATCH), []
-    progress = Progress(lambda *what: told.append(what), lambda *what: told.append(what))
+    data, reported = one_part(BATCH), []
+    progress = Progress(lambda *what: reported.append(what), lambda *what: reported.append(what))
     assert fit(trainer, small_run(3), data, progress) == ([3.0, 2.0, 2.5], [], None, "finished")
-    assert told == [(1, 3.0), (0, None), (2, 2.0), (1, None), (3, 2.5), (2, None)]
+    assert reported == [(1, 3.0), (0, None), (2, 2.0), (1, None), (3, 2.5), (2, None)]
     assert [call.args for call in trainer.step.call_args_list] == [(BATCH,)] * 3
     assert [call.kwargs for call in trainer.step.call_args_list] == [{"carried": False}] * 3
     assert fit(trainer, small_run(), data)[0] == [99.0]
@@ -54,12 +54,12 @@ def test_fit_steps_once_an_epoch_and_tells() -> None:
 @pytest.mark.parametrize("at", [1, 3])
 def test_fit_stops_when_the_loss_is_not_finite(bad: float, shown: str, at: int) -> None:
     trainer = Mock(step=Mock(side_effect=[0.5] * (at - 1) + [bad] + [0.1] * 9))
-    told: list[int] = []
+    reported: list[int] = []
     with pytest.raises(Diverged) as caught:
-        fit(trainer, small_run(9), one_part(BATCH), Progress(on_update=lambda updates, _: told.append(updates)))
+        fit(trainer, small_run(9), one_part(BATCH), Progress(on_update=lambda updates, _: reported.append(updates)))
     after = ", after 0.5" if at > 1 else ""
     assert str(caught.value) == f"the loss is {shown} in epoch {at}, update {at}{after}; {ADVICE}"
-    assert told == list(range(1, at))
+    assert reported == list(range(1, at))
     assert trainer.step.call_count == at
 
 
@@ -75,7 +75,7 @@ def test_a_huge_learning_rate_diverges(name: str) -> None:
         train(registry.load(name), run, data)
 
 
-def test_train_starts_at_the_seed_and_tells_the_loss_before_each_update() -> None:
+def test_train_starts_at_the_seed_and_reports_the_loss_before_each_update() -> None:
     run, data = sine_run(3)
     run, batch = replace(run, epochs=4, seed=5), data.train
     backend = registry.load("numpy")
@@ -139,7 +139,7 @@ def test_a_stack_with_dropout_trains_alike_everywhere(name: str) -> None:
     assert_close(trainer.evaluate(batch), registry.load("numpy").trainer(plain, expected.params).evaluate(batch), 1e-11)
 
 
-def test_masks_are_drawn_anew_at_every_step_and_follow_the_seed() -> None:
+def test_masks_are_drawn_again_at_every_step_and_follow_the_seed() -> None:
     spec = ModelSpec(cell="RNN", input_size=I, hidden_size=4, num_layers=3, dropout=0.5)
     run = RunSpec(network=NetworkSpec(model=spec, readout_size=2), optimizer=OptimizerSpec(), epochs=3, seed=8)
     batch = Batch(np.zeros((4, 5, I)), np.zeros((5, 2)))

@@ -31,7 +31,7 @@ def run_of(data: Dataset, cell: str = "RNN", **options: Any) -> RunSpec:
 
 
 class Recorder:
-    """A trainer that learns nothing, notes what it is given, and says the losses that it is told to say."""
+    """A trainer that learns nothing, notes what it is given, and returns the losses that it is given."""
 
     def __init__(self, losses: Iterator[float] | None = None, evaluations: Iterator[float] | None = None):
         self.losses, self.evaluations = losses, evaluations
@@ -139,7 +139,7 @@ def test_mini_batches_and_masks_are_the_same_in_every_backend(task: str, cell: s
         np.testing.assert_allclose((other.final_loss, other.score), (first.final_loss, first.score), rtol=1e-9)
 
 
-def test_masks_are_drawn_anew_for_every_update() -> None:
+def test_masks_are_drawn_again_for_every_update() -> None:
     data = datasets.load("adding", steps=5, **SMALL)
     steps = recorded(run_of(data, model={"num_layers": 2, "dropout": 0.5}, batch_size=3), data)
     masks = [batch.masks for batch, _ in steps]
@@ -204,7 +204,7 @@ def same(a: Result, b: Result) -> None:
     assert all(np.array_equal(a.params[name], b.params[name]) for name in b.params)
 
 
-def test_an_interruption_keeps_what_was_learnt() -> None:
+def test_an_interruption_keeps_the_trained_network() -> None:
     data = datasets.load("adding", steps=5, **SMALL)
     result = train(NUMPY, run_of(data, epochs=9), data, stop_after(2))
     assert result.ended == "interrupted"
@@ -224,13 +224,13 @@ def test_an_interruption_within_an_epoch_keeps_the_best_if_there_is_patience() -
     assert kept == result.evaluations[0].loss
 
 
-def test_progress_is_told_of_every_update_and_epoch() -> None:
-    data, told = datasets.load("adding", steps=5, **SMALL), []
-    progress = Progress(lambda *a: told.append(a), lambda *a: told.append(a))
+def test_progress_is_called_for_every_update_and_epoch() -> None:
+    data, reported = datasets.load("adding", steps=5, **SMALL), []
+    progress = Progress(lambda *a: reported.append(a), lambda *a: reported.append(a))
     result = train(NUMPY, run_of(data, epochs=2, batch_size=4), data, progress)
     losses, evaluations = result.losses, result.evaluations
     first = [(1, losses[0]), (2, losses[1]), (0, evaluations[0])]
-    assert told == [*first, (3, losses[2]), (4, losses[3]), (1, evaluations[1])]
+    assert reported == [*first, (3, losses[2]), (4, losses[3]), (1, evaluations[1])]
 
 
 def test_a_loss_that_explodes_or_is_not_finite_ends_the_run() -> None:

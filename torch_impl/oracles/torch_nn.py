@@ -1,8 +1,8 @@
 """``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` themselves, behind the contract, as an oracle.
 
 The neutral layout is theirs, so the parameters go in by name through ``torch.func.functional_call``. Ragged batches go
-through ``pack_padded_sequence``, which refuses a length of 0: a sequence without a step is computed as one of one step,
-and then its output is put to zero and its final state to the initial one. torch.nn draws its own dropout masks, so
+through ``pack_padded_sequence``, which refuses a length of 0: a sequence of 0 steps is computed with one step,
+and then its output is set to zero and its final state to the initial one. torch.nn draws its own dropout masks, so
 given masks are applied between modules of one layer each.
 """
 
@@ -36,7 +36,7 @@ def module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
 
 
 def as_tuple(state: Any) -> State:
-    """A state of one array, which torch.nn gives as it is, as the contract's tuple; a pair is one already."""
+    """A state as the contract's tuple: torch.nn returns a single array as it is, and a pair as a tuple."""
     return state if isinstance(state, tuple) else (state,)
 
 
@@ -44,7 +44,7 @@ def call(spec: ModelSpec, params: Mapping[str, Tensor], x: Any, state: State) ->
     """One call of torch's module, with states as tuples: (y, final state), or the next state of a cell."""
     arguments = x, state[0] if len(state) == 1 else state
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is slower: we know
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # speed is no matter
         result = functional_call(module(spec, state[0].device), dict(params), arguments)
     if spec.is_cell:
         return as_tuple(result)

@@ -108,8 +108,8 @@ def test_the_contract_refuses_masked_arrays_and_other_subclasses(name: str) -> N
     def called(**changed: Any) -> None:
         backend.vjp(**good | changed)
 
-    for argument, (told, value) in changes.items():
-        with pytest.raises(InvalidType, match=f"^{told}: {MASKED}"):
+    for argument, (named, value) in changes.items():
+        with pytest.raises(InvalidType, match=f"^{named}: {MASKED}"):
             called(**{argument: value})
     with pytest.raises(InvalidType, match=r"^x: expected a numpy.ndarray, got Named; numpy.asarray of it is one$"):
         called(x=args.x.view(Named))

@@ -39,7 +39,7 @@ every_layer = pytest.mark.parametrize(("cell", "options"), LAYERS, ids=str)
 
 
 def probe(package, p, num_layers=2, **options):
-    """A module whose output is the product of its masks: every layer gives the one below, the first gives ones."""
+    """A module whose output is the product of its masks: every layer passes on the one below, the first gives ones."""
     module = build(package, "RNN", num_layers=num_layers, nonlinearity="relu", bidirectional=True, dropout=p, **options)
     spec = specify("RNN", num_layers=num_layers, nonlinearity="relu", bidirectional=True)
     params = {name: np.zeros(shape, "float32") for name, shape in parameter_shapes(spec).items()}
@@ -143,7 +143,7 @@ def test_given_masks_give_what_torch_nn_gives_with_them(package, cell, options, 
 
 
 @every_layer
-def test_masks_of_the_layout_act_alike_in_all_faces(cell, options):
+def test_masks_of_the_layout_act_alike_in_all_modules(cell, options):
     args = problem(cell, "float64", **options)
     masks = dropout_masks(specify(cell, "float64", dropout=0.3, **options), T, B, np.random.default_rng(0))
     assert set(np.unique(masks)) == {0, 1 / 0.7}
@@ -224,7 +224,7 @@ def test_dropout_without_a_layer_to_act_on_warns_where_the_module_is_built(packa
         module = kind(I, H, dropout=0.5, **extra)
     assert len(caught) == 1
     if package != "torch.nn":  # which says torch/nn/modules/rnn.py
-        message = r"dropout: expected 0 with num_layers=1, got 0.5; it acts between layers, so here on nothing"
+        message = r"dropout: expected 0 with num_layers=1, got 0.5; it acts between layers, so it does nothing"
         assert (str(caught[0].message), caught[0].filename, caught[0].lineno) == (message, __file__, line)
     x = native(package, problem(cell)[0][0])
     assert_close(*(named(map(detached, call(module, x))) for _ in range(2)), tolerance=0)

@@ -50,7 +50,7 @@ def test_state_dict_is_copied_and_checked(package):
 
 @pytest.mark.parametrize("package", ["numpy", "jax"])
 def test_parameters_of_torch_load_in_any_state(package):
-    """Leaves of autograd, bfloat16, and names with a prefix, which the error tells to take off."""
+    """Leaves of autograd, bfloat16, and names with a prefix, which the error says to remove."""
     theirs = loaded("torch.nn", "LSTM")
     module = build(package, "LSTM")
     module.load_state_dict(dict(theirs.named_parameters()))

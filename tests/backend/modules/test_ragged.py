@@ -73,9 +73,9 @@ def test_torch_takes_and_gives_packed_sequences_as_torch_nn(cell, options, words
         assert mine is other is None or torch.equal(mine, other)
 
 
-def test_torch_refuses_lengths_beside_a_packed_sequence():
+def test_torch_refuses_lengths_with_a_packed_sequence():
     packed = pack_padded_sequence(torch.zeros(T, B, I), torch.tensor(LENGTHS), enforce_sorted=False)
-    with pytest.raises(InvalidInput, match=r"^lengths: expected None beside a PackedSequence, got ndarray$"):
+    with pytest.raises(InvalidInput, match=r"^lengths: expected None with a PackedSequence, got ndarray$"):
         build("torch", "RNN")(packed, lengths=LENGTHS)
 
 
@@ -189,7 +189,7 @@ def test_a_cell_has_no_lengths(package):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_given_masks_act_on_a_packed_batch_too(training):
-    """In evaluation as well: who gives masks wants them."""
+    """In evaluation as well: a caller who gives masks wants them."""
     longest = max(LENGTHS)
     x = torch.tensor(problem("RNN")[0][0])[:longest]
     module = loaded("torch", "RNN", num_layers=2, dropout=0.5).train(training)
