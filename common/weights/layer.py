@@ -34,7 +34,7 @@ def single_layer(file: WeightsFile, cell: str | None = None, nonlinearity: str |
         try:
             model = recognised(params, nonlinearity or "tanh")
         except InvalidInput as error:
-            raise InvalidInput(f"weights in {file.path}: {error}") from error
+            raise type(error)(f"weights in {file.path}: {error}") from error
         if "nonlinearity" in model.kind.options and nonlinearity is None:
             assumed = "assuming tanh (use --nonlinearity relu otherwise)"
             notes += (f"{file.path} does not record the nonlinearity; {assumed}",)

@@ -240,7 +240,7 @@ def test_a_crash_leaves_json_without_a_closing_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def crash(*_: object) -> Any:
-        yield {"kind": "environment", "of": "nothing"}
+        yield {"kind": "environment", "of": "nothing", "facts": {}}
         raise KeyError("x")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from common.model.spec import DTYPES
 from common.study import bench, sine, study
 from tests.cli.commands import ROOT, lines, rosetta
 from tests.cli.commands import elsewhere as elsewhere  # pytest looks for it here
+from tests.processes import PATIENCE, started, wait_until
 
 
 def test_check_passes_with_numpy_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,19 +122,12 @@ def test_train_study_and_report_exit_with_1_for_a_wrong_backend(
 def test_an_interrupted_study_exits_with_130_and_keeps_what_it_had(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text("an older study\n")
     (tmp_path / "report.html").write_text("an older report\n")
-    command = [sys.executable, "-m", "common.cli", "study", "--out", str(tmp_path), "--rounds", "1000000"]
-    command += ["--backend", "numpy", "--cell", "RNN"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     part = tmp_path / "records.jsonl.part"
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (part.exists() and '"check"' in part.read_text()):
-            time.sleep(0.1)
+    words = ("study", "--out", str(tmp_path), "--rounds", "1000000", "--backend", "numpy", "--cell", "RNN")
+    with started(tmp_path, *words) as process:
+        wait_until(lambda: part.exists() and '"check"' in part.read_text(), "a check is recorded")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err
