@@ -68,7 +68,7 @@ def run(options: Namespace) -> int:
         names = names if options.backend else _able(names, chosen)
     else:
         if one:
-            raise InvalidInput(mismatch("--configs", "no option of a single model with it", ", ".join(one)))
+            raise InvalidInput(mismatch("--configs", "no option of one model with it", ", ".join(one)))
         check, chosen = (
             processes.check_drawn,
             variants.drawn(options.configs, chosen_cells, chosen_dtypes, options.seed),
