@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 
 
 def cpu_count() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,7 +1,6 @@
 """The records, one type for each kind: what each line of a records file holds.
 
-A record is plain JSON. Infinity and NaN are written as null (``Number``). Commands are made from data, not stored as
-text: a model is recorded as its specification, and a training run as everything that determines it.
+A record is plain JSON; infinity and NaN are null (``Number``). Commands are made from data, not stored as text.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict, TypeVar

@@ -1,5 +1,9 @@
 """The command ``rosetta``: it parses, calls and prints, with one module for each group of commands.
 
+``use`` has ``generate`` and ``predict``; ``teach`` has ``lessons``, ``trace`` and ``stepper``; ``info`` has
+``describe``, ``ls`` and ``doctor``; ``study`` has ``study`` and ``report``. ``options`` is what commands are parsed
+with, ``tables`` and ``console`` print.
+
 A module has ``add``, which declares its commands and their options, beside the functions that run them. Results go to
 stdout, progress and messages to stderr; ``ending.EXIT_CODES`` lists the exit codes. Parsing imports nothing but NumPy,
 so that ``--help`` works everywhere. This is the only package of ``common`` that imports ``reports``, by name.

@@ -89,7 +89,7 @@ def _add_example(parser: Parser) -> None:
 
 
 def load_teaching(module: str, notebooks: bool = False) -> Any:
-    """A module of ``reports.teaching``. Raises ``BackendMissing`` without its libraries and backends, an extra."""
+    """A module of ``reports.teaching``. Raises ``BackendMissing`` if its libraries or backends are not installed."""
     extra, needed = ("notebooks", LIBRARIES + NOTEBOOKS) if notebooks else ("lessons", LIBRARIES)
     for library in needed:
         if importlib.util.find_spec(library) is None:

@@ -1,4 +1,4 @@
-"""``rosetta train``: train a network in one or several backends, compare these, and save the network in a file."""
+"""``rosetta train``: train a network in one or more backends, compare them, and save it."""
 
 from argparse import Namespace
 from collections.abc import Callable

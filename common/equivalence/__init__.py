@@ -1,10 +1,11 @@
 """Do implementations agree, and how small a disagreement would have been noticed?
 
 ``variants`` says what is compared on: a model with its options, and a problem. ``ladder`` climbs from the complex step
-to training (``training_rungs``), ``processes`` spreads it over processes. ``rounding`` measures how far rounding can
-move a result, ``tolerances`` derives bounds from that, and ``comparison`` holds two results to them. ``tally``
-and ``coverage`` sum up check records, ``reproduce`` makes the command that repeats one, and ``gaps`` measures relative
-differences. ``planting`` makes faulty copies of an implementation, to show that the harness finds the fault.
+to training (``training_rungs``), ``complex_step`` differentiates a forward pass, and ``processes`` spreads it over
+processes. ``rounding`` measures how far rounding can move a result, ``tolerances`` derives bounds from that, and
+``comparison`` holds two results to them. ``tally`` and ``coverage`` sum up check records, ``reproduce`` makes the
+command that repeats one, and ``gaps`` measures relative differences. ``planting`` makes faulty copies of an
+implementation, to show that the harness finds the fault.
 """
 
 from common.equivalence.comparison import Decision, Measurement, Row, compare, compare_all

@@ -13,7 +13,7 @@ The ``from_flax_*`` take what Flax's modules hold of one direction of one layer,
 ``cell``; an ``nnx.state(cell, nnx.Param)`` or ``nnx.state(rnn, nnx.Param)``. A ``Bidirectional`` holds two, which are
 converted one at a time. The carry of Flax's LSTMs is (c, h), where torch's state and ours is (h, c). Parameters do not
 record activations, gate functions or ``residual``: Flax's defaults are ours, and nothing else has a counterpart.
-``nnx.SimpleCell`` computes in float32 unless it is given a ``dtype``, also with parameters of float64.
+``nnx.SimpleCell`` computes in float32 unless it is given a ``dtype``, even with parameters of float64.
 
 >>> from common.model.conversions import from_flax_lstm, to_flax_lstm
 >>> from common.model.initial import initial_parameters

@@ -1,4 +1,4 @@
-"""The neutral layout: the names, shapes, order of gates and initial values of every parameter.
+"""The neutral layout: the name and the shape of every parameter.
 
 Names and shapes are those of ``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` (their documentation, section
 *Variables*): ``weight_ih`` (G*H, I), ``weight_hh`` (G*H, H), ``bias_ih`` and ``bias_hh`` (G*H,), with the suffix

@@ -36,7 +36,7 @@ def sine_runs(cells: Sequence[str], dtypes: Sequence[str], seed: int) -> list[tu
 
 
 def one_bias(seed: int) -> list[Record]:
-    """The one-bias cell against the two-bias one: the function agrees, the training does not."""
+    """The cell with one bias against the one with two: the same function, but different training."""
     pair = load_all(["numpy", "one-bias"])
     spec = ModelSpec(cell="RNN", input_size=I, hidden_size=H)
     rows = ladder.check_model(pair, Variant(spec=spec, seed=seed))

@@ -1,4 +1,5 @@
-"""Training: what to train and how (settings), its batches, the one loop for every backend, and decoding.
+"""Training: ``settings`` says what to train and how, ``batching`` cuts the batches, ``loop`` is the one training loop
+for every backend, and ``decoding`` lets a trained network read its own output.
 
 The loop is shared; each backend's trainer decides what an update is. Batches and dropout masks follow from the data
 and the seed alone, so that every backend sees the same.

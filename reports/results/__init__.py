@@ -1,8 +1,8 @@
 """What the records say, before that is put into words and pictures.
 
 ``verdict`` judges the check records, ``runs`` puts training records together by run and measures how far their losses
-diverge, ``outcomes`` and ``regimen`` do so for the tasks of the full study, and ``commands`` has the commands that
-reproduce a section's numbers.
+diverge, ``outcomes`` and ``regimen`` do so for the tasks of the full study, ``ranking`` ranks the cells on them, and
+``commands`` has the commands that reproduce a section's numbers.
 """
 
 from reports.results.commands import check_commands, seed_of, train_commands

@@ -1,6 +1,9 @@
 """The report part by part: a module for each group of sections, put together here in order.
 
-``build`` makes the report from records, and lists what is missing from them.
+``checks``, ``gradients`` and ``coverage`` show the comparisons; ``curves``, ``one_bias`` and ``drift`` the training
+runs; ``choice``, ``tasks``, ``task_pictures``, ``literature`` and ``flow`` (gradients through time) the tasks;
+``speed`` and ``environment`` the timings and what they ran on. ``build`` makes the report and lists what the records
+lack.
 """
 
 import shlex
