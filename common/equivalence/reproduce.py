@@ -8,7 +8,9 @@ from typing import Any
 from common.equivalence.comparison import ORACLES
 from common.equivalence.variants import DEFAULTS
 from common.errors import InvalidInput, mismatch
+from common.model.run import OptimizerSpec
 from common.record_types import Check, Problem, Run, Spec
+from common.training.settings import RULES
 
 # The tasks whose own settings leave out everything that is optional, so that nothing has to be undone with "none".
 BARE = ("sine",)
@@ -53,10 +55,7 @@ def problem_words(problem: Problem) -> list[str]:
 
 
 def train_command(run: Run, cells: Sequence[str], dtypes: Sequence[str], backends: Sequence[str]) -> str:
-    """``rosetta train`` for a run, in some cells, dtypes and backends at once.
-
-    What the command line has no option for (``alpha`` and ``eps`` of an optimiser) keeps its default.
-    """
+    """``rosetta train`` for a run, in some cells, dtypes and backends at once."""
     words = ["rosetta", "train", run["task"], "--reading", run["reading"]]
     for name, value in run["options"].items():
         words += ["--set", f"{name}={json.dumps(value)}"]
@@ -80,6 +79,9 @@ def _optimizer_words(run: Run) -> list[str]:
     words = _option("optimizer", rule["name"]) + _option("lr", rule["lr"])
     if rule["momentum"]:
         words += _option("momentum", rule["momentum"])
+    for name, rules in RULES.items():
+        if rule["name"] in rules and rule[name] != getattr(OptimizerSpec, name):
+            words += _option(name, rule[name])
     words += _optional(run, "clip_norm", rule["clip_norm"])
     if rule["schedule"] != "constant":
         for name in ("schedule", "schedule_steps", "schedule_factor"):

@@ -143,7 +143,8 @@ def test_another_seed_has_a_file_of_its_own_and_a_file_that_is_replaced_is_named
 
 
 def test_a_comparison_names_the_command_that_repeats_it(run: Run) -> None:
-    words = ["sine", "--epochs", "2", "--lr", "0.1", "--set", "window=4", "--backend", "numpy", "--backend", "torch"]
+    words = ["sine", "--epochs", "2", "--lr", "0.1", "--set", "window=4", "--optimizer", "rmsprop", "--alpha", "0.5"]
+    words += ["--backend", "numpy", "--backend", "torch"]
     checks = compared(run("train", *words, "--json"))
     assert checks
     (command,) = {row_command(row) for row in checks}
