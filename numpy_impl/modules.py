@@ -116,6 +116,7 @@ class _Module(SpecAttributes):
         state0 = self._initial_state(arrangement, hx)
         masks = self._masks(arrangement, masks)
         # Backward needs everything as it is now; the caller may change the originals, even the parameters, afterwards.
+        self._params.require_sound()
         x, params = x.copy(), self._params.copies()
         y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
         self._latest = _Latest(arrangement, params, tape)

@@ -58,7 +58,7 @@ def train_command(run: Run, cells: Sequence[str], dtypes: Sequence[str], backend
     """``rosetta train`` for a run, in some cells, dtypes and backends at once."""
     words = ["rosetta", "train", run["task"], "--reading", run["reading"]]
     for name, value in run["options"].items():
-        words += ["--set", f"{name}={json.dumps(value)}"]
+        words += ["--set", f"{name}={json.dumps(value, ensure_ascii=False)}"]
     if run["inputs"] != "features":
         words += _option("inputs", run["inputs"])
     if run["inputs"] == "embedding":

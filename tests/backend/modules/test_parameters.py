@@ -126,3 +126,20 @@ def test_numpy_backward_stands_by_its_call(cell):
     cotangents[-1] = cotangents[-1][..., 1:, :]
     with pytest.raises(InvalidInput, match=r"^dhx.*: expected \(.+, 7\).+ a batch of 5, got \(.*4, 7\)$"):
         numpy_backward(module, cotangents)
+
+
+def test_what_is_refused_in_place_is_refused_by_every_call_until_it_is_replaced():
+    module, x = build("numpy", "LSTM"), np.ones((2, 3, I), "float32")
+    sound = module.weight_hh_l0.copy()
+    refused = r"^weight_hh_l0: expected finite values, got nan at index \(0, 0\)$"
+    with pytest.raises(InvalidInput, match=refused):
+        module.params["weight_hh_l0"] -= np.float32("nan")
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match=refused):
+            module(x)
+    module.weight_hh_l0 = sound
+    assert np.isfinite(module(x)[0]).all()
+    with pytest.raises(InvalidInput, match=refused):
+        module.weight_hh_l0 -= np.float32("nan")
+    module.load_state_dict(weights("LSTM"))
+    assert np.isfinite(module(x)[0]).all()
