@@ -16,9 +16,9 @@ class CheckedParameters(MutableMapping[str, np.ndarray]):
     """The parameters by name. Whatever is assigned is checked, and copied.
 
     The arrays may be changed in place, as in ``params["weight_hh_l0"] -= 0.1 * gradient``, which is checked too, as it
-    ends in an assignment. What is refused then is in the array already, so ``require_sound`` refuses it again at each
-    call until it is replaced. Only a value written into part of an array, as in ``params["weight_hh_l0"][0] = value``, goes
-    unnoticed: if it is not finite, neither is the output.
+    ends in an assignment. What is refused then is already in the array, so ``require_sound`` refuses it again at each
+    call until it is replaced. Only a value written into part of an array, as in ``params["weight_hh_l0"][0] = value``,
+    goes unnoticed: if it is not finite, neither is the output.
     """
 
     def __init__(self, spec: ModelSpec, arrays: Parameters):
