@@ -14,6 +14,7 @@ from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 from common.record_types import Optimizer, Problem, Run, Spec
 from common.records import read, writing
+from tests.task_records import outcome
 from tests.test_records import replace_lines
 
 SPEC = asdict(ModelSpec(cell="LSTM", input_size=3, hidden_size=7, forget_bias=1.0))
@@ -120,3 +121,8 @@ def test_the_types_of_records_are_those_of_what_they_hold() -> None:
     own = {field.name for field in fields(RunSpec)} - {"network"}
     assert own < set(Run.__annotations__)
     assert set(RUN) == set(Run.__annotations__)
+
+
+def test_the_path_to_a_wrong_item_goes_from_the_inside_out(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^item 1 of item 0 of curve in .*: expected a number"):
+        read(written(tmp_path / "bad.jsonl", outcome("LSTM") | {"curve": [[1, "x"]]}))

@@ -176,3 +176,9 @@ def test_something_that_is_not_a_batch_is_refused() -> None:
     for check in (require_batch, require_inputs):
         with pytest.raises(InvalidType, match=r"^batch: expected a Batch, got tuple$"):
             check(NETWORKS["features"], tuple(good("features")))  # pyright: ignore
+
+
+def test_masks_of_a_decoder_are_refused_where_there_is_none() -> None:
+    batch = good("features")._replace(decoder_masks=np.ones((1, 8, 4, 7)))
+    with pytest.raises(InvalidInput, match=r"^decoder_masks for the readout .*: expected None, got an array$"):
+        require_inputs(NETWORKS["features"], batch)

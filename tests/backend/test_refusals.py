@@ -227,8 +227,10 @@ def test_an_option_that_a_backend_lacks_is_refused(name: str, cell: str, option:
         lambda: backend.vjp(spec, *problem[:5], **problem.keywords),
     ]
     calls += [lambda b=b: backend.timed(spec, problem, backward=b) for b in (True, False)]
+    run, params, batch = training(spec)
+    calls += [lambda: backend.predict(run.network, params, batch._replace(lengths=problem.lengths))]
     if kind != "lengths":
-        calls += [lambda: backend.trainer(*training(spec)[:2])]
+        calls += [lambda: backend.trainer(run, params)]
     for call in calls:
         with pytest.raises(InvalidInput, match=f"^options for backend {name}: expected none.*, got '{kind}'$"):
             call()

@@ -8,7 +8,7 @@ import pytest
 from common.equivalence import rounding
 from common.equivalence.comparison import FAILED, PASSED, UNDECIDED, ZERO, Row, compare, decided
 from common.equivalence.ladder import CHECKS, all_passed
-from common.equivalence.tally import Tally, tally, verdicts
+from common.equivalence.tally import Tally, badness, tally, used, verdicts
 from common.equivalence.tolerances import COARSEST, MARGIN, TOLERANCES, Bound, Tolerance, bounds
 from common.equivalence.variants import H, I, Variant
 from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
@@ -190,3 +190,9 @@ def test_layers_of_drawn_variants_count_together_and_those_of_one_model_do_not()
     rows = [record("dweight_hh_l1", 1e-6), record("dweight_hh_l2_reverse", 0.0, ZERO)]
     assert not all_passed(rows)
     assert all_passed([row | {"drawn": True} for row in rows])
+
+
+def test_what_decides_is_worse_than_what_does_not_and_nan_is_worst_of_all() -> None:
+    decided, undecided = record("y", 1e-9, ratio=0.1), record("y", 1.0, UNDECIDED, ratio=0.9)
+    assert badness(decided) > badness(undecided)
+    assert used(record("y", 1e-9, ratio=float("nan"))) == float("inf")

@@ -265,3 +265,19 @@ def test_the_likely_cause_is_a_transpose_before_it_is_a_gru() -> None:
 def test_axes_in_another_order_are_named() -> None:
     with refused("x", "(2, 3, 4)", got="(3, 2, 4)", cause="order"):
         layout.require_array("x", np.zeros((3, 2, 4)), (2, 3, 4), "float64")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "cause"),
+    [
+        ("weight_ih_l0", (3 * H, I), "a GRU's?"),
+        ("weight_hh_l0", (H, 2), "an RNN's?"),
+        ("weight_ih_l0", (3 * H + 1, I), ""),
+        ("weight_hr_l0", (3 * H, H), ""),
+    ],
+)
+def test_only_whole_gates_tell_the_cell_of_wrong_weights(name: str, shape: tuple[int, ...], cause: str) -> None:
+    spec = ModelSpec(cell="LSTM", input_size=I, hidden_size=H, proj_size=2)
+    with pytest.raises(InvalidInput) as caught:
+        layout.require_parameters(spec, initial_parameters(spec, 0) | {name: np.zeros(shape)})
+    assert str(caught.value).partition("; ")[2] == cause

@@ -77,6 +77,7 @@ VERDICTS = [
         "6 comparisons over 3 implementations, 1 cell and 1 dtype, none out of tolerance; the worst used 75%",
     ),
     ([HEADER], False, "NOT equivalent: nothing was compared."),
+    ([check(b="exact")], True, "Equal to the exact result"),
     ([check(), check(ratio=3.5)], False, "NOT equivalent: 1 of 2 comparisons is out of tolerance; the worst is y of"),
     ([check(count=0)], False, "where no element was compared; none undecided."),
     ([check(ratio=7), check(ratio=None)], False, "numpy against jax, which is not finite; none undecided."),

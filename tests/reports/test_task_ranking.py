@@ -232,3 +232,16 @@ def test_a_third_cell_that_diverged_is_last() -> None:
     assert verdict_sentence(contest).endswith(
         "5 of 5 runs of the Third diverged, of which the 5 in numpy count as lost."
     )
+
+
+LEADERS = {
+    "the better mean, in fewer seeds": ([0.1] * 4 + [0.9], [0.11] * 5, "LSTM"),
+    "equal means, ahead in more seeds": ([0.0625] * 4 + [0.125], [0.078125] * 4 + [0.0625], "RNN"),
+}
+
+
+@pytest.mark.parametrize(("rnn", "lstm", "leader"), LEADERS.values(), ids=LEADERS)
+def test_neither_mean_nor_seeds_alone_make_a_cell_better(rnn: list[float], lstm: list[float], leader: str) -> None:
+    (contest,) = contests(runs(rnn, lstm))
+    (pair,) = rank(contest).comparisons
+    assert (pair.leader.cell, pair.clear) == (leader, False)
