@@ -1,4 +1,4 @@
-"""Everything that the implementations share, in rooms; a room imports only from those before it in this list.
+"""Everything that the implementations share, in packages that import only from those before them in this list.
 
 The ground (``errors``, ``printable``, ``signals``, ``workers``, ``parallel``, ``records`` and their types) knows
 nothing of networks. ``model`` says what a network is, ``weights`` reads and writes its parameters, ``backend`` says

@@ -1,4 +1,4 @@
-"""What an implementation of the cells is, to everything above: the contract, the guards at its door, the way to it.
+"""What an implementation of the cells is: the contract that it meets, the checks of its arguments, and its registry.
 
 ``contract`` holds the types that cross the boundary and the protocols; ``registry`` goes from a name to an
 implementation. ``guards`` check what a call is given, once. ``base`` is what the adapters of the frameworks share, and

@@ -1,8 +1,9 @@
-"""The checks at the door of a backend: each raises unless the arguments are what the contract says.
+"""The checks of a backend's arguments: each raises unless they are what the contract says.
 
 Every public entry of the contract has one guard, which checks each argument once: ``require_forward``,
 ``require_problem`` (for ``vjp`` and ``timed``), ``require_run`` (for ``trainer``), ``require_predict``, and
-``require_batch`` for a batch that a trainer is given. Nothing below an entry checks again.
+``require_batch`` for a batch that a trainer is given. Nothing below an entry checks again, except
+that a conversion checks the weights that it converts.
 """
 
 from collections.abc import Mapping
