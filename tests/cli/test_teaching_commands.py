@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_trace_command import Call
-from tests.cli.test_trace_command import call_fixture as call_fixture  # pytest looks for it here
+from tests.cli.commands import Run
+from tests.cli.commands import run_fixture as run_fixture  # pytest looks for it here
 from tests.refusals import assert_refusal
 
 
@@ -25,8 +25,8 @@ from tests.refusals import assert_refusal
         (["lessons", "--lesson", "99"], "lesson", "one of 1, ", "99"),
     ],
 )
-def test_bad_usage(words: list[str], argument: str, expected: str, got: str, call: Call, tmp_path: Path) -> None:
-    code, out, err = call(*words)
+def test_bad_usage(words: list[str], argument: str, expected: str, got: str, run: Run, tmp_path: Path) -> None:
+    code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert_refusal(err.splitlines()[-1], f"rosetta: {argument}", expected, got)
     assert not list(tmp_path.iterdir())
@@ -42,18 +42,18 @@ def test_bad_usage(words: list[str], argument: str, expected: str, got: str, cal
     ],
 )
 def test_a_library_that_is_missing(
-    library: str, words: list[str], extra: str, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    library: str, words: list[str], extra: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else find(name))
-    code, out, err = call(*words)
+    code, out, err = run(*words)
     assert (code, out) == (3, "")
     assert err == f"rosetta: the lessons need {library}, which is not installed; run: pip install -e '.[{extra}]'\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_the_page_of_the_stepper(call: Call) -> None:
-    code, out, err = call("stepper", "--cell", "LSTM", "--steps", "2", "--hidden-size", "6", "--out", "deep/page.html")
+def test_the_page_of_the_stepper(run: Run) -> None:
+    code, out, err = run("stepper", "--cell", "LSTM", "--steps", "2", "--hidden-size", "6", "--out", "deep/page.html")
     assert (code, out) == (0, "Stepper: deep/page.html\n")
     assert err == "It shows 4 of 6 hidden units; --units and --inputs choose others\n"
     text = Path("deep/page.html").read_text("utf-8")
@@ -62,13 +62,13 @@ def test_the_page_of_the_stepper(call: Call) -> None:
     assert data["sizes"] == {"steps": 2, "inputs": 2, "units": 6}
     assert data["shown"] == {"units": [1, 2, 3, 4], "inputs": [1, 2]}
     assert not re.search(r'(?:src|href)="https?:', text)
-    code, out, _ = call("stepper", "--units", "3,1", "--out", "page.html", "--json")
+    code, out, _ = run("stepper", "--units", "3,1", "--out", "page.html", "--json")
     assert (code, json.loads(out)) == (0, {"file": "page.html", "bytes": Path("page.html").stat().st_size})
 
 
-def test_one_lesson(call: Call) -> None:
+def test_one_lesson(run: Run) -> None:
     """With the steppers and the index, which are always written."""
-    code, out, err = call("lessons", "--lesson", "4", "--jobs", "1", "--out", "pages", "--json")
+    code, out, err = run("lessons", "--lesson", "4", "--jobs", "1", "--out", "pages", "--json")
     assert code == 0
     found = {Path(row["file"]).name: row["bytes"] for row in map(json.loads, out.splitlines())}
     assert set(found) == {"04-bptt-by-hand.html", "index.html", "stepper-rnn.html", "stepper-lstm.html"}

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from common.cli import main
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters
 from common.model.spec import ModelSpec
@@ -19,29 +17,17 @@ from common.tracing import backends as tracing
 from common.tracing import examples, finite_differences
 from common.tracing.trace import Example, Trace
 from common.weights import files
+from tests.cli.commands import Run
+from tests.cli.commands import run_fixture as run_fixture  # pytest looks for it here
 from tests.refusals import assert_refusal
 
 ROOT = Path(__file__).parents[2]
 T = 4
-Call = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(name="call")
-def call_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs a command in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def called(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return called
-
-
-def traced(call: Call, *words: str) -> dict[str, dict[str, Any]]:
+def traced(run: Run, *words: str) -> dict[str, dict[str, Any]]:
     """Backend -> its record; the example's is under no name."""
-    code, out, err = call("trace", "--json", "--steps", str(T), *words)
+    code, out, err = run("trace", "--json", "--steps", str(T), *words)
     assert (code, err) == (0, "")
     path = Path("trace.jsonl")
     path.write_text(out, encoding="utf-8")
@@ -70,8 +56,8 @@ def example_of(cell: str, loss: str = "every", seed: int = 0) -> Example:
 
 
 @pytest.mark.parametrize("cell", ["RNN", "LSTMCell"])
-def test_a_trace_as_records(cell: str, call: Call) -> None:
-    found = traced(call, "--cell", cell, "--seed", "3")
+def test_a_trace_as_records(cell: str, run: Run) -> None:
+    found = traced(run, "--cell", cell, "--seed", "3")
     example = example_of(cell, seed=3)
     given, names, G = arrays(found[""]), [own for own in found if own], 4 if cell == "LSTMCell" else 1
     assert names == ["numpy", "jax", "torch", "finite differences"]
@@ -103,8 +89,8 @@ def test_a_trace_as_records(cell: str, call: Call) -> None:
 
 
 @pytest.mark.parametrize("loss", ["every", "last"])
-def test_what_the_loss_counts_is_where_gradients_come_from(loss: str, call: Call) -> None:
-    found = traced(call, "--loss", loss)
+def test_what_the_loss_counts_is_where_gradients_come_from(loss: str, run: Run) -> None:
+    found = traced(run, "--loss", loss)
     given = arrays(found[""])
     assert given["counted"].tolist() == ([1] * T if loss == "every" else [0, 0, 0, 1])
     for name in ("numpy", "jax", "torch"):
@@ -122,8 +108,8 @@ def cells_of(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split("[│┃]", row)[1:-1]] for row in ruled]
 
 
-def test_a_trace_as_text(call: Call) -> None:
-    code, out, err = call("trace", "--cell", "LSTM", "--steps", "2", "--seed", "1")
+def test_a_trace_as_text(run: Run) -> None:
+    code, out, err = run("trace", "--cell", "LSTM", "--steps", "2", "--seed", "1")
     assert (code, err) == (0, "")
     text, _, table = out.partition("largest difference from numpy, relative to the largest value")
     forward, backward = executed(True)
@@ -151,9 +137,9 @@ def test_a_trace_as_text(call: Call) -> None:
         assert all(float(gap) < limit for gap, limit in zip(gaps, (1e-12, 1e-12, 1e-6), strict=True) if gap), name
 
 
-def test_a_trace_as_text_without_numpy_lists_the_values_of_another(call: Call) -> None:
+def test_a_trace_as_text_without_numpy_lists_the_values_of_another(run: Run) -> None:
     """And the example, with which every trace begins."""
-    text, _, table = call("trace", "--backend", "torch")[1].partition("largest difference from torch")
+    text, _, table = run("trace", "--backend", "torch")[1].partition("largest difference from torch")
     assert "finite differences" in table
     example = examples.example(ModelSpec(cell="RNN", input_size=2, hidden_size=3), steps=5, seed=0)
     blocks = re.findall(r"^(\S.*?) = (.*(?:\n  +.*)*)", text, re.MULTILINE)
@@ -168,7 +154,7 @@ def test_a_trace_as_text_without_numpy_lists_the_values_of_another(call: Call) -
 
 
 @pytest.mark.parametrize("who", ["jax", "torch", "finite differences"])
-def test_a_difference_is_shown_where_it_is(who: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_is_shown_where_it_is(who: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the largest value, above or below, and at whom it is."""
     load, differences = tracing.load, finite_differences.trace
 
@@ -181,7 +167,7 @@ def test_a_difference_is_shown_where_it_is(who: str, call: Call, monkeypatch: py
     if who == "finite differences":
         monkeypatch.setattr(finite_differences, "trace", lambda *given: off(differences(*given)))
     monkeypatch.setattr(tracing, "load", lambda name: lambda own: (off if name == who else kept)(load(name)(own)))
-    code, out, _ = call("trace", "--steps", "4")
+    code, out, _ = run("trace", "--steps", "4")
     assert code == 0
     head, *rows = cells_of(out.partition("largest difference from numpy")[2])
     seen = {(name, column) for name, _, *gaps in rows for column, gap in zip(head[2:], gaps, strict=True) if gap}
@@ -198,9 +184,9 @@ def kept(own: Trace) -> Trace:
     return own
 
 
-def test_options_of_the_model(call: Call) -> None:
+def test_options_of_the_model(run: Run) -> None:
     words = ["--no-bias", "--nonlinearity", "relu", "--input-size", "1", "--hidden-size", "5"]
-    found = traced(call, *words, "--backend", "numpy", "--backend", "numpy")
+    found = traced(run, *words, "--backend", "numpy", "--backend", "numpy")
     assert list(found) == ["", "numpy", "finite differences"]
     given, own = arrays(found[""]), arrays(found["numpy"])
     assert given["weight_ih_l0"].shape == (5, 1)
@@ -213,23 +199,23 @@ def test_options_of_the_model(call: Call) -> None:
 SMALL = ["--epochs", "1", "--hidden-size", "3", "--set", "window=4", "--set", "points_per_period=10", "--out", "."]
 
 
-def trained(call: Call, *words: str) -> str:
+def trained(run: Run, *words: str) -> str:
     """The file of a network that was trained a little."""
-    code, out, _ = call("train", "sine", "--json", *SMALL, *words)
+    code, out, _ = run("train", "sine", "--json", *SMALL, *words)
     assert code == 0
     return next(row["saved"] for row in map(json.loads, out.splitlines()) if row["kind"] == "training")
 
 
 @pytest.mark.parametrize("cell", ["RNN", "LSTM", "RNNCell"])
-def test_weights_of_a_trained_network(cell: str, call: Call) -> None:
-    file = trained(call, "--cell", cell)
-    found, params = traced(call, "--weights", file, "--cell", cell), files.read_trained(Path(file)).params
+def test_weights_of_a_trained_network(cell: str, run: Run) -> None:
+    file = trained(run, "--cell", cell)
+    found, params = traced(run, "--weights", file, "--cell", cell), files.read_trained(Path(file)).params
     wanted = {name.removeprefix("rnn."): value for name, value in params.items() if name.startswith("rnn.")}
     assert {name: value.tolist() for name, value in wanted.items()} == {
         name: values for name, values in found[""]["arrays"].items() if "weight" in name or "bias" in name
     }
     assert arrays(found[""])["x"].shape == (T, 1)
-    again = json.loads(json.dumps(traced(call, "--weights", file, "--cell", cell, "--backend", "jax")))
+    again = json.loads(json.dumps(traced(run, "--weights", file, "--cell", cell, "--backend", "jax")))
     assert again["jax"]["arrays"] == found["jax"]["arrays"]
 
 
@@ -249,32 +235,32 @@ BESIDE = "none with --weights"
 )
 @pytest.mark.parametrize("verb", ["trace", "stepper"])
 def test_weights_that_cannot_be_used(
-    verb: str, words: list[str], argument: str, expected: str, got: str, cause: str, call: Call
+    verb: str, words: list[str], argument: str, expected: str, got: str, cause: str, run: Run
 ) -> None:
     weights: dict[str, Any] = initial_parameters(ModelSpec(cell="RNN", input_size=2, hidden_size=3), 0)
     np.savez("rnn.npz", **weights)
-    code, out, err = call(verb, "--weights", *words)
+    code, out, err = run(verb, "--weights", *words)
     assert (code, out) == (2, "")
     assert_refusal(err.rstrip("\n"), f"rosetta: {argument}", expected, got, cause)
 
 
-def test_notes_on_the_weights_go_to_stderr(call: Call) -> None:
+def test_notes_on_the_weights_go_to_stderr(run: Run) -> None:
     torch.save({"state": torch.ones(2)} | torch.nn.ModuleDict({"net": torch.nn.RNN(2, 3)}).state_dict(), "own.pt")
     words = ["trace", "--weights", "own.pt", "--backend", "numpy", "--no-finite-differences"]
-    code, out, err = call(*words)
+    code, out, err = run(*words)
     assert code == 0
     assert "own.pt" not in out
     assert [line.partition(":")[0].partition(" ")[0] for line in err.splitlines()] == ["own.pt", "own.pt"]
     assert "using net.*, leaving out state" in err
     assert "does not record the nonlinearity; assuming tanh (use --nonlinearity relu otherwise)" in err
-    assert call(*words, "--nonlinearity", "relu")[2].count("\n") == 1
+    assert run(*words, "--nonlinearity", "relu")[2].count("\n") == 1
 
 
-def test_the_file_that_the_readme_writes_is_refused_with_what_can_be_taken(call: Call) -> None:
+def test_the_file_that_the_readme_writes_is_refused_with_what_can_be_taken(run: Run) -> None:
     options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "proj_size": 8, "batch_first": True}
     torch.save(torch.nn.LSTM(10, 20, **options).state_dict(), "lstm.pt")
     for verb in ("trace", "stepper"):
-        code, out, err = call(verb, "--weights", "lstm.pt", "--cell", "LSTM")
+        code, out, err = run(verb, "--weights", "lstm.pt", "--cell", "LSTM")
         assert (code, out) == (2, "")
         expected, got = "one layer of LSTM in one direction, without a projection", "LSTM 2 layers bidirectional proj"
         assert_refusal(err.rstrip("\n"), "rosetta: model in lstm.pt", expected, got)
@@ -289,8 +275,8 @@ def test_the_file_that_the_readme_writes_is_refused_with_what_can_be_taken(call:
         (["--bidirectional"], "RNN", "RNN bidirectional"),
     ],
 )
-def test_trained_networks_that_cannot_be_traced(made: list[str], asked: str, got: str, call: Call) -> None:
-    file = trained(call, *made)
-    code, out, err = call("trace", "--weights", file, "--cell", asked)
+def test_trained_networks_that_cannot_be_traced(made: list[str], asked: str, got: str, run: Run) -> None:
+    file = trained(run, *made)
+    code, out, err = run("trace", "--weights", file, "--cell", asked)
     assert (code, out) == (2, "")
     assert_refusal(err.rstrip("\n"), f"rosetta: model in {file}", f"one layer of {asked} in one direction", got)
