@@ -32,12 +32,12 @@ def check(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: 
     ladder.require_all_supported(load_all(names), chosen)  # before anything is computed
     groups = check_groups(chosen)
     done = progress("checks", len(groups))
-    for records in parallel.run([_check_piece(names, group) for group in groups], jobs):
+    for records in parallel.run([check_piece(names, group) for group in groups], jobs):
         yield from records
         done()
 
 
-def _check_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
+def check_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
     return Piece(f"{group[0].label}, {group[0].spec.dtype}", check_records, (names, group))
 
 
@@ -81,7 +81,7 @@ def fails(row: comparison.Row, variant: Variant) -> bool:
 def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, progress: Progress) -> Iterator[Record]:
     """Variants drawn at random, spread over processes, which are replaced because JAX keeps all that it compiled."""
     groups = pieces(chosen)
-    work = [_drawn_piece(names, group) for group in groups]
+    work = [drawn_piece(names, group) for group in groups]
     done = progress("configurations", len(chosen))
     for group, records in zip(groups, parallel.run(work, jobs, pieces_a_process=20), strict=True):
         yield from records
@@ -89,6 +89,6 @@ def check_drawn(names: Sequence[str], chosen: Sequence[Variant], jobs: int, prog
             done()
 
 
-def _drawn_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
+def drawn_piece(names: Sequence[str], group: Sequence[Variant]) -> Piece:
     more = f" and {len(group) - 1} more" if len(group) > 1 else ""
     return Piece(f"{arguments(group[0].data)}{more}", drawn_records, (names, group))

@@ -104,8 +104,3 @@ CELL_OF_BLOCKS = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
 def with_option(name: str) -> tuple[str, ...]:
     """The cells that take an option."""
     return tuple(cell.name for cell in TABLE.values() if name in cell.options)
-
-
-def step_of(layer: str) -> str:
-    """The one-step cell that has the equations of a layer."""
-    return next(cell.name for cell in TABLE.values() if cell.is_step and cell.layer == layer)

@@ -19,7 +19,7 @@ SHOWN_VALUES = 1000
 
 
 def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec) -> list[Record]:
-    """The sine wave's runs: one training record per backend, and the check records that compare them."""
+    """Train on a task with its default options: a training record per backend, and the checks that compare them."""
     data = datasets.load(task, reading, run.network.model.dtype)
     results = {name: train(registry.load(name), run, data) for name in names}
     records: list[Record] = [training_record(name, data, run, result) for name, result in results.items()]
@@ -27,7 +27,7 @@ def train_everywhere(names: Sequence[str], task: str, reading: str, run: RunSpec
     return records
 
 
-def _sine_piece(names: Sequence[str], task: str, reading: str, run: RunSpec) -> Piece:
+def training_piece(names: Sequence[str], task: str, reading: str, run: RunSpec) -> Piece:
     model = run.network.model
     name = f"training on {task}, {reading}, {run.optimizer.name}, {model.cell}, {model.dtype}"
     return Piece(name, train_everywhere, (names, task, reading, run))

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from common import parallel
 from common.backend.registry import load_all
 from common.equivalence import ladder
-from common.equivalence.processes import _check_piece, _drawn_piece, check_groups, pieces
+from common.equivalence.processes import check_groups, check_piece, drawn_piece, pieces
 from common.equivalence.variants import drawn, variants
 from common.parallel import Piece, Progress
 from common.record_types import Record
 from common.study import bench, tasks
 from common.study.environment import environment
-from common.study.runs import _sine_piece
+from common.study.runs import training_piece
 from common.study.sine import one_bias, series, sine_runs
 
 # How many variants are drawn at random in each dtype.
@@ -41,9 +41,9 @@ def study(
     groups = check_groups(fixed)
     random = drawn(DRAWN, cells, dtypes, seed)
     runs = sine_runs(cells, dtypes, seed)
-    work = [_sine_piece(names, *run) for run in runs]  # the longest pieces first
-    work += [_check_piece(names, group) for group in reversed(groups)]
-    work += [_drawn_piece(names, group) for group in pieces(random)]
+    work = [training_piece(names, *run) for run in runs]  # the longest pieces first
+    work += [check_piece(names, group) for group in reversed(groups)]
+    work += [drawn_piece(names, group) for group in pieces(random)]
     if "numpy" in names and "RNN" in cells:
         work.append(Piece("the one-bias cell", one_bias, (seed,)))
     done = progress("checks and training", len(work))

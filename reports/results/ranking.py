@@ -25,7 +25,7 @@ class Comparison(NamedTuple):
     clear: bool
 
     @property
-    def learnt(self) -> bool:
+    def beats_baseline(self) -> bool:
         """Whether one of the two beats the baseline; otherwise neither is called better."""
         return self.leader.beats or self.other.beats
 
@@ -47,7 +47,7 @@ class Ranking(NamedTuple):
         return any(pair.seeds for pair in self.comparisons)
 
     @property
-    def learnt(self) -> bool:
+    def beats_baseline(self) -> bool:
         """Whether any cell beats the baseline."""
         return any(group.beats for group in self.contest.groups)
 
@@ -114,7 +114,7 @@ def _finding(ranking: Ranking, where: str) -> str:
     if not scored:
         return f"{where} no run has a score."
     means = ", ".join(f"{group.cell} {group.text(group.mean)}" for group in scored)
-    if not ranking.learnt:
+    if not ranking.beats_baseline:
         who = {1: f"the {first.cell} does not beat", 2: "neither cell beats"}
         return f"{where} {who.get(len(groups), f'none of the {len(groups)} cells beats')} the baseline: {means} {base}."
     if len(groups) == 1:
@@ -138,7 +138,7 @@ def _of_two(pair: Comparison, means: str, base: str) -> str:
 def _of_several(ranking: Ranking, means: str, base: str) -> str:
     winner, order = ranking.winner, [group.cell for group in ranking.ordered]
     head = f"the {winner.cell} is better than every other cell" if winner else "no cell is better than every other"
-    pairs = [pair for pair in ranking.comparisons if pair.learnt]
+    pairs = [pair for pair in ranking.comparisons if pair.beats_baseline]
     pairs.sort(key=lambda pair: (order.index(pair.leader.cell), order.index(pair.other.cell)))
     clauses = "; ".join(map(_clause, pairs))
     return " ".join([f"{head}: {means} {base}.", f"Two by two: {clauses}.", *_not_beating(ranking.contest.groups)])

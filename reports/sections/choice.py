@@ -92,7 +92,7 @@ def result(ranking: Ranking) -> str:
         return ranking.winner.cell
     if not ranking.compared:
         return ALONE
-    return TIE if ranking.learnt else IDLE
+    return TIE if ranking.beats_baseline else IDLE
 
 
 def standing(ranking: Ranking) -> str:
@@ -180,7 +180,7 @@ def _decision(pair: Comparison) -> str:
         return f"{pair.leader.cell} is better"
     if not pair.seeds:
         return "no seed in common"
-    return "not shown to differ" if pair.learnt else "neither learns the task"
+    return "not shown to differ" if pair.beats_baseline else "neither learns the task"
 
 
 def _readouts(played: Sequence[Contest]) -> Table:
