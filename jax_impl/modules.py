@@ -26,12 +26,13 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from common.backend.arrangement import arrange, enter_masks
+from common.backend.arrangement import arrange
 from common.backend.guards import require_supported
 from common.backend.module import SpecAttributes, dtype_name, module_spec
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters, parameter_shapes
+from common.model.masks import Masks
 from common.model.spec import ModelSpec
 from common.weights.arrays import loaded_parameters
 
@@ -85,10 +86,10 @@ class _Module(SpecAttributes, nnx.Module):
         lengths = arrangement.require_lengths(lengths, traced)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)
         if masks is not None:
-            masks = enter_masks(spec, masks, shape, kind, dtype)
+            masks = arrangement.enter_masks(masks)
         elif spec.dropout and spec.num_layers > 1 and not self.deterministic:
             kept = jax.random.bernoulli(self.rngs(), 1 - spec.dropout, shape)
-            masks = jnp.where(kept, 1 / (1 - spec.dropout) if spec.dropout < 1 else 0, 0).astype(dtype)
+            masks = Masks(jnp.where(kept, 1 / (1 - spec.dropout) if spec.dropout < 1 else 0, 0).astype(dtype))
         state0 = arrangement.enter_state("hx", hx)
         if state0 is None:
             state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))

@@ -16,7 +16,8 @@ from common.backend import registry
 from common.backend.contract import Backend
 from common.equivalence import ladder
 from common.equivalence.planting import planted
-from common.equivalence.variants import H, I, Variant, shrink
+from common.equivalence.shrinking import shrink
+from common.equivalence.variants import H, I, Variant
 from common.model.spec import CELLS, OPTIONS, ModelSpec
 
 TRAINED = {"loss", "training"}
