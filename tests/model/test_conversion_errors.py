@@ -36,7 +36,7 @@ NEUTRAL: list[tuple[str, tuple[str, ...], Callable[[str], Any], type[Exception],
         InvalidInput,
         r"weight_hh: expected \(H, H\) .* got \(28, 7\); an LSTM's",
     ),
-    ("a GRU", ALL, lambda _: drawn(3 * H), InvalidInput, r"weight_hh: expected .* got \(21, 7\); a GRU's\?"),
+    ("a GRU", ALL, lambda _: drawn(3 * H), InvalidInput, r"weight_hh: expected .* got \(21, 7\); a GRU's or an LSTM1997's\?"),
     ("an RNN", LONG, lambda _: drawn(H), InvalidInput, r"weight_hh: expected \(4H, H\) .* got \(7, 7\); an RNN's\?"),
     (
         "an LSTM's, no bias",
@@ -86,7 +86,7 @@ NEUTRAL: list[tuple[str, tuple[str, ...], Callable[[str], Any], type[Exception],
         ALL,
         lambda name: weights(name)._replace(bias_ih=np.ones(3 * H)),
         InvalidInput,
-        r"bias_ih: expected .* H=7, I=3, got \(21,\); a GRU's\?",
+        r"bias_ih: expected .* H=7, I=3, got \(21,\); a GRU's or an LSTM1997's\?",
     ),
     (
         "an axis more",
@@ -150,7 +150,7 @@ def test_wrong_weights_are_refused(name: str, make: Callable[[str], Any], error:
 
 def test_wrong_weights_are_refused_while_tracing() -> None:
     for name in TO:
-        with pytest.raises(InvalidInput, match=r"^weight_hh: expected .* got \(21, 7\); a GRU's\?"):
+        with pytest.raises(InvalidInput, match=r"^weight_hh: expected .* got \(21, 7\); a GRU's or an LSTM1997's\?"):
             jax.jit(lambda w, name=name: TO[name](w).params)(drawn(3 * H))
 
 
@@ -264,7 +264,7 @@ def test_other_trees_are_refused(name: str, make: Callable[[], Any], error: type
         ((I + H, 4 * H), None, H, r"weight: expected \(H, I\+H\) of .*, got \(10, 28\); an LSTM's\?"),
         ((12, 20), 20, 5, r"weight: expected \(H, I\+H\) of .* with H=5, got \(12, 20\); an LSTM's\?"),
         ((12, 20), 20, 12, r"bias: expected \(H,\) of .* with H=12, I=20, got \(20,\)"),
-        ((3 * H, I + H), 3 * H, H, r"weight: expected \(H, I\+H\) of .*, got \(21, 10\); a GRU's\?"),
+        ((3 * H, I + H), 3 * H, H, r"weight: expected \(H, I\+H\) of .*, got \(21, 10\); a GRU's or an LSTM1997's\?"),
         ((H, I + H), 4 * H, H, r"bias: expected \(H,\) of .*, got \(28,\); an LSTM's\?"),
         ((H,), None, H, r"weight: expected \(H, I\+H\) of .*, got \(7,\); an axis too many or too few\?"),
     ],
