@@ -18,7 +18,7 @@ DIRECTIONS = ("forward_rnn", "backward_rnn")
 
 
 class Table(NamedTuple):
-    """Name -> axes of every parameter of a cell in one system, each axis H, I, 3H, 4H or I+H.
+    """Name -> axes of every parameter of a cell in one system, each axis 2, H, I, 3H, 4H, 6H or I+H.
 
     H is the shorter axis of the ``recurrent`` parameter, and I is read from the ``input`` one.
     """
@@ -73,6 +73,12 @@ NNX_GRU = Table(
     "dense_h.kernel",
     "dense_i.kernel",
 )
+_KERAS = {"kernel": ("I", "3H"), "recurrent_kernel": ("H", "3H")}
+KERAS_GRU = {
+    True: Table("keras GRU, reset_after=True", {**_KERAS, "bias": ("2", "3H")}, "recurrent_kernel", "kernel"),
+    False: Table("keras GRU, reset_after=False", {**_KERAS, "bias": ("3H",)}, "recurrent_kernel", "kernel"),
+}
+ONNX_GRU = Table("one direction of ONNX's GRU", {"W": ("3H", "I"), "R": ("3H", "H"), "B": ("6H",)}, "R", "W")
 # A name, alone or as a prefix, that shows where parameters come from if they are not the table's.
 MARKS = {"weight_hr": "it has a projection, which the other system does not have", "in": "a GRU's?", "ii": "an LSTM's?"}
 MARKS |= {"i": "an RNN's?", "rngs": "nnx.state(module, nnx.Param) leaves it out"}
@@ -96,7 +102,7 @@ def require_params(table: Table, params: Mapping[str, Any], hidden: int | None =
             raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner}", shape, cause))
     hidden = hidden or min(params[table.recurrent].shape)
     columns = params[table.input].shape[next(i for i, axis in enumerate(table.shapes[table.input]) if "I" in axis)]
-    sizes = {"H": hidden, "3H": 3 * hidden, "4H": 4 * hidden, "I": columns, "I+H": max(columns, hidden + 1)}
+    sizes = _blocks(hidden) | {"I": columns, "I+H": max(columns, hidden + 1)}
     for name in sorted(table.shapes, key=lambda name: name != table.recurrent):
         axes, shape = table.shapes[name], tuple(params[name].shape)
         if shape != tuple(sizes[axis] for axis in axes):
@@ -120,13 +126,18 @@ def _require_dtypes(params: Mapping[str, Any]) -> None:
             raise InvalidType(mismatch(other, expected, dtype, "cast them to one dtype first"))
 
 
+def _blocks(hidden: int) -> dict[str, int]:
+    """The size of every axis that does not depend on the input."""
+    return {"2": 2, "H": hidden, "3H": 3 * hidden, "4H": 4 * hidden, "6H": 6 * hidden}
+
+
 def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None = None) -> str:
     """What a wrong shape suggests: a transpose, or the number of gates of another cell."""
     axes = table.shapes[name]
     hidden = hidden or min(shape, default=0)
     if len(shape) != len(axes) or not hidden:
         return ""
-    sizes = {"H": (hidden,), "3H": (3 * hidden,), "4H": (4 * hidden,), "I": shape}
+    sizes: dict[str, tuple[int, ...]] = {axis: (size,) for axis, size in _blocks(hidden).items()} | {"I": shape}
     sizes["I+H"] = tuple(size for size in shape if size > hidden)
     if len(axes) == 2 and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
         return "transposed?"
@@ -160,12 +171,29 @@ def flax_params(tree: Any, *tables: Table) -> dict[str, Any]:
     """The parameters in a Flax tree as ``name.part``, checked against the table with which they share most names."""
     while isinstance(tree, Mapping) and (set(tree) in ({"params"}, {"cell"})):
         (tree,) = tree.values()
-    if not isinstance(tree, Mapping):
-        cause = "nnx.state(module, nnx.Param) is one"
-        raise InvalidType(mismatch(f"parameters of {tables[0].owner}", "a tree of them", type(tree).__name__, cause))
+    require_mapping(tables[0], tree, "nnx.state(module, nnx.Param) is one")
     params = dict(_leaves(tree))
     require_params(max(tables, key=lambda table: len(table.shapes.keys() & params.keys())), params)
     return params
+
+
+def onnx_directions(params: Any) -> list[dict[str, Any]]:
+    """The inputs of ONNX's operator GRU, one direction at a time, each checked against its table."""
+    require_mapping(ONNX_GRU, params)
+    counts = {name: value.shape[0] if getattr(value, "ndim", 0) else 0 for name, value in params.items()}
+    if len(set(counts.values())) != 1 or not set(counts.values()) <= {1, 2}:
+        expected = "W, R and perhaps B with one first axis, of 1 or 2 directions"
+        raise InvalidInput(mismatch("inputs of ONNX's GRU", expected, counts or "none"))
+    directions = [{name: value[at] for name, value in params.items()} for at in range(max(counts.values()))]
+    for one in directions:
+        require_params(ONNX_GRU if "B" in one else ONNX_GRU.without("B"), one)
+    return directions
+
+
+def require_mapping(table: Table, params: Any, cause: str = "") -> None:
+    """Raise unless these are parameters by name."""
+    if not isinstance(params, Mapping):
+        raise InvalidType(mismatch(f"parameters of {table.owner}", "a tree of them", type(params).__name__, cause))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

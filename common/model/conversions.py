@@ -33,11 +33,13 @@ True
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from common.errors import InvalidInput, mismatch
 from common.model.conversion_tables import (
     ELMAN,
     GATES,
     GRU,
     GRU_GATES,
+    KERAS_GRU,
     LINEN_GRU,
     LINEN_LSTM,
     LINEN_SIMPLE,
@@ -49,11 +51,13 @@ from common.model.conversion_tables import (
     NNX_SIMPLE,
     ONE_BIAS,
     flax_params,
+    onnx_directions,
+    require_mapping,
     require_neutral,
     require_params,
 )
 from common.model.layout import Weights
-from common.model.validate import require_positive_int
+from common.model.validate import require_flag, require_positive_int
 
 # sigmoid of this is 1 in every dtype, to the last bit, and its slope is 0.
 OPEN = 50.0
@@ -203,6 +207,70 @@ def from_flax_gru(params: Mapping[str, Any]) -> Weights:
     )
     zeros = cell["hn.bias"] * 0
     return Weights(weight_ih, weight_hh, bias_ih, _joined([zeros, zeros, cell["hn.bias"]]))
+
+
+def _z_first(value: Any) -> Any:
+    """The blocks r, z, n of a GRU in the order z, r, n of Keras and ONNX, or back."""
+    size = len(value) // 3
+    return _joined([value[size : 2 * size], value[:size], value[2 * size :]])
+
+
+def to_keras_gru(w: Weights, reset_after: bool = True) -> Converted:
+    """-> ``keras.layers.GRU``: ``kernel`` (I, 3H), ``recurrent_kernel`` (H, 3H), and ``bias`` unless there is none.
+
+    The order is z, r, n. The bias is (2, 3H) with ``reset_after``, and else (3H,), as nothing then stands between the
+    two; weights do not record which form they are for.
+    """
+    require_flag("reset_after", reset_after)
+    require_neutral(GRU, w)
+    params = {"kernel": _z_first(w.weight_ih).T, "recurrent_kernel": _z_first(w.weight_hh).T}
+    if w.bias_ih is None:
+        return Converted(params, "")
+    if reset_after:
+        return Converted(params | {"bias": _joined([_z_first(bias)[None] for bias in w[2:4]])}, "")
+    return Converted(params | {"bias": _z_first(w.bias_ih + w.bias_hh)}, ONE_BIAS_NOTE)
+
+
+def from_keras_gru(params: Mapping[str, Any], reset_after: bool = True) -> Weights:
+    """``keras.layers.GRU`` -> weights for a GRU with the same ``reset_after``; one bias goes to ``bias_ih``."""
+    require_flag("reset_after", reset_after)
+    require_mapping(KERAS_GRU[reset_after], params, "get_weights() lists kernel, recurrent_kernel, bias")
+    table, bias = KERAS_GRU[reset_after], params.get("bias")
+    require_params(table.without("bias") if bias is None else table, params)
+    weights = _z_first(params["kernel"].T), _z_first(params["recurrent_kernel"].T)
+    if bias is None or not reset_after:
+        return Weights(*weights, *_split(None if bias is None else _z_first(bias)))
+    return Weights(*weights, _z_first(bias[0]), _z_first(bias[1]))
+
+
+def to_onnx_gru(*directions: Weights) -> Converted:
+    """One direction or two -> the inputs of ONNX's operator GRU: W (D, 3H, I), R (D, 3H, H), B (D, 6H), order z, r, n.
+
+    The node needs ``linear_before_reset=1``, or 0 for weights of ``reset_after=False``. It takes a missing B for zeros.
+    """
+    for w in directions:
+        require_neutral(GRU, w)
+    parts: dict[str, list[Any]] = {}
+    if not 1 <= len(directions) <= 2 or len({w.bias_ih is None for w in directions}) > 1:
+        got = ", ".join("no bias" if w.bias_ih is None else "biases" for w in directions)
+        raise InvalidInput(mismatch("directions", "one or two, both with biases or both without", got or "none"))
+    for w in directions:
+        named = {"W": _z_first(w.weight_ih), "R": _z_first(w.weight_hh)}
+        if w.bias_ih is not None:
+            named["B"] = _joined([_z_first(w.bias_ih), _z_first(w.bias_hh)])
+        for name, value in named.items():
+            parts.setdefault(name, []).append(value[None])
+    return Converted({name: _joined(values) for name, values in parts.items()}, "")
+
+
+def from_onnx_gru(params: Mapping[str, Any]) -> tuple[Weights, ...]:
+    """The inputs W, R and B (if any) of ONNX's operator GRU -> the weights of each direction."""
+    found = []
+    for one in onnx_directions(params):
+        size = one["R"].shape[1]
+        biases = [_z_first(one["B"][: 3 * size]), _z_first(one["B"][3 * size :])] if "B" in one else []
+        found.append(Weights(_z_first(one["W"]), _z_first(one["R"]), *biases))
+    return tuple(found)
 
 
 def to_lstm(w: Weights) -> Converted:
