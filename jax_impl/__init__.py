@@ -3,7 +3,8 @@
 ``rnn_cell`` and ``lstm_cell`` are one step, ``elman`` and ``lstm`` a whole sequence; ``stack`` adds layers, directions
 and dropout, and ``ragged`` freezes the steps past the end of a sequence. ``embedding``, ``readout``, ``network``,
 ``optim`` and ``trainer`` train; ``backend`` answers the contract, ``native`` goes between NumPy and JAX arrays,
-``modules`` are the classes below, and ``trace`` follows one example. ``oracles`` adapt the framework's own layers.
+``base`` is what the classes below share, ``modules`` are these, and ``trace`` follows one example. ``oracles`` adapt the
+framework's own layers.
 """
 
 from .modules import LSTM, RNN, LSTMCell, RNNCell
