@@ -23,6 +23,7 @@ from common.weights.arrays import loaded_parameters
 
 from . import stack
 from .backend import BACKEND
+from .promotion import promoted
 
 
 class Module(SpecAttributes, nnx.Module):
@@ -46,6 +47,14 @@ class Module(SpecAttributes, nnx.Module):
                 raise InvalidInput(mismatch("rngs", "a stream 'dropout' or 'default' for dropout", list(rngs)))
             self.rngs = rngs["dropout"].fork()
 
+    @property
+    def param_dtype(self) -> Any:
+        """The dtype of the parameters as they are now; the computation's is that to which all arrays promote."""
+        return jnp.result_type(*self._params().values())
+
+    def _params(self) -> dict[str, jax.Array]:
+        return {name: getattr(self, name).get_value() for name in parameter_shapes(self.spec)}
+
     def state_dict(self) -> Parameters:
         """The parameters as NumPy arrays under the neutral names."""
         return {name: np.array(getattr(self, name).get_value()) for name in parameter_shapes(self.spec)}
@@ -62,10 +71,11 @@ class Module(SpecAttributes, nnx.Module):
             getattr(self, name).set_value(jnp.array(own[name]))
 
     def _core(self, x: Any, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
-        spec, kind = self.spec, jax.Array | np.ndarray
-        params = {name: getattr(self, name).get_value() for name in parameter_shapes(spec)}
+        spec, kind, params = self.spec, jax.Array | np.ndarray, self._params()
+        for value in params.values():
+            require_x64(value.dtype)
+        params, x, hx = promoted(params, x, hx)
         dtype = next(iter(params.values())).dtype
-        require_x64(dtype)
         arrangement, x = arrange(spec, x, self.batch_first, kind, dtype)
         traced = isinstance(lengths, Tracer)
         lengths = arrangement.require_lengths(lengths, traced)
@@ -79,8 +89,7 @@ class Module(SpecAttributes, nnx.Module):
         if state0 is None:
             state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
         # NumPy's arrays are copied: JAX may read them later, when the caller has changed the originals.
-        arrays = (x, state0, lengths, masks)
-        x, state0, lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
+        lengths, masks = (jnp.array(a) if isinstance(a, np.ndarray) else a for a in (lengths, masks))
         lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
         y, state = stack.forward(spec, params, x, state0, lengths, masks)
         if factor is not None:

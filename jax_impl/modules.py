@@ -12,8 +12,12 @@
 (5, 5)
 
 The initial values are those of ``common.model.initial.initial_parameters``, whose seed is the key ``rngs.params()``
-read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of
-matrix products (TF32) is what the process has set.
+read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of matrix products (TF32) is what the process has set.
+
+``dtype`` is that of the parameters, as torch's and as Flax's ``param_dtype``. A call computes in the dtype to which
+parameters, x and hx promote, and returns that, as Flax's cells do without a ``dtype`` of their own: integers and
+booleans become that of the parameters, and bfloat16 with float32 becomes float32 (``jax_impl.promotion``).
+
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError), while tracing too.
 """
 

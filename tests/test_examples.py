@@ -21,6 +21,7 @@ MODULES = (
     "common.weights.arrays",
     "common.weights.files",
     "jax_impl.modules",
+    "jax_impl.promotion",
     "numpy_impl.modules",
     "numpy_impl.trace",
     "torch_impl.modules",
