@@ -55,6 +55,15 @@ class Module(SpecAttributes, nnx.Module):
     def _params(self) -> dict[str, jax.Array]:
         return {name: getattr(self, name).get_value() for name in parameter_shapes(self.spec)}
 
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """What ``nnx.view(module, deterministic=...)`` sets; ``train()`` and ``eval()`` set it in place.
+
+        Args:
+          deterministic: whether dropout is off; None leaves it as it is.
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
+
     def state_dict(self) -> Parameters:
         """The parameters as NumPy arrays under the neutral names."""
         return {name: np.array(getattr(self, name).get_value()) for name in parameter_shapes(self.spec)}

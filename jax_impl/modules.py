@@ -12,7 +12,8 @@
 (5, 5)
 
 The initial values are those of ``common.model.initial.initial_parameters``, whose seed is the key ``rngs.params()``
-read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of matrix products (TF32) is what the process has set.
+read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called, and not in
+``nnx.view(module, deterministic=True)``. The precision of matrix products (TF32) is what the process has set.
 
 ``dtype`` is that of the parameters, as torch's and as Flax's ``param_dtype``. A call computes in the dtype to which
 parameters, x and hx promote, and returns that, as Flax's cells do without a ``dtype`` of their own: integers and
