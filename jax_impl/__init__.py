@@ -3,10 +3,11 @@
 ``rnn_cell`` and ``lstm_cell`` are one step, ``elman`` and ``lstm`` a whole sequence; ``stack`` adds layers, directions
 and dropout, and ``ragged`` freezes the steps past the end of a sequence. ``embedding``, ``readout``, ``network``,
 ``optim`` and ``trainer`` train; ``backend`` answers the contract, ``native`` goes between NumPy and JAX arrays,
-``base`` is what the classes below share, ``modules`` are these, and ``trace`` follows one example. ``oracles`` adapt the
-framework's own layers.
+``base`` and ``promotion`` are what the classes below share, ``modules`` are these, and ``trace`` follows one example.
+``flax_cell`` lets ``nnx.RNN`` take a cell. ``oracles`` adapt the framework's own layers.
 """
 
+from .flax_cell import FlaxCell
 from .modules import LSTM, RNN, LSTMCell, RNNCell
 
-__all__ = ["LSTM", "RNN", "LSTMCell", "RNNCell"]
+__all__ = ["LSTM", "RNN", "FlaxCell", "LSTMCell", "RNNCell"]

@@ -157,6 +157,12 @@ class Layer(Module):
 
 
 class Step(Module):
+    @property
+    def num_feature_axes(self) -> int:
+        """What ``nnx.RNN`` asks its cell first: it cannot take this one without ``FlaxCell``, as the calls differ."""
+        name = type(self).__name__
+        raise InvalidType(mismatch("cell of nnx.RNN", f"FlaxCell({name}(...))", f"{name}, which is called as torch's"))
+
     def __call__(self, x: Any, hx: Any = None) -> Any:
         """x (B, I) or (I,) and the state (B, H) or (H,), zeros where None -> the next state."""
         return self._core(x, hx)[1]

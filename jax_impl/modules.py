@@ -19,6 +19,9 @@ read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``
 parameters, x and hx promote, and returns that, as Flax's cells do without a ``dtype`` of their own: integers and
 booleans become that of the parameters, and bfloat16 with float32 becomes float32 (``jax_impl.promotion``).
 
+``FlaxCell`` makes a cell one of Flax's, for ``nnx.RNN`` and ``nnx.Bidirectional``; ``from_nnx`` and ``to_nnx`` exchange
+parameters with nnx's own cells.
+
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError), while tracing too.
 """
 

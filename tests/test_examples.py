@@ -20,6 +20,7 @@ MODULES = (
     "common.training.settings",
     "common.weights.arrays",
     "common.weights.files",
+    "jax_impl.flax_cell",
     "jax_impl.modules",
     "jax_impl.promotion",
     "numpy_impl.modules",
