@@ -23,6 +23,7 @@ class Spec(TypedDict):
     bidirectional: bool
     proj_size: int
     forget_bias: Number
+    reset_after: bool
     dtype: str
 
 

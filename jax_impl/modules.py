@@ -1,4 +1,4 @@
-"""The four cells as ``flax.nnx.Module``, with torch.nn's constructor arguments, call and names of parameters.
+"""The cells as ``flax.nnx.Module``, with torch.nn's constructor arguments, call and names of parameters.
 
 >>> import jax.numpy as jnp
 >>> from flax import nnx
@@ -108,3 +108,80 @@ class LSTMCell(Step):
         forget_bias: float | None = None,
     ):
         super().__init__("LSTMCell", locals())
+
+
+class GRU(Layer):
+    """``torch.nn.GRU`` in JAX; ``hx`` and ``h_n`` are one array.
+
+    ``reset_after=False`` is the form of Cho et al. 2014, which torch.nn does not have (``ModelSpec``).
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        rngs: nnx.Rngs,
+        reset_after: bool = True,
+    ):
+        super().__init__("GRU", locals())
+
+
+class GRUCell(Step):
+    """``torch.nn.GRUCell`` in JAX; the state is one array."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        rngs: nnx.Rngs,
+        reset_after: bool = True,
+    ):
+        super().__init__("GRUCell", locals())
+
+
+class LSTM1997(Layer):
+    """The LSTM without a forget gate, with the arguments of ``torch.nn.GRU``; states are pairs (h, c)."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__("LSTM1997", locals())
+
+
+class LSTM1997Cell(Step):
+    """One step of it; the state is a pair (h, c)."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__("LSTM1997Cell", locals())

@@ -13,11 +13,11 @@ import numpy as np
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
 from common.model.spec import ModelSpec
 
-from . import elman, lstm, lstm_cell, rnn_cell, unroll
+from . import elman, gru, gru_cell, lstm, lstm1997, lstm1997_cell, lstm_cell, rnn_cell, unroll
 
 # The equations of each layer: over a whole sequence, and as one step.
-SEQUENCES: dict[str, Any] = {"RNN": elman, "LSTM": lstm}
-STEPS: dict[str, Any] = {"RNN": rnn_cell, "LSTM": lstm_cell}
+SEQUENCES: dict[str, Any] = {"RNN": elman, "LSTM": lstm, "GRU": gru, "LSTM1997": lstm1997}
+STEPS: dict[str, Any] = {"RNN": rnn_cell, "LSTM": lstm_cell, "GRU": gru_cell, "LSTM1997": lstm1997_cell}
 
 State = tuple[np.ndarray, ...]
 

@@ -1,11 +1,12 @@
-"""The four cells in PyTorch, from matrix products and elementwise functions, differentiated by autograd.
+"""The cells in PyTorch, from matrix products and elementwise functions, differentiated by autograd.
 
-``rnn_cell`` and ``lstm_cell`` are one step, ``elman`` and ``lstm`` a whole sequence; ``stack`` adds layers, directions
-and dropout, and ``ragged`` freezes the steps past the end of a sequence. ``embedding``, ``readout``, ``network``,
-``optim`` and ``trainer`` train; ``backend`` answers the contract, ``native`` goes between NumPy arrays and tensors,
-``modules`` are the classes below, and ``trace`` follows one example. ``oracles`` adapt the framework's own layers.
+``rnn_cell``, ``lstm_cell``, ``gru_cell`` and ``lstm1997_cell`` are one step, ``elman``, ``lstm``, ``gru`` and
+``lstm1997`` a whole sequence; ``stack`` adds layers, directions and dropout, and ``ragged`` freezes the steps past the
+end of a sequence. ``embedding``, ``readout``, ``network``, ``optim`` and ``trainer`` train; ``backend`` answers the
+contract, ``native`` goes between NumPy arrays and tensors, ``modules`` are the classes below, and ``trace`` follows one
+example. ``oracles`` adapt the framework's own layers.
 """
 
-from .modules import LSTM, RNN, LSTMCell, RNNCell
+from .modules import GRU, LSTM, LSTM1997, RNN, GRUCell, LSTM1997Cell, LSTMCell, RNNCell
 
-__all__ = ["LSTM", "RNN", "LSTMCell", "RNNCell"]
+__all__ = ["GRU", "LSTM", "LSTM1997", "RNN", "GRUCell", "LSTM1997Cell", "LSTMCell", "RNNCell"]

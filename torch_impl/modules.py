@@ -1,4 +1,4 @@
-"""The four cells as ``torch.nn.Module``, with torch.nn's constructor arguments, call and names of parameters.
+"""The cells as ``torch.nn.Module``, with torch.nn's constructor arguments, call and names of parameters.
 
 >>> import torch
 >>> from torch_impl import RNN
@@ -266,3 +266,80 @@ class LSTMCell(_Cell):
         forget_bias: float | None = None,
     ):
         super().__init__("LSTMCell", locals())
+
+
+class GRU(_Layer):
+    """``torch.nn.GRU``; ``hx`` and ``h_n`` are one array.
+
+    ``reset_after=False`` is the form of Cho et al. 2014, which torch.nn does not have (``ModelSpec``).
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        seed: int | None = None,
+        reset_after: bool = True,
+    ):
+        super().__init__("GRU", locals())
+
+
+class GRUCell(_Cell):
+    """``torch.nn.GRUCell``; the state is one array."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        seed: int | None = None,
+        reset_after: bool = True,
+    ):
+        super().__init__("GRUCell", locals())
+
+
+class LSTM1997(_Layer):
+    """The LSTM without a forget gate, with the arguments of ``torch.nn.GRU``; states are pairs (h, c)."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        seed: int | None = None,
+    ):
+        super().__init__("LSTM1997", locals())
+
+
+class LSTM1997Cell(_Cell):
+    """One step of it; the state is a pair (h, c)."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        seed: int | None = None,
+    ):
+        super().__init__("LSTM1997Cell", locals())

@@ -24,7 +24,7 @@ CONSTRUCTING = ("common", "numpy_impl", "jax_impl", "torch_impl", "flax")
 # The arguments of a constructor that go into the specification under their own names.
 SPECIFIED = frozenset(field.name for field in fields(ModelSpec)) - {"cell", "dtype"}
 # What the text of a module shows if it is not torch's default, in the order of torch's modules.
-SHOWN = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "nonlinearity")
+SHOWN = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "nonlinearity", "reset_after")
 
 
 def module_spec(cell: str, arguments: Mapping[str, Any], dtype: str) -> ModelSpec:
@@ -65,7 +65,7 @@ class SpecAttributes:
 
     spec: ModelSpec
     batch_first: bool
-    input_size, hidden_size, num_layers, nonlinearity, bias, dropout, bidirectional, proj_size = (
+    input_size, hidden_size, num_layers, nonlinearity, bias, dropout, bidirectional, proj_size, reset_after = (
         property(attrgetter(f"spec.{name}"))
         for name in (
             "input_size",
@@ -76,6 +76,7 @@ class SpecAttributes:
             "dropout",
             "bidirectional",
             "proj_size",
+            "reset_after",
         )
     )
 

@@ -113,7 +113,9 @@ def _able(names: list[str], chosen: Sequence[Variant]) -> list[str]:
     """The backends that support all variants; for the others, what they lack is printed on stderr."""
     able = []
     for name in names:
-        lacks = {what for v in chosen for what in unsupported(registry.load(name), v.spec, v.lengths is not None)}
+        backend = registry.load(name)
+        asked = [variant for variant in chosen if not ladder.is_excused(backend, variant)]
+        lacks = {what for v in asked for what in unsupported(backend, v.spec, v.lengths is not None)}
         if lacks:
             console.message(f"{name} is left out: it does not support {', '.join(sorted(lacks))}")
         else:

@@ -97,8 +97,7 @@ def _model_words(spec: Spec) -> list[str]:
             words += _option(name, spec[name])
     if spec["bidirectional"]:
         words.append("--bidirectional")
-    if not spec["bias"]:
-        words.append("--no-bias")
+    words += [f"--no-{name.replace('_', '-')}" for name in ("bias", "reset_after") if not spec[name]]
     return words
 
 

@@ -166,7 +166,7 @@ def _lstm(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) ->
     """One step, and its backward pass: dh and dc -> the gradients of the weights, of x and of the state before."""
     h_prev, c_prev = state
     a_i, a_f, a_g, a_o = np.split(_preactivation(w, r, x, h_prev), 4, axis=-1)
-    i, f, o = (r.gate(np.exp(-np.logaddexp(0, -a))) for a in (a_i, a_f, a_o))
+    i, f, o = (r.gate(_sigmoid(a)) for a in (a_i, a_f, a_o))
     g = r(np.tanh(a_g))
     c = r(f * c_prev + i * g)
     tanh_c = r(np.tanh(c))
@@ -185,8 +185,63 @@ def _lstm(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) ->
     return (h, c), back
 
 
+def _lstm1997(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+    """One step, and its backward pass: dh and dc -> the gradients of the weights, of x and of the state before."""
+    h_prev, c_prev = state
+    a_i, a_g, a_o = np.split(_preactivation(w, r, x, h_prev), 3, axis=-1)
+    i, o = (r.gate(_sigmoid(a)) for a in (a_i, a_o))
+    g = r(np.tanh(a_g))
+    c = r(c_prev + i * g)
+    tanh_c = r(np.tanh(c))
+    h = r(o * tanh_c)
+
+    def back(dh: np.ndarray, dc: np.ndarray) -> tuple[Weights, np.ndarray, State]:
+        dc = r(dc + dh * o * (1 - tanh_c * tanh_c))
+        slopes = dc * g * i * (1 - i), dc * i * (1 - g * g), dh * tanh_c * o * (1 - o)
+        da = r(np.concatenate(slopes, axis=-1))
+        return _weights(w, r, da, x, h_prev), r(da @ w.weight_ih), (r(da @ w.weight_hh), dc)
+
+    return (h, c), back
+
+
+def _gru(spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+    """One step, and its backward pass: dh -> the gradients of the weights, of x and of the state before."""
+    (h_prev,), H, after = state, spec.hidden_size, spec.reset_after
+    of_gates, of_candidate = w.weight_hh[..., : 2 * H, :], w.weight_hh[..., 2 * H :, :]
+    a, a_h = r(x @ w.weight_ih.mT), r(h_prev @ of_gates.mT)
+    if w.bias_ih is not None:
+        a, a_h = r(a + w.bias_ih), r(a_h + w.bias_hh[..., : 2 * H])
+    a_gates, a_n = a[..., : 2 * H], a[..., 2 * H :]
+    reset, z = np.split(r.gate(_sigmoid(r(a_gates + a_h))), 2, axis=-1)
+    s = h_prev if after else r(reset * h_prev)
+    q_n = r(s @ of_candidate.mT)
+    q_n = q_n if w.bias_ih is None else r(q_n + w.bias_hh[..., 2 * H :])
+    n = r(np.tanh(r(a_n + (reset * q_n if after else q_n))))
+    h = r((1 - z) * n + z * h_prev)
+
+    def back(dh: np.ndarray) -> tuple[Weights, np.ndarray, State]:
+        da_z, da_n = r(dh * (h_prev - n) * z * (1 - z)), r(dh * (1 - z) * (1 - n * n))
+        dq_n = r(da_n * reset) if after else da_n
+        ds = r(dq_n @ of_candidate)
+        da_r = r((da_n * q_n if after else ds * h_prev) * reset * (1 - reset))
+        da, da_h = np.concatenate([da_r, da_z, da_n], axis=-1), np.concatenate([da_r, da_z], axis=-1)
+        dw = _weights(w, r, da, x, h_prev)._replace(
+            weight_hh=np.concatenate([r(da_h.mT @ h_prev), r(dq_n.mT @ s)], axis=-2)
+        )
+        if w.bias_ih is not None:
+            dw = dw._replace(bias_hh=r(np.concatenate([da_h, dq_n], axis=-1).sum(axis=-2, keepdims=True)))
+        dh_prev = r(dh * z + r(da_h @ of_gates) + (ds if after else ds * reset))
+        return dw, r(da @ w.weight_ih), (dh_prev,)
+
+    return (h,), back
+
+
 # The step of each layer of the table of cells.
-STEPS = {"RNN": _elman, "LSTM": _lstm}
+STEPS = {"RNN": _elman, "LSTM": _lstm, "LSTM1997": _lstm1997, "GRU": _gru}
+
+
+def _sigmoid(a: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -a))
 
 
 def _preactivation(w: Weights, r: Rounding, x: np.ndarray, h_prev: np.ndarray) -> np.ndarray:

@@ -28,13 +28,16 @@ REGIMES = {
     "zero": "all inputs zero",
     "huge": "inputs 10,000 times as large (100 times in 16 bits)",
 }
+# The options that change the equations of a step, with their values.
+FORMS: dict[str, tuple[Any, ...]] = {"nonlinearity": ("tanh", "relu"), "reset_after": (True, False)}
 # The spread, one standard deviation, of the saturated pre-activations.
 SATURATED = 5
 PROBLEMS = 4  # for each model drawn at random
 EMPTY = 0.2  # the share of sequences without a step in its ragged batches
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelSpec)}
 # What ``Variant.options`` names, in the order of tables.
-OPTIONS = ("tanh", "relu", "num_layers", "bidirectional", "dropout", "proj_size", "no bias", "lengths")
+OPTIONS = ("tanh", "relu", "reset_after", "reset_before", "num_layers", "bidirectional", "dropout", "proj_size")
+OPTIONS += ("no bias", "lengths")
 OPTIONS += ("given state", "no state", "T=1", "B=1", "H=1", *REGIMES)
 
 
@@ -80,6 +83,8 @@ class Variant:
         present = {*spec.options, self.regime, "given state" if self.given_state else "no state"}
         if "nonlinearity" in spec.kind.options:
             present.add(spec.nonlinearity)
+        if "reset_after" in spec.kind.options and spec.reset_after:
+            present.add("reset_after")
         on = {"no bias": not spec.bias, "lengths": self.lengths is not None}
         on |= {"T=1": self.steps == 1, "B=1": self.batch == 1, "H=1": spec.hidden_size == 1}
         present |= {name for name, is_on in on.items() if is_on}
@@ -101,15 +106,19 @@ class Variant:
 
 
 def variants(cells: Sequence[str] = CELLS, dtypes: Sequence[str] = DTYPES, seed: int = 0) -> list[Variant]:
-    """Every cell and nonlinearity, with and without bias, the initial state given and left out, in every dtype."""
+    """Every cell and form of its equations, with and without bias, the initial state given or not, in every dtype."""
     chosen = []
     for dtype, cell in product(dtypes, cells):
-        nonlinearities = ("tanh", "relu") if "nonlinearity" in TABLE[cell].options else ("tanh",)
-        for nonlinearity, bias, given_state in product(nonlinearities, (True, False), (True, False)):
-            options: dict[str, Any] = {"bias": bias, "nonlinearity": nonlinearity, "dtype": dtype}
-            spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
+        for form, bias, given_state in product(forms(cell), (True, False), (True, False)):
+            spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, bias=bias, dtype=dtype, **form)
             chosen.append(Variant(spec=spec, given_state=given_state, seed=seed))
     return chosen
+
+
+def forms(cell: str) -> list[dict[str, Any]]:
+    """Every combination of the options that change the equations of a cell, the default first."""
+    able = [name for name in FORMS if name in TABLE[cell].options]
+    return [dict(zip(able, values, strict=True)) for values in product(*(FORMS[name] for name in able))]
 
 
 def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
@@ -127,8 +136,7 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
     options: dict[str, Any] = {"hidden_size": pick(of_model, 1, 2, 3, 4, 6), "input_size": pick(of_model, 1, 2, 3, 5)}
     options["bias"] = pick(of_model, True, True, False)
     able = TABLE[cell].options
-    if "nonlinearity" in able:
-        options["nonlinearity"] = pick(of_model, "tanh", "relu")
+    options |= {name: pick(of_model, *values) for name, values in FORMS.items() if name in able}
     if "num_layers" in able:
         options["num_layers"] = pick(of_model, 1, 1, 2, 2, 3)
         options["bidirectional"] = pick(of_model, True, False)
@@ -214,7 +222,7 @@ def shrink(variant: Variant, fails: Callable[[Variant], bool], trials: int = 200
 def simplifications(variant: Variant) -> Iterator[Variant]:
     """Variants one change simpler, the largest changes first; sizes go to 2 before they go to 1."""
     spec = variant.spec
-    for name in ("proj_size", "bidirectional", "dropout", "nonlinearity", "bias"):
+    for name in ("proj_size", "bidirectional", "dropout", "nonlinearity", "reset_after", "bias"):
         if getattr(spec, name) != DEFAULTS[name]:
             yield replace(variant, spec=replace(spec, **{name: DEFAULTS[name]}))
     for name, simple in (("regime", "plain"), ("lengths", None), ("given_state", False), ("training", True)):

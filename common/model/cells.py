@@ -1,4 +1,6 @@
-"""The table of cells: what each recurrent layer of torch.nn is made of. Everything that depends on the cell asks it.
+"""The table of cells: what each recurrent layer is made of. Everything that depends on the cell asks it.
+
+The layers are those of torch.nn, and the LSTM of 1997, which has no forget gate.
 
 A new cell is an entry here, its equations in each implementation (a file for the layer and one for the step), and a
 line where each oracle and conversion names it; CONTRIBUTING.md lists the files.
@@ -20,7 +22,7 @@ class Gate(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A layer of torch.nn (``is_step`` False) or one step of it (True).
+    """A layer (``is_step`` False) or one step of it (True).
 
     ``layer`` is the layer with the same equations, and so identifies them. ``gates`` stand in the order in which
     their rows are stacked in every weight and bias; an Elman network has none, and its matrices have H rows.
@@ -49,6 +51,7 @@ class Cell(NamedTuple):
 LAYER_OPTIONS = frozenset({"num_layers", "dropout", "bidirectional"})
 ELMAN_OPTIONS = frozenset({"nonlinearity"})
 LSTM_OPTIONS = frozenset({"forget_bias"})
+GRU_OPTIONS = frozenset({"reset_after"})
 # The LSTM with a forget gate (Gers et al. 2000), in the order of torch.nn.
 LSTM_GATES = (
     Gate("i", "sigmoid", "input gate"),
@@ -56,6 +59,14 @@ LSTM_GATES = (
     Gate("g", "tanh", "candidate"),
     Gate("o", "sigmoid", "output gate"),
 )
+# The GRU (Cho et al. 2014), in the order of torch.nn.
+GRU_GATES = (
+    Gate("r", "sigmoid", "reset gate"),
+    Gate("z", "sigmoid", "update gate"),
+    Gate("n", "tanh", "candidate"),
+)
+# The LSTM without a forget gate (Hochreiter & Schmidhuber 1997).
+LSTM1997_GATES = tuple(gate for gate in LSTM_GATES if gate.letter != "f")
 
 TABLE = {
     cell.name: cell
@@ -91,6 +102,38 @@ TABLE = {
             states=("h", "c"),
             gates=LSTM_GATES,
             options=LSTM_OPTIONS,
+        ),
+        Cell(
+            name="GRU",
+            layer="GRU",
+            is_step=False,
+            states=("h",),
+            gates=GRU_GATES,
+            options=GRU_OPTIONS | LAYER_OPTIONS,
+        ),
+        Cell(
+            name="GRUCell",
+            layer="GRU",
+            is_step=True,
+            states=("h",),
+            gates=GRU_GATES,
+            options=GRU_OPTIONS,
+        ),
+        Cell(
+            name="LSTM1997",
+            layer="LSTM1997",
+            is_step=False,
+            states=("h", "c"),
+            gates=LSTM1997_GATES,
+            options=LAYER_OPTIONS,
+        ),
+        Cell(
+            name="LSTM1997Cell",
+            layer="LSTM1997",
+            is_step=True,
+            states=("h", "c"),
+            gates=LSTM1997_GATES,
+            options=frozenset(),
         ),
     )
 }

@@ -39,11 +39,18 @@ from common.model.layout import Weights, named_weights
 from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES
 from common.model.validate import require_positive_int
 
-GATES = TABLE["LSTM"].letters
+GATES, GRU_GATES = TABLE["LSTM"].letters, TABLE["GRU"].letters
+# sigmoid of this is 1 in every dtype, to the last bit, and its slope is 0.
+OPEN = 50.0
 ONE_BIAS_NOTE = (
     "two biases were merged into one: the function is the same, the training is not "
     "(gradient descent moves the sum of two biases twice as far as one)"
 )
+GRU_NOTE = (
+    "the two biases of r and of z were merged into one: the function is the same, the training is not "
+    "(gradient descent moves the sum of two biases twice as far as one)"
+)
+NO_BIAS_NOTE = "biases were added, which are zero except for the forget gate: the function is the same"
 DIRECTIONS = ("forward_rnn", "backward_rnn")
 
 
@@ -62,7 +69,7 @@ class Converted(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Name -> axes of every parameter of a cell in one system, each axis H, I, 4H or I+H.
+    """Name -> axes of every parameter of a cell in one system, each axis H, I, 3H, 4H or I+H.
 
     H is the shorter axis of the ``recurrent`` parameter, and I is read from the ``input`` one.
     """
@@ -89,6 +96,14 @@ def _gated(owner: str, suffix: str) -> Table:
     return Table(owner, shapes, "hi.kernel", "ii.kernel")
 
 
+def _gru(owner: str) -> Table:
+    """Flax's GRU with a Dense for each gate; only the candidate has a bias on the recurrent side."""
+    shapes: dict[str, tuple[str, ...]] = {}
+    for gate in GRU_GATES:
+        shapes |= {f"i{gate}.kernel": ("I", "H"), f"i{gate}.bias": ("H",), f"h{gate}.kernel": ("H", "H")}
+    return Table(owner, shapes | {"hn.bias": ("H",)}, "hr.kernel", "ir.kernel")
+
+
 def _dense(owner: str, i: str, h: str, columns: str, bias: str) -> Table:
     """Flax's cells with one Dense for x and one for h."""
     shapes = {f"{i}.kernel": ("I", columns), f"{h}.kernel": ("H", columns), f"{bias}.bias": (columns,)}
@@ -96,11 +111,19 @@ def _dense(owner: str, i: str, h: str, columns: str, bias: str) -> Table:
 
 
 ELMAN, LSTM = _neutral("an Elman network", "H"), _neutral("an LSTM", "4H")
+GRU, LSTM1997 = _neutral("a GRU", "3H"), _neutral("an LSTM without a forget gate", "3H")
 ONE_BIAS = Table("tanh(Linear([x, h]))", {"weight": ("H", "I+H"), "bias": ("H",)}, "weight", "weight")
 LINEN_SIMPLE = _dense("flax.linen.SimpleCell", "i", "h", "H", "i")
 NNX_SIMPLE = _dense("nnx.SimpleCell", "dense_i", "dense_h", "H", "dense_i")
 LINEN_LSTM, NNX_LSTM = _gated("flax.linen.LSTMCell", ""), _gated("nnx.LSTMCell", "_")
 NNX_OPTIMIZED_LSTM = _dense("nnx.OptimizedLSTMCell", "dense_i", "dense_h", "4H", "dense_h")
+LINEN_GRU = _gru("flax.linen.GRUCell")
+NNX_GRU = Table(
+    "nnx.GRUCell",
+    {"dense_i.kernel": ("I", "3H"), "dense_i.bias": ("3H",), "dense_h.kernel": ("H", "3H")},
+    "dense_h.kernel",
+    "dense_i.kernel",
+)
 # A name, alone or as a prefix, that shows where parameters come from if they are not the table's.
 MARKS = {"weight_hr": "it has a projection, which the other system does not have", "in": "a GRU's?", "ii": "an LSTM's?"}
 MARKS |= {"i": "an RNN's?", "rngs": "nnx.state(module, nnx.Param) leaves it out"}
@@ -124,7 +147,7 @@ def _require(table: Table, params: Mapping[str, Any], hidden: int | None = None)
             raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner}", shape, cause))
     hidden = hidden or min(params[table.recurrent].shape)
     columns = params[table.input].shape[next(i for i, axis in enumerate(table.shapes[table.input]) if "I" in axis)]
-    sizes = {"H": hidden, "4H": 4 * hidden, "I": columns, "I+H": max(columns, hidden + 1)}
+    sizes = {"H": hidden, "3H": 3 * hidden, "4H": 4 * hidden, "I": columns, "I+H": max(columns, hidden + 1)}
     for name in sorted(table.shapes, key=lambda name: name != table.recurrent):
         axes, shape = table.shapes[name], tuple(params[name].shape)
         if shape != tuple(sizes[axis] for axis in axes):
@@ -154,7 +177,8 @@ def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None =
     hidden = hidden or min(shape, default=0)
     if len(shape) != len(axes) or not hidden:
         return ""
-    sizes = {"H": (hidden,), "4H": (4 * hidden,), "I": shape, "I+H": tuple(n for n in shape if n > hidden)}
+    sizes = {"H": (hidden,), "3H": (3 * hidden,), "4H": (4 * hidden,), "I": shape}
+    sizes["I+H"] = tuple(size for size in shape if size > hidden)
     if len(axes) == 2 and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
         return "transposed?"
     for order in (shape, shape[::-1]):
@@ -281,3 +305,63 @@ def from_flax_lstm(params: Mapping[str, Any]) -> Weights:
         for side, part in (("i", "kernel"), ("h", "kernel"), ("h", "bias"))
     )
     return Weights(weight_ih, weight_hh, *_split(bias))
+
+
+def to_flax_gru(w: Weights) -> Converted:
+    """-> ``flax.linen.GRUCell``: kernels ``ir iz in`` (I, H), ``hr hz hn`` (H, H); biases on ``ir iz in`` and ``hn``.
+
+    The two biases of r and of z are merged; the candidate keeps two, as the reset gate stands between them. Zero where
+    there is none, as the cell cannot be built without them.
+    """
+    _require_neutral(GRU, w)
+    size, note = w.weight_hh.shape[1], ""
+    bias_ih = bias_hh = w.weight_hh[:, 0] * 0
+    if w.bias_ih is not None:
+        merged = w.bias_ih[: 2 * size] + w.bias_hh[: 2 * size]
+        bias_ih, bias_hh, note = _joined([merged, w.bias_ih[2 * size :]]), w.bias_hh, GRU_NOTE
+    params = {}
+    for gate, name in enumerate(GRU_GATES):
+        rows = slice(gate * size, (gate + 1) * size)
+        params["i" + name] = {"kernel": w.weight_ih[rows].T, "bias": bias_ih[rows]}
+        params["h" + name] = {"kernel": w.weight_hh[rows].T} | ({"bias": bias_hh[rows]} if name == "n" else {})
+    return Converted(params, note)
+
+
+def from_flax_gru(params: Mapping[str, Any]) -> Weights:
+    """``flax.linen.GRUCell`` or ``nnx.GRUCell`` -> weights; the biases of r and z go to ``bias_ih``.
+
+    ``nnx.GRUCell`` has ``dense_i`` (I, 3H) and ``dense_h`` (H, 3H), in the order r, z, n, and no bias on the recurrent
+    side at all, so that ``bias_hh`` is zero.
+    """
+    cell = _flax_params(params, LINEN_GRU, NNX_GRU)
+    if "dense_i.bias" in cell:
+        return Weights(cell["dense_i.kernel"].T, cell["dense_h.kernel"].T, *_split(cell["dense_i.bias"]))
+    weight_ih, weight_hh, bias_ih = (
+        _joined([cell[f"{side}{gate}.{part}"].T for gate in GRU_GATES])
+        for side, part in (("i", "kernel"), ("h", "kernel"), ("i", "bias"))
+    )
+    zeros = cell["hn.bias"] * 0
+    return Weights(weight_ih, weight_hh, bias_ih, _joined([zeros, zeros, cell["hn.bias"]]))
+
+
+def to_lstm(w: Weights) -> Converted:
+    """An LSTM without a forget gate -> an LSTM whose forget gate is always open: the same function, to the last bit.
+
+    Its rows of the weights are zero and its bias is ``OPEN``, of which the sigmoid is 1. Trained, the LSTM keeps it
+    open, as the slope there is 0. It has biases even where the other has none.
+    """
+    _require_neutral(LSTM1997, w)
+    size = w.weight_hh.shape[1]
+
+    def widened(value: Any, forget: Any) -> Any:
+        return _joined([value[:size], forget, value[size:]])
+
+    zeros = w.weight_hh[:, 0] * 0
+    bias_ih, bias_hh = (zeros, zeros) if w.bias_ih is None else (w.bias_ih, w.bias_hh)
+    lstm = Weights(
+        weight_ih=widened(w.weight_ih, w.weight_ih[:size] * 0),
+        weight_hh=widened(w.weight_hh, w.weight_hh[:size] * 0),
+        bias_ih=widened(bias_ih, zeros[:size] + OPEN),
+        bias_hh=widened(bias_hh, zeros[:size]),
+    )
+    return Converted(lstm, NO_BIAS_NOTE if w.bias_ih is None else "")

@@ -23,8 +23,13 @@ DTYPES: tuple[str, ...] = ("float64", "float32")
 HALF_DTYPES: tuple[str, ...] = ("float16", "bfloat16")
 # complex128 serves complex-step differentiation only; a backend that can do it says so in ``Backend.dtypes``.
 COMPLEX = "complex128"
-# What a model may have beyond one direction of one layer; a backend lists in ``Backend.options`` what it supports.
-OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", "dropout", "proj_size", "lengths")
+# The options that change the equations of a step.
+STEP_OPTIONS: tuple[str, ...] = ("nonlinearity", "reset_after")
+# What a model may have beyond one direction of one layer in torch.nn's form; ``Backend.options`` lists what a backend
+# supports of it.
+OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", "dropout", "proj_size", "lengths", "reset_before")
+# Those that are forms of a step, which a framework's own layers may lack.
+FORMS = frozenset({"reset_before"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,9 @@ class ModelSpec:
 
     A layer runs over the whole sequence. A one-step cell is applied T times in a plain loop, as in torch's own examples
     of the cells. ``batch_first`` belongs to the modules, not to the core. ``forget_bias`` is the initial value of the
-    two biases of the forget gate together; None draws them like all others, as torch does.
+    two biases of the forget gate together; None draws them like all others, as torch does. ``reset_after`` is where the
+    reset gate of a GRU acts: on W_hn h + b_hn, as in torch.nn, or, if it is False, on h before the product (Cho et al.
+    2014; ONNX calls the first ``linear_before_reset``, and Keras has both under this name).
 
     Raises ``InvalidInput`` or ``InvalidType`` for a value out of range, and for an option that the cell does not take.
     """
@@ -48,6 +55,7 @@ class ModelSpec:
     bidirectional: bool = False
     proj_size: int = 0
     forget_bias: float | None = None
+    reset_after: bool = True
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
@@ -58,6 +66,7 @@ class ModelSpec:
         require_one_of("nonlinearity", NONLINEARITIES, self.nonlinearity)
         require_flag("bias", self.bias)
         require_flag("bidirectional", self.bidirectional)
+        require_flag("reset_after", self.reset_after)
         require_number("dropout", self.dropout)
         if not 0 <= self.dropout <= 1:
             raise InvalidInput(mismatch("dropout", "a probability in [0, 1]", self.dropout))
@@ -106,9 +115,9 @@ class ModelSpec:
         return self.kind.is_step
 
     @property
-    def step_options(self) -> dict[str, str]:
-        """What the equations of the cell take by name: the nonlinearity, where the cell has one to choose."""
-        return {"nonlinearity": self.nonlinearity} if "nonlinearity" in self.kind.options else {}
+    def step_options(self) -> dict[str, Any]:
+        """What the equations of the cell take by name, where the cell has it to choose."""
+        return {name: getattr(self, name) for name in STEP_OPTIONS if name in self.kind.options}
 
     @property
     def num_blocks(self) -> int:
@@ -154,8 +163,14 @@ class ModelSpec:
             "bidirectional": self.bidirectional,
             "dropout": self.dropout > 0,
             "proj_size": self.proj_size > 0,
+            "reset_before": not self.reset_after,
         }
         return tuple(name for name, on in used.items() if on)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether this is one direction of one layer, without dropout or a projection."""
+        return FORMS.issuperset(self.options)
 
     @property
     def label(self) -> str:
@@ -163,6 +178,7 @@ class ModelSpec:
         words = {
             self.cell: True,
             self.nonlinearity: self.nonlinearity != "tanh",
+            "reset before": not self.reset_after,
             "no bias": not self.bias,
             f"{self.num_layers} layers": self.num_layers > 1,
             "bidirectional": self.bidirectional,

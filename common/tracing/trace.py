@@ -5,7 +5,7 @@ NumPy's values are what its tagged lines assigned (``watch.watching``). The othe
 from JAX with a zero added to every intermediate (``watch.perturbed``), and from finite differences in those zeros.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class Example(NamedTuple):
         return tuple(f"{name}_prev" for name in self.spec.state_names)
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """The keyword arguments of a cell's step."""
         return self.spec.step_options
 
@@ -77,7 +77,7 @@ def require_example(example: Example) -> None:
     spec = example.spec
     if not isinstance(spec, ModelSpec):
         raise InvalidType(mismatch("spec", "a ModelSpec", type(spec).__name__))
-    if spec.options:
+    if not spec.is_single:
         wanted = "one layer in one direction, without a projection"
         raise InvalidInput(mismatch("model to trace", wanted, ", ".join(spec.options)))
     if spec.dtype != "float64":

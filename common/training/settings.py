@@ -102,6 +102,7 @@ SETTINGS = (
     Setting("hidden_size", COUNT, MODEL, "features of h"),
     Setting("num_layers", COUNT, MODEL, "layers on top of one another (default: 1)"),
     Setting("nonlinearity", _one_of(NONLINEARITIES), MODEL, "tanh or relu, for RNN and RNNCell (default: tanh)"),
+    Setting("reset_after", Kind(bool, usual=True), MODEL, "GRU of Cho et al. 2014: r scales h before the product"),
     Setting("bias", Kind(bool, usual=True), MODEL, "leave out both biases"),
     Setting("dropout", NUMBER, MODEL, "probability of dropout between layers, in training (default: 0)"),
     Setting("bidirectional", Kind(bool), MODEL, "read each sequence in both directions"),

@@ -45,7 +45,7 @@ def single_layer(file: WeightsFile, cell: str | None = None, nonlinearity: str |
             recorded = f"{model.nonlinearity}, which {file.path} records"
             raise InvalidInput(mismatch("--nonlinearity", recorded, nonlinearity))
     has_decoder = file.network is not None and file.network.has_decoder
-    if has_decoder or model.options or (cell is not None and TABLE[cell].layer != model.kind.layer):
+    if has_decoder or not model.is_single or (cell is not None and TABLE[cell].layer != model.kind.layer):
         wanted = f"one layer{f' of {cell}' if cell else ''} in one direction, without a projection"
         got = f"{model.label} with a decoder" if has_decoder else model.label
         raise InvalidInput(mismatch(f"model in {file.path}{f', {part}' if part else ''}", wanted, got))

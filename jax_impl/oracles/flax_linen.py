@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from common.model.cells import TABLE
-from common.model.conversions import to_flax_lstm, to_flax_simple_cell
+from common.model.conversions import to_flax_gru, to_flax_lstm, to_flax_simple_cell, to_lstm
 from common.model.layout import Weights, layer_suffixes, layer_weights
 from common.model.spec import OPTIONS, ModelSpec
 
@@ -53,14 +53,28 @@ def lstm_cell(spec: ModelSpec, weights: Weights, **dtypes: Any) -> tuple[Any, An
     return kind(spec.hidden_size, **dtypes), to_flax_lstm(weights).params
 
 
+def gru_cell(spec: ModelSpec, weights: Weights, **dtypes: Any) -> tuple[Any, Any]:
+    return nn.GRUCell(spec.hidden_size, **dtypes), to_flax_gru(weights).params
+
+
+def lstm1997_cell(spec: ModelSpec, weights: Weights, **dtypes: Any) -> tuple[Any, Any]:
+    """The LSTM with its forget gate held open."""
+    return lstm_cell(spec, to_lstm(weights).params, **dtypes)
+
+
 # Layer -> Flax's cell with its equations, and the parameters for it.
-FLAX_CELLS: dict[str, Callable[..., tuple[Any, Any]]] = {"RNN": simple_cell, "LSTM": lstm_cell}
+FLAX_CELLS: dict[str, Callable[..., tuple[Any, Any]]] = {
+    "RNN": simple_cell,
+    "LSTM": lstm_cell,
+    "GRU": gru_cell,
+    "LSTM1997": lstm1997_cell,
+}
 
 
 def direction(
     spec: ModelSpec, weights: Weights, x: jax.Array, state0: State, lengths: jax.Array | None, reverse: bool
 ) -> tuple[jax.Array, State]:
-    """One direction of one layer: ``flax.linen.RNN`` for RNN and LSTM, a loop over the cell for the cells."""
+    """One direction of one layer: ``flax.linen.RNN`` for the layers, a loop over the cell for the cells."""
     cell, tree = FLAX_CELLS[spec.kind.layer](spec, weights, dtype=spec.dtype, param_dtype=spec.dtype)
     if spec.is_cell:
         last, states = jax.lax.scan(partial(step, cell, tree), state0, x)
@@ -114,10 +128,10 @@ def layers(
 
 
 class FlaxBackend(JaxBackend):
-    """Flax's own layers; it has no projection."""
+    """Flax's own layers; it has no projection, and one form of the GRU."""
 
     cells: frozenset[str] = frozenset(name for name, cell in TABLE.items() if cell.layer in FLAX_CELLS)
-    options: frozenset[str] = frozenset(OPTIONS) - {"proj_size"}
+    options: frozenset[str] = frozenset(OPTIONS) - {"proj_size", "reset_before"}
 
     def environment(self) -> dict[str, Any]:
         return {"flax": flax.__version__} | super().environment()

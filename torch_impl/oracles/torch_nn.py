@@ -1,9 +1,10 @@
-"""``torch.nn.RNN``, ``RNNCell``, ``LSTM`` and ``LSTMCell`` themselves, behind the contract, as an oracle.
+"""The recurrent layers and cells of torch.nn themselves, behind the contract, as an oracle.
 
 The neutral layout is theirs, so the parameters go in by name through ``torch.func.functional_call``. Ragged batches go
 through ``pack_padded_sequence``, which refuses a length of 0: a sequence of 0 steps is computed with one step,
 and then its output is set to zero and its final state to the initial one. torch.nn draws its own dropout masks, so
-given masks are applied between modules of one layer each.
+given masks are applied between modules of one layer each. An LSTM of 1997 is ``torch.nn.LSTM`` with its forget gate
+held open, and torch.nn has one form of the GRU.
 """
 
 import warnings
@@ -17,14 +18,15 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from common.model.conversions import OPEN
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
-from common.model.spec import ModelSpec
+from common.model.spec import OPTIONS, ModelSpec
 
 from ..backend import TorchBackend
 from ..stack import State, unroll
 
 # Options of a cell that its module is built without: masks are applied here, and nothing is initialised.
-NOT_PASSED_ON = {"dropout", "forget_bias"}
+NOT_PASSED_ON = {"dropout", "forget_bias", "reset_after"}
 
 
 @cache
@@ -33,6 +35,19 @@ def module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
     options: dict[str, Any] = {"bias": spec.bias, "device": device, "dtype": getattr(torch, spec.dtype)}
     options |= {name: getattr(spec, name) for name in spec.kind.options - NOT_PASSED_ON}
     return getattr(torch.nn, spec.cell)(spec.input_size, spec.hidden_size, **options)
+
+
+def held_open(spec: ModelSpec, params: Mapping[str, Tensor]) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """The LSTM that an LSTM of 1997 is: the rows of its forget gate are zero, and the bias is ``OPEN``."""
+    widened: dict[str, Tensor] = {}
+    for suffix in layer_suffixes(spec):
+        w = layer_weights(params, suffix)
+        zeros = w.weight_hh.new_zeros(w.weight_hh.shape[0])
+        biases = (zeros, zeros) if w.bias_ih is None else (w.bias_ih, w.bias_hh)
+        for name, value, forget in zip(w._fields, (w.weight_ih, w.weight_hh, *biases), (0, 0, OPEN, 0), strict=False):
+            i, g, o = value.chunk(3)
+            widened[name + suffix] = torch.cat([i, torch.full_like(i, forget), g, o])
+    return replace(spec, cell=spec.cell.replace("1997", ""), bias=True), widened
 
 
 def as_tuple(state: Any) -> State:
@@ -61,6 +76,8 @@ def forward(
     masks: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state; a cell is stepped T times."""
+    if spec.kind.layer == "LSTM1997":
+        spec, params = held_open(spec, params)
     if lengths is None:
         return layers(spec, params, x, state0, None, masks)
     empty = (lengths == 0)[:, None]
@@ -96,7 +113,7 @@ def layers(
 def whole(
     spec: ModelSpec, params: Mapping[str, Tensor], x: Tensor, state0: State, lengths: Tensor | None
 ) -> tuple[Tensor, State]:
-    """One call of ``torch.nn.RNN`` or ``LSTM``, packed where lengths are given."""
+    """One call of a layer of torch.nn, packed where lengths are given."""
     if lengths is None:
         return call(spec, params, x, state0)
     packed, state = call(spec, params, pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), state0)
@@ -106,7 +123,7 @@ def whole(
 def stepped(
     spec: ModelSpec, params: Mapping[str, Tensor], x: Tensor, state0: State, lengths: Tensor | None
 ) -> tuple[Tensor, State]:
-    """``RNNCell`` or ``LSTMCell`` in a loop; a ragged batch sequence by sequence, each for its own number of steps."""
+    """A cell of torch.nn in a loop; a ragged batch sequence by sequence, each for its own number of steps."""
 
     def step(_: Weights, x_t: Tensor, state: State) -> State:
         return call(spec, params, x_t, state)
@@ -124,4 +141,10 @@ def stepped(
     return torch.cat(y, dim=1), tuple(torch.cat(parts, dim=1) for parts in states)
 
 
-BACKEND = TorchBackend("torch.nn", forward, oracle=True)
+class TorchNNBackend(TorchBackend):
+    """torch.nn's own layers, which have one form of the GRU."""
+
+    options: frozenset[str] = frozenset(OPTIONS) - {"reset_before"}
+
+
+BACKEND = TorchNNBackend("torch.nn", forward, oracle=True)

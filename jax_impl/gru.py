@@ -1,0 +1,44 @@
+"""The GRU over a whole sequence: one product for the input of all steps, then ``lax.scan``.
+
+The tags, such as (G5), name equations of ``numpy_impl/DERIVATION.md``; (G4) stands before the loop for the biases of r
+and z, which may be added to the input's part.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from common.model.layout import Weights
+
+from .ragged import freezing
+
+
+def forward(
+    w: Weights, x: jax.Array, state0: tuple[jax.Array], reset_after: bool, valid: jax.Array | None = None
+) -> tuple[jax.Array, tuple[jax.Array]]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
+
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    """
+    H = w.weight_hh.shape[1]
+    of_gates, of_candidate = jnp.split(w.weight_hh, [2 * H])
+    a = x @ w.weight_ih.T  # (G1)
+    b_n = jnp.zeros((), x.dtype)
+    if w.bias_ih is not None:
+        b_gates, b_n = jnp.split(w.bias_hh, [2 * H])
+        a = a + w.bias_ih  # (G3)
+        a = a + jnp.pad(b_gates, (0, H))  # (G4)
+
+    def step(state: tuple[jax.Array], a_t: jax.Array) -> tuple[tuple[jax.Array], jax.Array]:
+        (h_prev,) = state
+        a_gates, a_n = jnp.split(a_t, [2 * H], axis=-1)
+        gates = a_gates + h_prev @ of_gates.T  # (G2)
+        r, z = jnp.split(jax.nn.sigmoid(gates), 2, axis=-1)  # (G5)
+        s = h_prev if reset_after else r * h_prev  # (G7)
+        q_n = s @ of_candidate.T + b_n  # (G8)
+        n = jnp.tanh(a_n + (r * q_n if reset_after else q_n))  # (G10)
+        h = (1 - z) * n + z * h_prev  # (G11)
+        return (h,), h
+
+    last, h = lax.scan(freezing(step), state0, (a, valid))
+    return h, last

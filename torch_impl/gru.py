@@ -1,0 +1,42 @@
+"""The GRU over a whole sequence: one product for the input of all steps, then a loop.
+
+The tags, such as (G5), name equations of ``numpy_impl/DERIVATION.md``; (G4) stands before the loop for the biases of r
+and z, which may be added to the input's part.
+"""
+
+import torch
+from torch import Tensor
+
+from common.model.layout import Weights
+
+from .ragged import entering, frozen
+
+
+def forward(
+    w: Weights, x: Tensor, state0: tuple[Tensor], reset_after: bool, valid: Tensor | None = None
+) -> tuple[Tensor, tuple[Tensor]]:
+    """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
+
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    """
+    H = w.weight_hh.shape[1]
+    of_gates, of_candidate = w.weight_hh.split([2 * H, H])
+    a = x @ w.weight_ih.T  # (G1)
+    b_n = x.new_zeros(())
+    if w.bias_ih is not None:
+        b_gates, b_n = w.bias_hh.split([2 * H, H])
+        a = a + w.bias_ih  # (G3)
+        a = a + torch.nn.functional.pad(b_gates, (0, H))  # (G4)
+    state, hs = state0, []
+    for t, a_t in enumerate(a.unbind(0)):
+        (h_prev,) = entering(valid, t, state)
+        a_gates, a_n = a_t.split([2 * H, H], dim=-1)
+        gates = torch.addmm(a_gates, h_prev, of_gates.T)  # (G2)
+        r, z = torch.sigmoid(gates).chunk(2, dim=-1)  # (G5)
+        s = h_prev if reset_after else r * h_prev  # (G7)
+        q_n = s @ of_candidate.T + b_n  # (G8)
+        n = torch.tanh(a_n + (r * q_n if reset_after else q_n))  # (G10)
+        h = (1 - z) * n + z * h_prev  # (G11)
+        state = frozen(valid, t, (h,), state)
+        hs.append(state[0])
+    return torch.stack(hs), state
