@@ -17,7 +17,7 @@ around two of these those of a layer in two directions. Several layers are conve
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -27,10 +27,10 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.cells import TABLE
-from common.model.conversions import Converted, from_flax_lstm, from_flax_simple_cell
+from common.model.conversions import Converted, from_flax_gru, from_flax_lstm, from_flax_simple_cell, to_lstm
 from common.model.dtypes import is_exact, rounding
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights, parameter_shapes
-from common.model.nnx_conversions import to_nnx_lstm, to_nnx_optimized_lstm, to_nnx_simple_cell
+from common.model.nnx_conversions import to_nnx_gru, to_nnx_lstm, to_nnx_optimized_lstm, to_nnx_simple_cell
 from common.model.spec import ModelSpec
 
 from . import modules
@@ -51,6 +51,7 @@ COUNTERPARTS: dict[type, Counterpart] = {
     nnx.SimpleCell: Counterpart("RNN", from_flax_simple_cell, to_nnx_simple_cell),
     nnx.LSTMCell: Counterpart("LSTM", from_flax_lstm, to_nnx_lstm),
     nnx.OptimizedLSTMCell: Counterpart("LSTM", from_flax_lstm, to_nnx_optimized_lstm),
+    nnx.GRUCell: Counterpart("GRU", from_flax_gru, to_nnx_gru),
 }
 # The fields of a specification in which a module and what it is converted to need not be equal.
 FREE = {"bias", "dropout", "dtype", "forget_bias"}
@@ -79,31 +80,35 @@ def from_nnx(source: Any) -> Any:
 def to_nnx(module: Module, target: nnx.Module) -> Converted:
     """The state with which ``nnx.update(target, state)`` gives an nnx cell, RNN or Bidirectional a module's function.
 
-    ``note`` says what the conversion merged. A dtype is converted where that is exact. Raises where the target does not
-    compute what the module does.
+    ``note`` says what the conversion merged; an LSTM of 1997 becomes an LSTM whose forget gate is held open. A dtype is
+    converted where that is exact. Raises where the target does not compute what the module does, and so for a GRU with
+    ``reset_after=False``, or with a ``bias_hh`` of the candidate, which ``nnx.GRUCell`` does not have.
     """
     if not isinstance(module, Module):
         raise InvalidType(mismatch("module", "a module of jax_impl", type(module).__name__))
     spec, cells = read(target)
+    own, notes = module.spec, []
+    opened = (own.kind.layer, spec.kind.layer) == ("LSTM1997", "LSTM") and own.is_cell == spec.is_cell
+    if opened:
+        own, notes = replace(own, cell=spec.cell), ["the forget gate is held open, by a bias"]
     for name in (field.name for field in fields(ModelSpec)):
-        ours, theirs = getattr(module.spec, name), getattr(spec, name)
+        ours, theirs = getattr(own, name), getattr(spec, name)
         if name not in FREE and ours != theirs:
-            raise InvalidInput(mismatch(name, f"{theirs!r}, as {type(target).__name__} computes it", repr(ours)))
-    if not is_exact(module.spec.dtype, spec.dtype):
-        cause = rounding(module.spec.dtype, spec.dtype)
-        raise InvalidType(
-            mismatch("dtype", f"one that is exact in the target's {spec.dtype}", module.spec.dtype, cause)
-        )
+            raise InvalidInput(mismatch(name, f"{theirs!r}, as nnx.{type(target).__name__} has it", repr(ours)))
+    if not is_exact(module.param_dtype, spec.dtype):
+        wanted, cause = f"one that is exact in the target's {spec.dtype}", rounding(module.param_dtype, spec.dtype)
+        raise InvalidType(mismatch("dtype", wanted, module.param_dtype, cause))
     params = {name: getattr(module, name).get_value() for name in parameter_shapes(module.spec)}
     state: dict[str, Any] = {}
-    note = ""
     for suffix, (path, cell) in zip(layer_suffixes(spec), cells.items(), strict=True):
-        converted = COUNTERPARTS[type(cell)].to_nnx(layer_weights(params, suffix))
-        tree, note = jax.tree.map(lambda value: value.astype(spec.dtype), converted.params), converted.note
+        weights = layer_weights(params, suffix)
+        tree, note = COUNTERPARTS[type(cell)].to_nnx(to_lstm(weights).params if opened else weights)
+        tree = jax.tree.map(lambda value: value.astype(spec.dtype), tree)
         for name in reversed(path):
             tree = {name: tree}
         state |= tree
-    return Converted(state, note)
+        notes += [note] if note and note not in notes else []
+    return Converted(state, "; ".join(notes))
 
 
 def read(source: Any) -> tuple[ModelSpec, dict[tuple[str, ...], nnx.Module]]:

@@ -1,7 +1,7 @@
 """The neutral layout -> the parameters of ``flax.nnx``'s cells, which bear other names than those of ``flax.linen``.
 
-The way back is ``from_flax_simple_cell``, ``from_flax_lstm`` and so on of ``common.model.conversions``, which take
-the parameters of either. What a conversion merges, ``Converted.note`` says.
+The way back are ``from_flax_simple_cell``, ``from_flax_lstm`` and ``from_flax_gru`` of ``common.model.conversions``,
+which take the parameters of either. What a conversion merges, ``Converted.note`` says.
 
 >>> from common.model.initial import initial_parameters
 >>> from common.model.layout import layer_weights
@@ -13,7 +13,8 @@ the parameters of either. What a conversion merges, ``Converted.note`` says.
 ((5, 20), (20,))
 """
 
-from common.model.conversions import Converted, to_flax_lstm, to_flax_simple_cell
+from common.errors import InvalidInput, mismatch
+from common.model.conversions import Converted, to_flax_gru, to_flax_lstm, to_flax_simple_cell
 from common.model.layout import Weights
 
 
@@ -37,3 +38,20 @@ def to_nnx_optimized_lstm(w: Weights) -> Converted:
     note = to_flax_lstm(w).note  # which checks the weights
     bias = w.weight_hh[:, 0] * 0 if w.bias_ih is None else w.bias_ih + w.bias_hh
     return Converted({"dense_i": {"kernel": w.weight_ih.T}, "dense_h": {"kernel": w.weight_hh.T, "bias": bias}}, note)
+
+
+def to_nnx_gru(w: Weights) -> Converted:
+    """-> ``nnx.GRUCell``: kernels ``dense_i`` (I, 3H) and ``dense_h`` (H, 3H) for r, z, n, bias on ``dense_i``.
+
+    The cell has no bias within the product with r (Flax 0.12; its docstring shows one), so that of the candidate must
+    be zero on the recurrent side: this reads values, and cannot be traced. The biases of r and z are merged.
+    """
+    bias, note = w.weight_hh[:, 0] * 0, to_flax_gru(w).note  # which checks the weights
+    if w.bias_ih is not None:
+        inner = w.bias_hh[2 * w.weight_hh.shape[1] :]
+        if (inner != 0).any():
+            cause = "nnx.GRUCell has no bias within the product with r; flax.linen.GRUCell has"
+            got = f"values up to {abs(inner).max()}"
+            raise InvalidInput(mismatch("bias_hh of the candidate", "zeros", got, cause))
+        bias = w.bias_ih + w.bias_hh
+    return Converted({"dense_i": {"kernel": w.weight_ih.T, "bias": bias}, "dense_h": {"kernel": w.weight_hh.T}}, note)
