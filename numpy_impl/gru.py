@@ -41,8 +41,7 @@ def forward(
     hs = np.empty((T + 1, B, H), x.dtype)
     h_prev, h = hs[:-1], hs[1:]
     (h_prev[0],) = state0
-    r, z, n, q_n = np.empty((4, T, B, H), x.dtype)
-    s = h_prev if reset_after else np.empty_like(h)
+    r, z, n, s, q_n = np.empty((5, T, B, H), x.dtype)
 
     a = (x.reshape(T * B, I) @ w.weight_ih.T).reshape(T, B, 3 * H)  # (R1)
     b_n = 0
@@ -54,9 +53,8 @@ def forward(
         h_in = h_prev[t] if valid is None else np.where(valid[t], h_prev[t], 0)  # from 0 a frozen step cannot overflow
         gates = sigmoid(a[t, :, : 2 * H] + h_in @ w.weight_hh[: 2 * H].T)  # (R4)
         r[t], z[t] = np.split(gates, 2, axis=1)
-        if not reset_after:
-            s[t] = r[t] * h_in  # (R5)
-        q_n[t] = (h_in if reset_after else s[t]) @ w.weight_hh[2 * H :].T + b_n  # (R6)
+        s[t] = h_in if reset_after else r[t] * h_in  # (R5)
+        q_n[t] = s[t] @ w.weight_hh[2 * H :].T + b_n  # (R6)
         n[t] = np.tanh(a[t, :, 2 * H :] + (r[t] * q_n[t] if reset_after else q_n[t]))  # (R7)
         h[t] = (1 - z[t]) * n[t] + z[t] * h_in  # (R8)
         if valid is not None:
