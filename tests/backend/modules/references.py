@@ -11,7 +11,7 @@ from common.model.conversions import OPEN
 
 def held_open(module: Any, lstm: type[torch.nn.Module], arguments: tuple[Any, ...], **options: Any) -> Any:
     """A call of an LSTM whose forget gate is open and whose other gates have the parameters of the module."""
-    params = dict(module.named_parameters())
+    params = dict(module.named_parameters(remove_duplicate=False))
     if not module.bias:
         params |= {name.replace("weight", "bias"): value[:, 0] * 0 for name, value in params.items()}
     gates = {name: value.chunk(3) for name, value in params.items()}
