@@ -17,8 +17,8 @@ def held_open(module: Any, lstm: type[torch.nn.Module], arguments: tuple[Any, ..
     gates = {name: value.chunk(3) for name, value in params.items()}
     fill = {name: OPEN if name.startswith("bias_ih") else 0 for name in gates}
     wide = {name: torch.cat([i, torch.full_like(i, fill[name]), g, o]) for name, (i, g, o) in gates.items()}
-    dtype = next(iter(wide.values())).dtype
-    inner = lstm(module.input_size, module.hidden_size, dtype=dtype, **options)
+    options |= {"dtype": next(iter(wide.values())).dtype, "device": "meta"}  # so that it draws no numbers
+    inner = lstm(module.input_size, module.hidden_size, **options)
     return functional_call(inner.train(module.training), wide, arguments)
 
 
