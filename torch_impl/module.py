@@ -89,7 +89,7 @@ class Module(SpecAttributes, nn.Module):
 
     def __prepare_scriptable__(self) -> Any:
         """What ``torch.jit.script`` asks for first: a module to compile in place of this one."""
-        cause = "torch.jit.trace, torch.export and torch.compile take it, and torch.nn's module has the same state_dict"
+        cause = "torch.jit.trace, torch.export and torch.compile take it"
         raise InvalidType(mismatch("torch.jit.script", "a module of TorchScript's subset of Python", repr(self), cause))
 
     def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None) -> Any:
@@ -98,9 +98,8 @@ class Module(SpecAttributes, nn.Module):
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
         weight = next(iter(params.values()))
         low = transforms.autocast_dtype(weight)
-        arrangement, x = arrange(
-            spec, x, self.batch_first, Tensor, weight.dtype if low is None else transforms.CASTABLE
-        )
+        dtypes = weight.dtype if low is None else transforms.CASTABLE
+        arrangement, x = arrange(spec, x, self.batch_first, Tensor, dtypes, empty=True)
         lengths, traced = transforms.enter_lengths(arrangement, lengths)
         state0 = arrangement.enter_state("hx", hx)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)

@@ -120,10 +120,13 @@ class Arrangement(NamedTuple):
         return lengths if hasattr(lengths, "detach") else values
 
 
-def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -> tuple[Arrangement, Any]:
+def arrange(
+    spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any, empty: bool = False
+) -> tuple[Arrangement, Any]:
     """Check x (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched; for a cell (B, I), or (I,) unbatched.
 
-    Returns the layout of the call's arrays, and x as the core takes it.
+    Returns the layout of the call's arrays, and x as the core takes it. A batch may be ``empty`` where the framework's
+    own layers take one.
     """
     batched_axes = "(B, I)" if spec.is_cell else "(B, T, I)" if batch_first else "(T, B, I)"
     unbatched_axes = "(I,)" if spec.is_cell else "(T, I)"
@@ -133,8 +136,11 @@ def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -
         wanted = f"{full} axes {batched_axes}, or {full - 1} unbatched {unbatched_axes}"
         raise InvalidArray(mismatch("x", wanted, f"{len(shape)} of shape {shape}"))
     batched = len(shape) == full
-    if not spec.is_cell and shape[batched and batch_first] == 0:
-        raise InvalidArray(mismatch("x", "at least one step (T > 0)", f"shape {shape}"))
+    filled, wanted = shape[:-1], "at least one step and one sequence"
+    if empty:
+        filled, wanted = () if spec.is_cell else (shape[batched and batch_first],), "at least one step of time"
+    if 0 in filled:
+        raise InvalidArray(mismatch("x", wanted, f"shape {shape}"))
     _require_shape("x", x, (*shape[:-1], spec.input_size), batched_axes if batched else unbatched_axes, spec)
     _require_dtype("x", x, dtype)
     arrangement = Arrangement(
