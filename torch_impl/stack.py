@@ -64,11 +64,14 @@ def unroll(
     return torch.stack(hs), state
 
 
-def layer(spec: ModelSpec) -> Callable[..., tuple[Tensor, State]]:
-    """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state."""
+def layer(spec: ModelSpec, record: bool = False) -> Callable[..., Any]:
+    """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state.
+
+    With ``record``, which is for layers, the first result is a tuple: ``spec.kind.quantities`` of every step.
+    """
     if spec.is_cell:
         return partial(unroll, partial(STEPS[spec.kind.layer].step, **spec.step_options))
-    return partial(SEQUENCES[spec.kind.layer].forward, **spec.step_options)
+    return partial(SEQUENCES[spec.kind.layer].forward, **spec.step_options, record=record)
 
 
 def forward(
@@ -78,9 +81,15 @@ def forward(
     state0: State,
     lengths: Tensor | None = None,
     masks: Tensor | None = None,
-) -> tuple[Tensor, State]:
-    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state."""
-    run, finals = layer(spec), []
+    *,
+    record: bool = False,
+) -> tuple[Any, ...]:
+    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state.
+
+    With ``record``, which is for layers, also what every step computed: ``spec.kind.quantities`` by name, each
+    (D*L, T, B, H), zero where a step is not valid.
+    """
+    run, finals, kept = layer(spec, record), [], []
     D, suffixes = spec.num_directions, layer_suffixes(spec)
     steps = steps_of(lengths, *x.shape[:2])
     y = steps.trim(x)
@@ -91,10 +100,17 @@ def forward(
             x_in = steps.turn(y) if direction else y
             initial = tuple(part[row] for part in state0)
             h, final = run(layer_weights(params, suffixes[row]), x_in, initial, valid=steps.valid)
-            h = steps.trim(h)
-            outputs.append(steps.turn(h) if direction else h)
+            found = [steps.trim(part) for part in (h if record else [h])]
+            found = [steps.turn(part) for part in found] if direction else found
+            outputs.append(found[0])
+            if record:
+                kept.append(found)
             finals.append(final)
         y = torch.cat(outputs, dim=2)
         if masks is not None and level < spec.num_layers - 1:
             y = steps.trim(y * masks[level])
-    return y, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    state = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    if not record:
+        return y, state
+    rows = zip(spec.kind.quantities, zip(*kept, strict=True), strict=True)
+    return y, state, {name: torch.stack(parts) for name, parts in rows}

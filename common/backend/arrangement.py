@@ -101,6 +101,12 @@ class Arrangement(NamedTuple):
         state = state if self.batched else tuple(part[..., 0, :] for part in state)
         return state if len(self.spec.state_names) > 1 else state[0]
 
+    def leave_steps(self, steps: dict[str, Any]) -> dict[str, Any]:
+        """What every step computed, each (D*L, T, B, H), with the axes of y: (D*L, B, T, H), or (D*L, T, H)."""
+        if not self.batched:
+            return {name: array[:, :, 0] for name, array in steps.items()}
+        return {name: array.swapaxes(1, 2) if self.batch_first else array for name, array in steps.items()}
+
     def require_lengths(self, lengths: Any, traced: bool = False) -> Any:
         """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
 
