@@ -44,6 +44,11 @@ class Cell(NamedTuple):
         return tuple(gate.letter for gate in self.gates)
 
     @property
+    def quantities(self) -> tuple[str, ...]:
+        """What a step computes, as a module gives it on request: the states, then the gates by their letters."""
+        return self.states + self.letters
+
+    @property
     def num_blocks(self) -> int:
         """G: how many blocks of H rows each weight and bias has."""
         return len(self.gates) or 1
