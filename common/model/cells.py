@@ -27,7 +27,7 @@ class Cell(NamedTuple):
     ``layer`` is the layer with the same equations, and so identifies them. ``gates`` stand in the order in which
     their rows are stacked in every weight and bias; an Elman network has none, and its matrices have H rows.
     ``states`` are those that a step passes on, the output h first. ``options`` are the constructor arguments beyond
-    the sizes, the bias and the dtype that the cell takes.
+    the sizes, the bias and the dtype that the cell takes. ``in_torch`` is whether torch.nn has a class of this name.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Cell(NamedTuple):
     states: tuple[str, ...]
     gates: tuple[Gate, ...]
     options: frozenset[str]
+    in_torch: bool = True
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -126,6 +127,7 @@ TABLE = {
             states=("h", "c"),
             gates=LSTM1997_GATES,
             options=LAYER_OPTIONS,
+            in_torch=False,
         ),
         Cell(
             name="LSTM1997Cell",
@@ -134,6 +136,7 @@ TABLE = {
             states=("h", "c"),
             gates=LSTM1997_GATES,
             options=frozenset(),
+            in_torch=False,
         ),
     )
 }
