@@ -104,7 +104,7 @@ def _advantage(competing: Sequence[Contest], cells: Sequence[str]) -> list[str]:
     known = sorted({bias for cell in having for bias in biases[cell] if bias is not None})
     span = " to ".join(f"{value:g}" for value in dict.fromkeys((known[0], known[-1])))
     verb = "has" if len(lacking) == 1 else "have"
-    without = f"; {_the(lacking)} {verb} nothing of the kind" if lacking else ""
+    without = f"; {_the(lacking)} {verb} none" if lacking else ""
     return [f"But the initial forget bias of {_the(having)} is set for each task ({span}){without}."]
 
 

@@ -110,12 +110,12 @@ def test_what_the_cells_share_and_what_not() -> None:
     other[1] = model(other[1], forget_bias=4.0)
     text = " ".join(section([*cells, *other], "choice").paragraphs)
     assert "Both cells have the same hidden size, learning rate and number of epochs, chosen for the task as a" in text
-    assert "the initial forget bias of the LSTM is set for each task (1 to 4); the RNN has nothing of the kind" in text
+    assert "the initial forget bias of the LSTM is set for each task (1 to 4); the RNN has none" in text
     assert "The RNN has only 25% to 33% of the LSTM's parameters." in text
     third = outcome("Third", of=small | {"parameters": 3555})
     text = " ".join(section([*cells, *other, third], "choice").paragraphs)
     assert "All cells have the same hidden size" in text
-    assert "the LSTM is set for each task (1 to 4); the RNN and the Third have nothing of the kind." in text
+    assert "the LSTM is set for each task (1 to 4); the RNN and the Third have none." in text
     assert "The RNN has only 25% to 33% of the LSTM's parameters and the Third has only 75% of the" in text
     other[1] = model(other[1], hidden_size=16)
     assert "Except on 1 of 2 tasks, both cells" in " ".join(section([*cells, *other], "choice").paragraphs)
