@@ -90,9 +90,9 @@ class Display(NamedTuple):
 class Training:
     """How a task is trained by default: as published, or with settings that were found to work.
 
-    ``forget_bias`` is for cells with a forget gate, ``input_bias`` for those with an input gate but no forget gate.
-    Where examples can be drawn without end, ``draw`` gives those of each epoch. With ``chunk``, the training sequences
-    are cut into pieces of ``chunk`` steps, and the state is carried on from one piece to the next.
+    ``forget_bias`` is for cells with a forget gate, ``input_bias`` for those with an input gate. Where examples can be
+    drawn without end, ``draw`` gives those of each epoch. With ``chunk``, the training sequences are cut into pieces of
+    ``chunk`` steps, and the state is carried on from one piece to the next.
     """
 
     hidden_size: int = 32

@@ -87,7 +87,7 @@ class RunSpec:
     ``batch_size`` is the number of sequences in a mini-batch; None means all of them at once. With ``patience``,
     training ends when the validation loss has not fallen for that many epochs, and the best parameters are kept.
     ``input_bias`` is the initial value of the two biases of the input gate together; a negative one keeps it shut at
-    first (Hochreiter & Schmidhuber 1997). None draws them like all others.
+    first (Hochreiter & Schmidhuber 1997, section 4). None draws them like all others.
     """
 
     network: NetworkSpec

@@ -240,7 +240,7 @@ def run_spec(settings: Mapping[str, Any], data: Dataset, cell: str) -> RunSpec:
             model[name] = settings[key]
     network = data.network(cell, model.pop("hidden_size", usual.hidden_size), **model)
     run: dict[str, Any] = {"epochs": usual.epochs, "batch_size": usual.batch_size, "patience": usual.patience}
-    if network.model.bias and "i" in network.model.kind.letters and "f" not in network.model.kind.letters:
+    if network.model.bias and "i" in network.model.kind.letters:
         run["input_bias"] = usual.input_bias
     run |= _of_group(settings, TRAINING)
     return RunSpec(network=network, optimizer=optimizer(settings, usual.optimizer), **run)

@@ -11,7 +11,7 @@ from reports.page.model import Section, Table
 from reports.page.numbers import count
 from reports.results.outcomes import Contest, Group, contests, curve
 from reports.results.ranking import Comparison, compare
-from reports.results.regimen import sequences
+from reports.results.regimen import biases, sequences
 from reports.sections.tasks import full_command
 
 OLD, NEW = "LSTM1997", "LSTM"
@@ -33,13 +33,13 @@ def forget_gate_section(records: Sequence[Record]) -> Section | None:
         return None
     rows = [row for (task, reading), pair in pairs.items() for row in _rows(task, reading, pair)]
     columns = ("Task", "Cell", "Test score, mean [range]", "Runs that beat the baseline", "Sequences to learn it")
-    columns += ("Sequences seen", "Parameters", "Initial forget bias")
+    columns += ("Sequences seen", "Parameters", "Initial biases")
     note = (
         f"Sequences to learn it: until the validation loss has covered {COVERED:.0%} of the way from the highest "
         "first value to the lowest value of any of these runs; the median over the runs that got there, and how many "
         "did. It is evaluated once in an epoch."
     )
-    table = Table("With a forget gate and without", columns, tuple(rows), note, numbers=range(2, 8), whole=True)
+    table = Table("With a forget gate and without", columns, tuple(rows), note, numbers=range(2, 7), whole=True)
     return Section(
         anchor="forget-gate",
         title="What the forget gate changed",
@@ -70,14 +70,14 @@ def _rows(task: str, reading: str, pair: Pair) -> list[tuple[str, ...]]:
         if group is None:
             rows.append((_name(task, reading), cell, "not run", *"–––––"))
             continue
-        scores, bias = list(group.scores().values()), group.first["spec"]["forget_bias"]
+        scores = list(group.scores().values())
         score = f"{group.text(group.mean)} [{group.text(min(scores))}, {group.text(max(scores))}]" if scores else "none"
         seen = sequences(group)
         rows.append(
             (
                 *(_name(task, reading), cell, score, group.beating, _learned(group, pair)),
                 *(count(seen) if seen else "–", count(group.first["parameters"])),
-                "–" if bias is None else f"{bias:g}",
+                ", ".join(f"{gate} {bias:g}" for gate, bias in biases(group.first).items()) or "–",
             )
         )
     return rows
@@ -129,16 +129,16 @@ def _shared(pairs: Sequence[Pair]) -> str:
     if not both:
         return "The records do not hold both cells on any of these tasks, so nothing is compared."
     if any(old != new for old, new in both):
-        return "The two do NOT have the same hidden size, optimiser, batches and number of epochs on every task."
+        return "The two are NOT trained in the same way on every task."
     return (
-        "Both have the same hidden size, optimiser, batches and number of epochs on each task; only the LSTM has an "
-        "initial forget bias, and the parameters of one more gate."
+        "Both have the same hidden size, optimiser, batches, number of epochs and initial bias of the input gate on "
+        "each task; the LSTM has a forget gate more, and its initial bias."
     )
 
 
 def _way(group: Group) -> tuple:
     row = group.first
-    return row["spec"]["hidden_size"], row["optimizer"], row["batch_size"], row["epochs"]
+    return row["spec"]["hidden_size"], row["optimizer"], row["batch_size"], row["epochs"], row["input_bias"]
 
 
 def _absent(pairs: dict[tuple[str, str], Pair]) -> list[str]:
