@@ -18,7 +18,7 @@ from common.backend.module import SpecAttributes, dtype_name, module_spec
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters, parameter_shapes
-from common.model.masks import Masks
+from common.model.masks import Masks, mask_shapes, probabilities
 from common.model.spec import ModelSpec
 from common.weights.arrays import loaded_parameters
 
@@ -43,7 +43,7 @@ class Module(SpecAttributes, nnx.Module):
         for name, value in draw(self.spec, rngs.params()).items():
             setattr(self, name, nnx.Param(value if device is None else jax.device_put(value, device)))
         self.deterministic = False
-        if self.spec.dropout and self.spec.num_layers > 1:
+        if any(probabilities(self.spec)):
             if not {"dropout", "default"} & set(rngs):
                 raise InvalidInput(mismatch("rngs", "a stream 'dropout' or 'default' for dropout", list(rngs)))
             self.rngs = rngs["dropout"].fork()
@@ -80,7 +80,22 @@ class Module(SpecAttributes, nnx.Module):
         for name in parameter_shapes(self.spec):
             getattr(self, name).set_value(jnp.array(own[name]))
 
-    def _core(self, x: Any, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
+    def _drawn(self, steps: int, batch: int, dtype: Any) -> Masks | None:
+        """Dropout masks from the module's own stream, a key for each kind; None where nothing is dropped."""
+        if self.deterministic or not any(probabilities(self.spec)):
+            return None
+
+        def draw(p: float, shape: tuple[int, ...]) -> jax.Array | None:
+            if not p:
+                return None
+            kept = jax.random.bernoulli(self.rngs(), 1 - p, shape)
+            return jnp.where(kept, 1 / (1 - p) if p < 1 else 0, 0).astype(dtype)
+
+        return Masks(*map(draw, probabilities(self.spec), mask_shapes(self.spec, steps, batch)))
+
+    def _core(
+        self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None
+    ) -> tuple[jax.Array, Any]:
         spec, kind, params = self.spec, jax.Array | np.ndarray, self._params()
         for value in params.values():
             require_x64(value.dtype)
@@ -88,20 +103,17 @@ class Module(SpecAttributes, nnx.Module):
         dtype = next(iter(params.values())).dtype
         arrangement, x = arrange(spec, x, self.batch_first, kind, dtype)
         traced = isinstance(lengths, Tracer)
+        mask = arrangement.enter_mask(mask, lengths)
         lengths = arrangement.require_lengths(lengths, traced)
-        shape = spec.mask_shape(arrangement.steps, arrangement.batch)
-        if masks is not None:
-            masks = arrangement.enter_masks(masks)
-        elif spec.dropout and spec.num_layers > 1 and not self.deterministic:
-            kept = jax.random.bernoulli(self.rngs(), 1 - spec.dropout, shape)
-            masks = Masks(jnp.where(kept, 1 / (1 - spec.dropout) if spec.dropout < 1 else 0, 0).astype(dtype))
+        masks = arrangement.enter_masks(masks) or self._drawn(arrangement.steps, arrangement.batch, dtype)
         state0 = arrangement.enter_state("hx", hx)
         if state0 is None:
             state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
         # NumPy's arrays are copied: JAX may read them later, when the caller has changed the originals.
-        lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, (lengths, masks))
+        arrays = (lengths, masks, mask)
+        lengths, masks, mask = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
         lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
-        y, state = stack.forward(spec, params, x, state0, lengths, masks)
+        y, state = stack.forward(spec, params, x, state0, lengths, masks, mask)
         if factor is not None:
             y, state = jax.tree.map(lambda part: part * factor, (y, state))
         return arrangement.leave(y), arrangement.leave_state(state)
@@ -146,15 +158,19 @@ def require_x64(dtype: Any) -> None:
 
 
 class Layer(Module):
-    def __call__(self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
+    def __call__(
+        self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None, mask: Any = None
+    ) -> tuple[jax.Array, Any]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         While tracing, lengths cannot be checked: the results of a length outside 0..T, and their gradients, are NaN.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
+        ``mask``, in the place of lengths, are booleans in the layout of x without its last axis, True where a step is
+        valid, in any pattern: at a step that is not, y is 0 and the state stays as it is (Keras' ``mask``).
+        ``masks`` take the place of dropout's own (``common.model.masks``): an array (L-1, T, B, D*H), or a ``Masks``.
         """
-        return self._core(x, hx, lengths, masks)
+        return self._core(x, hx, lengths, masks, mask)
 
 
 class Step(Module):

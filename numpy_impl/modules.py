@@ -108,18 +108,22 @@ class _Module(SpecAttributes):
         """
         self._params.load(params)
 
-    def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
+    def _forward(
+        self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None
+    ) -> tuple[np.ndarray, Any]:
         spec = self.spec
         arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
+        mask = arrangement.enter_mask(mask, lengths)
         lengths = arrangement.require_lengths(lengths)
-        x = stack.trim(stack.valid_steps(lengths, None, len(x)), x)  # the padding may hold anything
+        x = stack.trim(stack.valid_steps(lengths, mask, len(x)), x)  # a step that is not valid may hold anything
         require_finite("x", arrangement.leave(x))
         state0 = self._initial_state(arrangement, hx)
         masks = self._masks(arrangement, masks)
         # Backward needs everything as it is now; the caller may change the originals, even the parameters, afterwards.
         self._params.require_sound()
         x, params = x.copy(), self._params.copies()
-        y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
+        mask = None if mask is None else mask.copy()
+        y, state, tape = stack.forward(spec, params, x, state0, lengths, masks, mask)
         self._latest = _Latest(arrangement, params, tape)
         return arrangement.leave(y).copy(), arrangement.leave_state(state)
 
@@ -162,15 +166,17 @@ class _Module(SpecAttributes):
 
 class _Layer(_Module):
     def __call__(
-        self, x: np.ndarray, hx: Any = None, *, lengths: Any = None, masks: np.ndarray | None = None
+        self, x: np.ndarray, hx: Any = None, *, lengths: Any = None, masks: Any = None, mask: Any = None
     ) -> tuple[np.ndarray, Any]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
+        ``mask``, in the place of lengths, are booleans in the layout of x without its last axis, True where a step is
+        valid, in any pattern: at a step that is not, y is 0 and the state stays as it is (Keras' ``mask``).
+        ``masks`` take the place of dropout's own (``common.model.masks``): an array (L-1, T, B, D*H), or a ``Masks``.
         """
-        return self._forward(x, hx, lengths, masks)
+        return self._forward(x, hx, lengths, masks, mask)
 
     def backward(self, dy: np.ndarray, dhx: Any = None) -> tuple[np.ndarray, Any]:
         """dL/dy and dL/d(final state), zero where None -> dL/dx and dL/d(initial state); sets ``grads``."""
@@ -209,6 +215,8 @@ class RNN(_Layer):
         *,
         seed: int = 0,
         proj_size: int = 0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("RNN", locals())
 
@@ -231,6 +239,8 @@ class LSTM(_Layer):
         *,
         seed: int = 0,
         forget_bias: float | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM", locals())
 
@@ -289,6 +299,8 @@ class GRU(_Layer):
         *,
         seed: int = 0,
         reset_after: bool = True,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("GRU", locals())
 
@@ -326,6 +338,8 @@ class LSTM1997(_Layer):
         dtype: Any = None,
         *,
         seed: int = 0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM1997", locals())
 
