@@ -93,9 +93,7 @@ class Module(SpecAttributes, nnx.Module):
 
         return Masks(*map(draw, probabilities(self.spec), mask_shapes(self.spec, steps, batch)))
 
-    def _core(
-        self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None
-    ) -> tuple[jax.Array, Any]:
+    def _core(self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None) -> tuple[jax.Array, Any]:
         spec, kind, params = self.spec, jax.Array | np.ndarray, self._params()
         for value in params.values():
             require_x64(value.dtype)
