@@ -12,7 +12,8 @@ The algorithm is this package's own; the precision of its matrix products (TF32)
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from common.model.arrays import refuse_masked
 from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters
 from common.model.layout import parameter_shapes
-from common.model.masks import Masks, mask_shapes, named_masks
+from common.model.masks import Masks, mask_shapes, named_masks, probabilities
 from common.model.validate import require_seed
 
 from . import stack
@@ -77,7 +78,7 @@ class _Module(SpecAttributes, nn.Module):
     def extra_repr(self) -> str:
         return constructor_text(self)
 
-    def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[Tensor, Any]:
+    def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None) -> tuple[Tensor, Any]:
         spec = self.spec
         # By attribute, not named_parameters(), which would drop a tensor that has two names.
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
@@ -90,14 +91,12 @@ class _Module(SpecAttributes, nn.Module):
                 cause = "a trace would keep the values of this call"
                 raise InvalidType(mismatch("lengths", "a tensor under torch.jit.trace", type(lengths).__name__, cause))
             lengths = torch.as_tensor(lengths)
+        mask = arrangement.enter_mask(mask, lengths)
         lengths = arrangement.require_lengths(lengths, traced)
         state0 = arrangement.enter_state("hx", hx)
-        shape = spec.mask_shape(arrangement.steps, arrangement.batch)
-        if masks is not None:
-            masks = arrangement.enter_masks(masks)
-        elif self._drops:
-            drawn = [functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])]
-            masks = Masks(torch.stack(drawn))
+        masks = arrangement.enter_masks(masks)
+        if masks is None and self.training:
+            masks = self._drawn(x, arrangement.steps, arrangement.batch)
         dropped = ((name, tensor) for name, _, tensor in named_masks(masks))
         given = (("x", x), *(("hx", part) for part in state0 or ()), *dropped)
         for name, tensor in given:
@@ -113,18 +112,26 @@ class _Module(SpecAttributes, nn.Module):
             shapes = mask_shapes(spec, arrangement.steps, arrangement.batch)
             pairs = zip(masks, shapes, strict=True)
             masks = Masks(*(None if part is None else part.view(whole) for part, whole in pairs))
+        if mask is not None:
+            mask = torch.as_tensor(mask, device=weight.device).view(arrangement.steps, arrangement.batch)
         factor = None
         if lengths is not None:
             lengths = torch.as_tensor(lengths, device=weight.device).view(arrangement.batch)
             lengths, factor = in_range(lengths, arrangement.steps, weight.dtype) if traced else (lengths, None)
-        y, state = stack.forward(spec, params, x, state0, lengths, masks)
+        y, state = stack.forward(spec, params, x, state0, lengths, masks, mask)
         if factor is not None:
             y, state = y * factor, tuple(part * factor for part in state)
         return arrangement.leave(y), arrangement.leave_state(state)
 
-    @property
-    def _drops(self) -> bool:
-        return self.training and self.spec.dropout > 0 and self.spec.num_layers > 1
+    def _drawn(self, x: Tensor, steps: int, batch: int, one: Callable[[], Tensor] | None = None) -> Masks:
+        """Dropout masks of each kind that the module drops; ``one`` draws that of a layer, as torch.nn does."""
+        p, shapes = probabilities(self.spec), mask_shapes(self.spec, steps, batch)
+        one = one or (lambda: functional.dropout(x.new_ones(shapes.layers[1:]), p.layers))
+        return Masks(
+            torch.stack([one() for _ in range(shapes.layers[0])]) if p.layers else None,
+            functional.dropout(x.new_ones(shapes.input), p.input) if p.input else None,
+            functional.dropout(x.new_ones(shapes.recurrent), p.recurrent) if p.recurrent else None,
+        )
 
 
 def tracing() -> bool:
@@ -159,7 +166,8 @@ class _Layer(_Module):
         hx: Any = None,
         *,
         lengths: Any = None,
-        masks: Tensor | None = None,
+        masks: Any = None,
+        mask: Any = None,
     ) -> tuple[Any, Any]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
@@ -168,16 +176,19 @@ class _Layer(_Module):
         While tracing or compiling, lengths cannot be checked: the results of a length outside 0..T, and their
         gradients, are NaN.
         A ``PackedSequence`` has its own lengths, of at least 1, and gives another ``PackedSequence``.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
-        (``common.model.initial.dropout_masks``).
+        ``mask``, in the place of lengths, are booleans in the layout of x without its last axis, True where a step is
+        valid, in any pattern: at a step that is not, y is 0 and the state stays as it is (Keras' ``mask``).
+        ``masks`` take the place of dropout's own, of which torch.nn would draw those between layers
+        (``common.model.masks``): an array (L-1, T, B, D*H), or a ``Masks``.
         """
         if not isinstance(input, PackedSequence):
-            return self._core(input, hx, lengths, masks)
-        if lengths is not None:
-            raise InvalidInput(mismatch("lengths", "None with a PackedSequence", type(lengths).__name__))
+            return self._core(input, hx, lengths, masks, mask)
+        for name, given in (("lengths", lengths), ("mask", mask)):
+            if given is not None:
+                raise InvalidInput(mismatch(name, "None with a PackedSequence", type(given).__name__))
         padded, own = pad_packed_sequence(input, self.batch_first)
-        if masks is None and self._drops:
-            masks = torch.stack([self._packed_mask(input) for _ in range(self.num_layers - 1)])
+        if masks is None and self.training:
+            masks = self._drawn(padded, 1, len(own), partial(self._packed_mask, input))
         y, state = self._core(padded, hx, own, masks)
         y = y.swapaxes(0, 1) if self.batch_first else y
         if input.sorted_indices is not None:
@@ -214,6 +225,8 @@ class RNN(_Layer):
         *,
         seed: int | None = None,
         proj_size: int = 0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("RNN", locals())
 
@@ -236,6 +249,8 @@ class LSTM(_Layer):
         *,
         seed: int | None = None,
         forget_bias: float | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM", locals())
 
@@ -294,6 +309,8 @@ class GRU(_Layer):
         *,
         seed: int | None = None,
         reset_after: bool = True,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("GRU", locals())
 
@@ -331,6 +348,8 @@ class LSTM1997(_Layer):
         dtype: torch.dtype | None = None,
         *,
         seed: int | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM1997", locals())
 
