@@ -40,10 +40,12 @@ def forward(
         (h_prev,) = state
         a_gates, a_n = jnp.split(a_t, [2 * H], axis=-1)
         read = drop(h_prev, h_mask)
-        gates = a_gates + read @ of_gates.T  # (G2)
-        r, z = jnp.split(jax.nn.sigmoid(gates), 2, axis=-1)  # (G5)
+        a_r, a_z = jnp.split(a_gates + read @ of_gates.T, 2, axis=-1)  # (G2)
+        r = jax.nn.sigmoid(a_r)  # (G5)
+        z = jax.nn.sigmoid(a_z)  # (G6)
         s = read if reset_after else r * read  # (G7)
-        q_n = s @ of_candidate.T + b_n  # (G8)
+        q_n = s @ of_candidate.T  # (G8)
+        q_n = q_n + b_n  # (G9)
         n = jnp.tanh(a_n + (r * q_n if reset_after else q_n))  # (G10)
         h = (1 - z) * n + z * h_prev  # (G11)
         return (h,), h

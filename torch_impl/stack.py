@@ -18,10 +18,14 @@ from common.model.spec import ModelSpec
 from . import elman, gru, gru_cell, lstm, lstm1997, lstm1997_cell, lstm_cell, rnn_cell
 from .dropout import drop
 from .ragged import entering, frozen
+from .transforms import tracing
 
 # The equations of each layer: over a whole sequence, and as one step.
 SEQUENCES: dict[str, Any] = {"RNN": elman, "LSTM": lstm, "GRU": gru, "LSTM1997": lstm1997}
 STEPS: dict[str, Any] = {"RNN": rnn_cell, "LSTM": lstm_cell, "GRU": gru_cell, "LSTM1997": lstm1997_cell}
+
+# How many steps of a long sequence are computed at a time where nothing is recorded for a gradient.
+BLOCK = 1000
 
 State = tuple[Tensor, ...]
 
@@ -60,6 +64,24 @@ def unroll(
     return torch.stack(hs), state
 
 
+def in_blocks(
+    run: Callable[..., tuple[Tensor, State]], w: Weights, x: Tensor, state0: State, valid: Tensor | None, **options: Any
+) -> tuple[Tensor, State]:
+    """The forward pass ``run`` of one direction of one layer, a block of steps at a time where autograd records none.
+
+    Without a graph to keep, the views and the results of more steps would only take memory.
+    """
+    recorded = torch.is_grad_enabled() and any(part.requires_grad for part in (*w, x, *state0) if part is not None)
+    if recorded or tracing() or x.shape[0] <= BLOCK:
+        return run(w, x, state0, valid=valid, **options)
+    state, hs = state0, []
+    for start in range(0, x.shape[0], BLOCK):
+        steps = slice(start, start + BLOCK)
+        h, state = run(w, x[steps], state, valid=None if valid is None else valid[steps], **options)
+        hs.append(h)
+    return torch.cat(hs), state
+
+
 def layer(spec: ModelSpec) -> Callable[..., tuple[Tensor, State]]:
     """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state."""
     if spec.is_cell:
@@ -87,7 +109,8 @@ def forward(
             row = level * D + direction
             initial = tuple(part[row] for part in state0)
             options = {"valid": turn(direction, valid)} | recurrent_mask(masks, row)
-            h, final = run(layer_weights(params, suffixes[row]), turn(direction, y), initial, **options)
+            weights = layer_weights(params, suffixes[row])
+            h, final = in_blocks(run, weights, turn(direction, y), initial, **options)
             outputs.append(trim(valid, turn(direction, h)))
             finals.append(final)
         y = torch.cat(outputs, dim=2)

@@ -11,10 +11,8 @@ import pytest
 from common.backend.contract import Backend
 from common.equivalence.variants import Variant
 from common.model.spec import ModelSpec
-from tests.equivalence import test_planted_bugs as planted_bugs
-from tests.equivalence.test_planted_bugs import BACK, RUNGS, Bug, found_by
+from tests.equivalence.bugs import BACK, RUNGS, Bug, found_by
 
-plant = planted_bugs.plant
 SIZES: dict[str, Any] = {"input_size": 3, "hidden_size": 5}
 DROPPED: dict[str, Any] = {"input_dropout": 0.4, "recurrent_dropout": 0.4}
 DEEP: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
@@ -63,10 +61,10 @@ BUGS = [
     Bug("recurrent mask applied to the leak", "GRU", "numpy_impl/gru", "+ z[t] * h_in  #", "+ z[t] * read  #", RUNGS),
     Bug("recurrent mask applied to the leak on the way back", "GRU", "numpy_impl/gru", "dh_next = dh * z[t] + dread", "dh_next = (dh * z[t] if h_mask is None else dh * z[t] * h_mask) + dread", BACK),
     Bug("recurrent mask not in the gates", "GRU", "numpy_impl/gru", "+ read @ w.weight_hh[: 2 * H].T", "+ h_in @ w.weight_hh[: 2 * H].T", RUNGS),
-    Bug("recurrent mask not in the candidate", "GRU", "numpy_impl/gru", "(read if reset_after else s[t])", "(h_in if reset_after else s[t])", RUNGS),
-    Bug("recurrent mask missing in dW_hn", "GRU", "numpy_impl/gru", "s = read if reset_after else s", "s = h_prev if reset_after else s", BACK),
+    Bug("recurrent mask not in the candidate", "GRU", "numpy_impl/gru", "s[t] = read if", "s[t] = h_in if", RUNGS),
+    Bug("recurrent mask missing in dW_hn", "GRU", "numpy_impl/gru", "dq_n.T @ s.reshape", "dq_n.T @ (h_prev if reset_after else s).reshape", BACK),
     Bug("recurrent mask missing in dW_hr and dW_hz", "GRU", "numpy_impl/gru", "dq.T @ read.reshape", "dq.T @ h_prev.reshape", BACK),
-    Bug("recurrent mask not under r", "GRU before", "numpy_impl/gru", "s[t] = r[t] * read", "s[t] = r[t] * h_in", RUNGS),
+    Bug("recurrent mask not under r", "GRU before", "numpy_impl/gru", "else r[t] * read", "else r[t] * h_in", RUNGS),
     Bug("recurrent mask missing in dr", "GRU before", "numpy_impl/gru", "else ds * read[t]", "else ds * h_prev[t]", BACK),
     Bug("recurrent mask applied to the leak", "GRU", "torch_impl/gru", "+ z * h_prev  #", "+ z * read  #", BOTH),
     Bug("recurrent mask without its gradient", "RNN", "torch_impl/elman", "drop(h_prev, h_mask)", "(h_prev + (drop(h_prev, h_mask) - h_prev).detach())", GRADIENT),
