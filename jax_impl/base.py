@@ -20,6 +20,7 @@ from common.model.initial import initial_parameters
 from common.model.layout import Parameters, parameter_shapes
 from common.model.masks import Masks, mask_shapes, probabilities
 from common.model.spec import ModelSpec
+from common.model.validate import require_flag
 from common.weights.arrays import loaded_parameters
 
 from . import stack
@@ -93,7 +94,10 @@ class Module(SpecAttributes, nnx.Module):
 
         return Masks(*map(draw, probabilities(self.spec), mask_shapes(self.spec, steps, batch)))
 
-    def _core(self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None) -> tuple[jax.Array, Any]:
+    def _core(
+        self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None, return_steps: bool = False
+    ) -> tuple[Any, ...]:
+        require_flag("return_steps", return_steps)
         spec, kind, params = self.spec, jax.Array | np.ndarray, self._params()
         for value in params.values():
             require_x64(value.dtype)
@@ -111,10 +115,11 @@ class Module(SpecAttributes, nnx.Module):
         arrays = (lengths, masks, mask)
         lengths, masks, mask = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
         lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
-        y, state = stack.forward(spec, params, x, state0, lengths, masks, mask)
+        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, mask, record=return_steps)
         if factor is not None:
             y, state = jax.tree.map(lambda part: part * factor, (y, state))
-        return arrangement.leave(y), arrangement.leave_state(state)
+            steps = [{name: part * factor for name, part in found.items()} for found in steps]
+        return arrangement.leave_results(y, state, *steps)
 
 
 def in_range(lengths: jax.Array, steps: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
@@ -157,8 +162,15 @@ def require_x64(dtype: Any) -> None:
 
 class Layer(Module):
     def __call__(
-        self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None, mask: Any = None
-    ) -> tuple[jax.Array, Any]:
+        self,
+        x: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        masks: Any = None,
+        mask: Any = None,
+        return_steps: bool = False,
+    ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
@@ -167,8 +179,12 @@ class Layer(Module):
         ``mask``, in the place of lengths, are booleans in the layout of x without its last axis, True where a step is
         valid, in any pattern: at a step that is not, y is 0 and the state stays as it is (Keras' ``mask``).
         ``masks`` take the place of dropout's own (``common.model.masks``): an array (L-1, T, B, D*H), or a ``Masks``.
+        With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
+        and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
+        (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
+        too; and zero where a step is not valid.
         """
-        return self._core(x, hx, lengths, masks, mask)
+        return self._core(x, hx, lengths, masks, mask, return_steps)
 
 
 class Step(Module):

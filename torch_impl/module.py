@@ -19,7 +19,7 @@ from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters, set_forget_bias
 from common.model.layout import Weights, layer_suffixes, parameter_shapes
 from common.model.masks import Masks, mask_shapes, named_masks, probabilities
-from common.model.validate import require_seed
+from common.model.validate import require_flag, require_seed
 from common.weights.arrays import to_array
 
 from . import stack, transforms
@@ -94,7 +94,10 @@ class Module(SpecAttributes, nn.Module):
         cause = "torch.jit.trace, torch.export and torch.compile take it"
         raise InvalidType(mismatch("torch.jit.script", "a module of TorchScript's subset of Python", repr(self), cause))
 
-    def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None) -> Any:
+    def _core(
+        self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None, return_steps: bool = False
+    ) -> Any:
+        require_flag("return_steps", return_steps)
         spec = self.spec
         # By attribute, not named_parameters(), which would drop a tensor that has two names.
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
@@ -130,10 +133,11 @@ class Module(SpecAttributes, nn.Module):
         if lengths is not None:
             lengths = torch.as_tensor(lengths, device=weight.device).view(arrangement.batch)
             lengths, factor = transforms.in_range(lengths, arrangement.steps, x.dtype) if traced else (lengths, None)
-        y, state = stack.forward(spec, params, x, state0, lengths, masks, mask)
+        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, mask, record=return_steps)
         if factor is not None:
             y, state = y * factor, tuple(part * factor for part in state)
-        return arrangement.leave(y), arrangement.leave_state(state)
+            steps = [{name: part * factor for name, part in found.items()} for found in steps]
+        return arrangement.leave_results(y, state, *steps)
 
     def _drawn(self, x: Tensor, steps: int, batch: int, one: Callable[[], Tensor] | None = None) -> Masks:
         """Dropout masks of each kind that the module drops; ``one`` draws that of a layer, as torch.nn does."""
@@ -189,9 +193,10 @@ class Layer(Module):
         hx: Any = None,
         *,
         lengths: Any = None,
-        masks: Any = None,
+        masks: Tensor | Masks | None = None,
         mask: Any = None,
-    ) -> tuple[Any, Any]:
+        return_steps: bool = False,
+    ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
@@ -203,22 +208,27 @@ class Layer(Module):
         valid, in any pattern: at a step that is not, y is 0 and the state stays as it is (Keras' ``mask``).
         ``masks`` take the place of dropout's own, of which torch.nn would draw those between layers
         (``common.model.masks``): an array (L-1, T, B, D*H), or a ``Masks``.
+        With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
+        and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
+        (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
+        too; and zero where a step is not valid. With a ``PackedSequence`` they are padded, and the sequences stand
+        in the order of a state.
         """
         if transforms.is_symbolic(input, hx, lengths, masks, mask):
-            return transforms.leaf(self, input, hx, lengths=lengths, masks=masks, mask=mask)
+            return transforms.leaf(self, input, hx, lengths=lengths, masks=masks, mask=mask, return_steps=return_steps)
         if not isinstance(input, PackedSequence):
-            return self._core(input, hx, lengths, masks, mask)
+            return self._core(input, hx, lengths, masks, mask, return_steps)
         for name, given in (("lengths", lengths), ("mask", mask)):
             if given is not None:
                 raise InvalidInput(mismatch(name, "None with a PackedSequence", type(given).__name__))
         padded, own = pad_packed_sequence(input, self.batch_first)
         if masks is None and self.training:
             masks = self._drawn(padded, padded.shape[0], len(own), partial(self._packed_mask, input))
-        y, state = self._core(padded, hx, own, masks)
+        y, *others = self._core(padded, hx, own, masks, None, return_steps)
         y = y.swapaxes(0, 1) if self.batch_first else y
         if input.sorted_indices is not None:
             y, own = y.index_select(1, input.sorted_indices), own[input.sorted_indices.cpu()]
-        return input._replace(data=pack_padded_sequence(y, own).data), state
+        return input._replace(data=pack_padded_sequence(y, own).data), *others
 
     def _packed_mask(self, packed: PackedSequence) -> Tensor:
         """A dropout mask (T, B, D*H), drawn as torch.nn draws it: only for the valid steps."""
