@@ -182,7 +182,7 @@ class Layer(Module):
         With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
         and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
         (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
-        too; and zero where a step is not valid.
+        too; and zero at a step that is not valid.
         """
         return self._core(x, hx, lengths, masks, mask, return_steps)
 

@@ -193,7 +193,7 @@ class Layer(Module):
         hx: Any = None,
         *,
         lengths: Any = None,
-        masks: Tensor | Masks | None = None,
+        masks: Any = None,
         mask: Any = None,
         return_steps: bool = False,
     ) -> tuple[Any, ...]:
@@ -211,7 +211,7 @@ class Layer(Module):
         With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
         and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
         (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
-        too; and zero where a step is not valid. With a ``PackedSequence`` they are padded, and the sequences stand
+        too; and zero at a step that is not valid. With a ``PackedSequence`` they are padded, and the sequences stand
         in the order of a state.
         """
         if transforms.is_symbolic(input, hx, lengths, masks, mask):
