@@ -14,7 +14,7 @@ from common.equivalence import ladder
 from common.equivalence.shrinking import shrink
 from common.equivalence.variants import Variant
 from common.model.spec import FORMS, OPTIONS, ModelSpec
-from tests.equivalence.bugs import ALL, BACK, BPTT, NO_STEP, RUNGS, TRAINED, Bug, found_by
+from tests.equivalence.planted.bugs import ALL, BACK, BPTT, NO_STEP, RUNGS, TRAINED, Bug, found_by
 
 # Every option at once. Layers 1 and 2 have weights of one shape, so that one can be mistaken for the other.
 SIZES: dict[str, Any] = {"input_size": 3, "hidden_size": 5, "num_layers": 3, "proj_size": 4}

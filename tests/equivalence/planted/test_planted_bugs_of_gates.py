@@ -9,7 +9,7 @@ import pytest
 from common.backend.contract import Backend
 from common.equivalence.variants import Variant
 from common.model.spec import ModelSpec
-from tests.equivalence.bugs import ALL, BACK, BPTT, RUNGS, Bug, found_by
+from tests.equivalence.planted.bugs import ALL, BACK, BPTT, RUNGS, Bug, found_by
 
 SIZES: dict[str, Any] = {"input_size": 3, "hidden_size": 5}
 DEEP: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dropout": 0.4}
