@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,11 +44,17 @@ def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters
     rng = np.random.default_rng(seed)
     bound = spec.hidden_size**-0.5
     params = {name: rng.uniform(-bound, bound, shape).astype(numpy_dtype(spec.dtype)) for name, shape in shapes.items()}
-    if spec.forget_bias is not None:
-        row = spec.kind.letters.index("f") * spec.hidden_size
-        forget = slice(row, row + spec.hidden_size)
-        for name, value in params.items():
-            own = name.rpartition(".")[2]
-            if own.startswith(("bias_ih", "bias_hh")):
-                value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
+    set_forget_bias(spec, params)
     return params
+
+
+def set_forget_bias(spec: ModelSpec, params: Mapping[str, Any]) -> None:
+    """Write ``forget_bias``, if the model has one, into its biases, in place; in arrays of any framework that can."""
+    if spec.forget_bias is None:
+        return
+    row = spec.kind.letters.index("f") * spec.hidden_size
+    forget = slice(row, row + spec.hidden_size)
+    for name, value in params.items():
+        own = name.rpartition(".")[2]
+        if own.startswith(("bias_ih", "bias_hh")):
+            value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
