@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from common.backend.arrangement import arrange, enter_masks
+from common.backend.arrangement import arrange
 from common.backend.guards import require_supported
 from common.backend.module import SpecAttributes, constructor_text, module_spec
 from common.errors import InvalidInput, InvalidType, mismatch
@@ -28,6 +28,7 @@ from common.model.arrays import refuse_masked
 from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters
 from common.model.layout import parameter_shapes
+from common.model.masks import Masks, mask_shapes, named_masks
 from common.model.validate import require_seed
 
 from . import stack
@@ -93,12 +94,14 @@ class _Module(SpecAttributes, nn.Module):
         state0 = arrangement.enter_state("hx", hx)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)
         if masks is not None:
-            masks = enter_masks(spec, masks, shape, Tensor, weight.dtype)
+            masks = arrangement.enter_masks(masks)
         elif self._drops:
-            masks = torch.stack([functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])])
-        given = (("x", x), *(("hx", part) for part in state0 or ()), ("masks", masks))
+            drawn = [functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])]
+            masks = Masks(torch.stack(drawn))
+        dropped = ((name, tensor) for name, _, tensor in named_masks(masks))
+        given = (("x", x), *(("hx", part) for part in state0 or ()), *dropped)
         for name, tensor in given:
-            if tensor is not None and tensor.device != weight.device:
+            if tensor.device != weight.device:
                 raise InvalidInput(mismatch(name, f"the parameters' device {weight.device}", tensor.device))
         # Views of the same shape: in a trace, which has no checks, they refuse a batch size other than that of x.
         shapes = spec.state_shapes(arrangement.batch)
@@ -106,7 +109,10 @@ class _Module(SpecAttributes, nn.Module):
             state0 = tuple(x.new_zeros(whole) for whole in shapes)
         state0 = tuple(part.view(whole) for part, whole in zip(state0, shapes, strict=True))
         x = x.view(arrangement.steps, arrangement.batch, spec.input_size)
-        masks = None if masks is None else masks.view(shape)
+        if masks is not None:
+            shapes = mask_shapes(spec, arrangement.steps, arrangement.batch)
+            pairs = zip(masks, shapes, strict=True)
+            masks = Masks(*(None if part is None else part.view(whole) for part, whole in pairs))
         factor = None
         if lengths is not None:
             lengths = torch.as_tensor(lengths, device=weight.device).view(arrangement.batch)

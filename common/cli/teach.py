@@ -25,7 +25,7 @@ from common.cli.options import (
     integers,
     named,
 )
-from common.equivalence.gaps import relative_distance
+from common.equivalence.comparison import relative_distance
 from common.errors import BackendMissing, InvalidInput, mismatch
 from common.model.cells import CELLS
 from common.model.layout import Weights, named_weights

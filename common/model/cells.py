@@ -49,7 +49,7 @@ class Cell(NamedTuple):
         return len(self.gates) or 1
 
 
-LAYER_OPTIONS = frozenset({"num_layers", "dropout", "bidirectional"})
+LAYER_OPTIONS = frozenset({"num_layers", "dropout", "input_dropout", "recurrent_dropout", "bidirectional"})
 ELMAN_OPTIONS = frozenset({"nonlinearity"})
 LSTM_OPTIONS = frozenset({"forget_bias"})
 GRU_OPTIONS = frozenset({"reset_after"})
