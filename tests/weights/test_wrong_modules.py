@@ -67,7 +67,8 @@ def test_the_owner_is_read_from_names_and_shapes_alone() -> None:
     for shape in ((), (15,), (16, 5), (0, 5), (15, 0), (25, 5)):
         assert likely_owner(gru, {"weight_hh_l0": np.ones(shape)}) == "", shape
     # Three blocks with a projection are no cell's.
-    assert likely_owner(gru, {"weight_hh_l0": np.ones((15, 2)), "weight_hr_l0": np.ones((2, 5))}) == ""
+    lstm = ModelSpec(cell="LSTM", input_size=I, hidden_size=H)
+    assert likely_owner(lstm, {"weight_hh_l0": np.ones((15, 2)), "weight_hr_l0": np.ones((2, 5))}) == ""
     assert likely_owner(gru, {"weight_hh_l0": np.ones((20, 2)), "weight_hr_l0": np.ones((2, 5))}) == "an LSTM's?"
     assert likely_owner(gru, {"weight_hh_l0": object()}) == ""
     assert set(parameter_shapes(gru)) == set(weights("LSTM"))
