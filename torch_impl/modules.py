@@ -27,7 +27,7 @@ from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.arrays import refuse_masked
 from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters
-from common.model.layout import parameter_shapes
+from common.model.layout import likely_owner, parameter_shapes
 from common.model.masks import Masks, mask_shapes, named_masks
 from common.model.validate import require_seed
 
@@ -58,11 +58,12 @@ class _Module(SpecAttributes, nn.Module):
     def flatten_parameters(self) -> None:
         """Nothing to do here: torch.nn's modules use it to lay out their weights for cuDNN."""
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any, **named: Any) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
         """One module's share of ``load_state_dict``, also of a module around it, and with ``assign=True``.
 
         A dtype that is exact in the parameter's is converted, such as float32 to float64; one that can round, integers
-        and complex numbers are refused (``common.model.dtypes``). Names and shapes are torch's to check.
+        and complex numbers are refused (``common.model.dtypes``). Names and shapes are torch's to check; where they are
+        those of another cell, the error says so.
         """
         for name, parameter in self._parameters.items():
             value = state_dict.get(prefix + name)
@@ -72,7 +73,27 @@ class _Module(SpecAttributes, nn.Module):
                 owner, cause = f"{parameter.dtype} for {self}", rounding(value.dtype, parameter.dtype)
                 raise InvalidType(mismatch(prefix + name, owner, value.dtype, cause))
             state_dict[prefix + name] = value.detach().to(parameter.dtype)
-        super()._load_from_state_dict(state_dict, prefix, *others, **named)
+        errors = others[-1]
+        known = len(errors)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        given = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        if len(errors) > known and (cause := self._cause(given)):
+            errors.append(cause)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """``torch.nn.Module``'s; its error about names also says which module of this package the parameters fit."""
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            cause = self._cause(state_dict) if isinstance(state_dict, Mapping) else ""
+            if not cause or cause in str(error) or isinstance(error, InvalidInput | InvalidType):
+                raise
+            raise RuntimeError(f"{error}\n\t{cause}") from error
+
+    def _cause(self, params: Mapping[str, Any]) -> str:
+        """The line that names the module whose parameters these are, if it is another cell's."""
+        owner = likely_owner(self.spec, params)
+        return mismatch("parameters", f"those of {self.spec.label}", "others", owner) if owner else ""
 
     def extra_repr(self) -> str:
         return constructor_text(self)
