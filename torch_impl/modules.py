@@ -58,7 +58,16 @@ class _Module(SpecAttributes, nn.Module):
     def flatten_parameters(self) -> None:
         """Nothing to do here: torch.nn's modules use it to lay out their weights for cuDNN."""
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: Any,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
         """One module's share of ``load_state_dict``, also of a module around it, and with ``assign=True``.
 
         A dtype that is exact in the parameter's is converted, such as float32 to float64; one that can round, integers
@@ -73,12 +82,12 @@ class _Module(SpecAttributes, nn.Module):
                 owner, cause = f"{parameter.dtype} for {self}", rounding(value.dtype, parameter.dtype)
                 raise InvalidType(mismatch(prefix + name, owner, value.dtype, cause))
             state_dict[prefix + name] = value.detach().to(parameter.dtype)
-        errors = others[-1]
-        known = len(errors)
-        super()._load_from_state_dict(state_dict, prefix, *others)
+        known = len(error_msgs)
+        found = (missing_keys, unexpected_keys, error_msgs)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *found)
         given = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-        if len(errors) > known and (cause := self._cause(given)):
-            errors.append(cause)
+        if len(error_msgs) > known and (cause := self._cause(given)):
+            error_msgs.append(cause)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """``torch.nn.Module``'s; its error about names also says which module of this package the parameters fit."""
