@@ -70,6 +70,12 @@ def forward(
     return h, (hs[-1],), Tape(x=x, h_prev=h_prev, r=r, z=z, n=n, s=s, q_n=q_n)
 
 
+def quantities(tape: Tape, state0: tuple[np.ndarray], last: tuple[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """h, r, z, n of every step, each (T, B, H)."""
+    h = np.concatenate([tape.h_prev[1:], last[0][None]])
+    return h, tape.r, tape.z, tape.n
+
+
 def backward(
     w: Weights,
     tape: Tape,

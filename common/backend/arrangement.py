@@ -14,7 +14,7 @@ from common.backend.guards import (
     require_lengths_form,
     require_mask_form,
 )
-from common.errors import InvalidInput, InvalidType, mismatch
+from common.errors import InvalidArray, InvalidDtype, InvalidInput, InvalidType, mismatch
 from common.model.arrays import refuse_masked
 from common.model.masks import AXES, Masks, mask_shapes, named_masks
 from common.model.spec import ModelSpec
@@ -32,7 +32,8 @@ CONVERSIONS = {
 class Arrangement(NamedTuple):
     """The layout of the arrays of one call, as decided by its x, and the conversion to the core's (T, B, ...) and back.
 
-    ``kind`` is the framework's type of array, or a union; ``dtype`` is that of the parameters at this call.
+    ``kind`` is the framework's type of array, or a union; ``dtype`` is that of the parameters at this call, or a
+    frozenset of all that may be mixed under ``torch.autocast``.
     """
 
     spec: ModelSpec
@@ -91,7 +92,7 @@ class Arrangement(NamedTuple):
             entered.append(part[None] if self.spec.is_cell else part)
         return tuple(entered)
 
-    def _wrong_state(self, label: str, part: Any, shape: tuple[int, ...]) -> InvalidInput:
+    def _wrong_state(self, label: str, part: Any, shape: tuple[int, ...]) -> InvalidArray:
         """The error for a part of a state that does not have this shape, with the likely cause."""
         projected = self.spec.proj_size and not label.endswith("[1]")
         axes = {"D*L": not self.spec.is_cell, "B": self.batched, "P": projected, "H": not projected}
@@ -100,13 +101,24 @@ class Arrangement(NamedTuple):
         got, cause = tuple(part.shape), ""
         if not self.spec.is_cell and self.batched and got == (shape[0], self.steps, *shape[2:]):
             cause = f"is x ({'T, B' if self.batch_first else 'B, T'}, I)? then batch_first={not self.batch_first}"
-        return InvalidInput(mismatch(label, f"{shape}, {meaning}", got, cause))
+        return InvalidArray(mismatch(label, f"{shape}, {meaning}", got, cause))
 
     def leave_state(self, state: State) -> Any:
         """The inverse of ``enter_state``: the core's tuple in the form in which torch gives a state."""
         state = tuple(part[0] for part in state) if self.spec.is_cell else state
         state = state if self.batched else tuple(part[..., 0, :] for part in state)
         return state if len(self.spec.state_names) > 1 else state[0]
+
+    def leave_results(self, y: Any, state: State, steps: dict[str, Any] | None = None) -> tuple[Any, ...]:
+        """What a call of a module returns: y and the final state, and what every step computed, where it is given."""
+        results = self.leave(y), self.leave_state(state)
+        return results if steps is None else (*results, self.leave_steps(steps))
+
+    def leave_steps(self, steps: dict[str, Any]) -> dict[str, Any]:
+        """What every step computed, each (D*L, T, B, H), with the axes of y: (D*L, B, T, H), or (D*L, T, H)."""
+        if not self.batched:
+            return {name: array[:, :, 0] for name, array in steps.items()}
+        return {name: array.swapaxes(1, 2) if self.batch_first else array for name, array in steps.items()}
 
     def require_lengths(self, lengths: Any, traced: bool = False) -> Any:
         """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
@@ -159,10 +171,13 @@ class Arrangement(NamedTuple):
         return entered
 
 
-def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -> tuple[Arrangement, Any]:
+def arrange(
+    spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any, empty: bool = False
+) -> tuple[Arrangement, Any]:
     """Check x (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched; for a cell (B, I), or (I,) unbatched.
 
-    Returns the layout of the call's arrays, and x as the core takes it.
+    Returns the layout of the call's arrays, and x as the core takes it. A batch may be ``empty`` where the framework's
+    own layers take one.
     """
     batched_axes = "(B, I)" if spec.is_cell else "(B, T, I)" if batch_first else "(T, B, I)"
     unbatched_axes = "(I,)" if spec.is_cell else "(T, I)"
@@ -170,10 +185,13 @@ def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -
     shape, full = tuple(x.shape), 2 if spec.is_cell else 3
     if len(shape) not in (full - 1, full):
         wanted = f"{full} axes {batched_axes}, or {full - 1} unbatched {unbatched_axes}"
-        raise InvalidInput(mismatch("x", wanted, f"{len(shape)} of shape {shape}"))
+        raise InvalidArray(mismatch("x", wanted, f"{len(shape)} of shape {shape}"))
     batched = len(shape) == full
-    if 0 in shape[:-1]:
-        raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {shape}"))
+    filled, wanted = shape[:-1], "at least one step and one sequence"
+    if empty:
+        filled, wanted = () if spec.is_cell else (shape[batched and batch_first],), "at least one step of time"
+    if 0 in filled:
+        raise InvalidArray(mismatch("x", wanted, f"shape {shape}"))
     _require_shape("x", x, (*shape[:-1], spec.input_size), batched_axes if batched else unbatched_axes, spec)
     _require_dtype("x", x, dtype)
     arrangement = Arrangement(
@@ -227,9 +245,13 @@ def _plain(name: str, array: Any, kind: Any) -> Any:
 
 def _require_shape(name: str, array: Any, shape: tuple[int, ...], axes: str, spec: ModelSpec) -> None:
     if tuple(array.shape) != shape:
-        raise InvalidInput(mismatch(name, f"{shape}, {axes} for {_owner(spec)}", tuple(array.shape)))
+        raise InvalidArray(mismatch(name, f"{shape}, {axes} for {_owner(spec)}", tuple(array.shape)))
 
 
 def _require_dtype(name: str, array: Any, dtype: Any) -> None:
-    if array.dtype != dtype:
-        raise InvalidType(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))
+    if isinstance(dtype, frozenset):
+        if array.dtype not in dtype:
+            expected = f"{' or '.join(sorted(map(str, dtype)))} under autocast"
+            raise InvalidDtype(mismatch(name, expected, array.dtype))
+    elif array.dtype != dtype:
+        raise InvalidDtype(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))

@@ -11,8 +11,8 @@ import pytest
 from common.backend import registry
 from common.backend.contract import Backend
 from common.equivalence import ladder
-from common.equivalence.variants import Variant
 from common.equivalence.shrinking import shrink
+from common.equivalence.variants import Variant
 from common.model.spec import FORMS, OPTIONS, ModelSpec
 from tests.equivalence.bugs import ALL, BACK, BPTT, NO_STEP, RUNGS, TRAINED, Bug, found_by
 

@@ -86,7 +86,7 @@ def test_the_owner_is_read_from_names_and_shapes_alone() -> None:
 @pytest.mark.parametrize("assign", [False, True])
 def test_a_module_of_torch_around_ours_says_it_too(assign: bool) -> None:
     """By its shapes; torch's own error has the names. What torch takes without ``strict`` is taken."""
-    network = torch.nn.Sequential(torch.nn.Linear(2, I), torch_impl.LSTM(I, H), torch_impl.RNNCell(H, 2))
+    network: Any = torch.nn.Sequential(torch.nn.Linear(2, I), torch_impl.LSTM(I, H), torch_impl.RNNCell(H, 2))
     other = torch.nn.Sequential(torch.nn.Linear(2, I), torch.nn.GRU(I, H), torch_impl.RNNCell(H, 2))
     with pytest.raises(RuntimeError, match="size mismatch") as caught:
         network.load_state_dict(other.state_dict(), assign=assign)

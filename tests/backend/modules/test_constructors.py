@@ -97,10 +97,10 @@ def test_torch_attributes_and_repr_are_those_of_torch_nn(cell, options):
     for name in filter(lambda name: hasattr(theirs, name), names):
         for module in (ours, *(build(package, cell, **options) for package in ("numpy", "jax"))):
             assert getattr(module, name) == getattr(theirs, name), name
-            if name != "batch_first":
+            if name != "batch_first" and (module, name) != (ours, "dropout"):
                 with pytest.raises(AttributeError):
                     setattr(module, name, 2)
-    assert ours.flatten_parameters() is None
+    assert hasattr(ours, "flatten_parameters") == hasattr(theirs, "flatten_parameters") == (not ours.spec.is_cell)
 
 
 def test_jax_takes_devices_by_name_and_refuses_rngs_without_dropout():
