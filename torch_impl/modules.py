@@ -38,6 +38,8 @@ class RNN(Layer):
         *,
         seed: int | None = None,
         proj_size: int = 0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("RNN", locals())
 
@@ -60,6 +62,8 @@ class LSTM(Layer):
         *,
         seed: int | None = None,
         forget_bias: float | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM", locals())
 
@@ -118,6 +122,8 @@ class GRU(Layer):
         *,
         seed: int | None = None,
         reset_after: bool = True,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("GRU", locals())
 
@@ -155,6 +161,8 @@ class LSTM1997(Layer):
         dtype: torch.dtype | None = None,
         *,
         seed: int | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM1997", locals())
 

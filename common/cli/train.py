@@ -156,5 +156,5 @@ def fingerprint(data: Dataset) -> str:
     """A digest of the test symbols, by which another text is noticed; "" for numbers, which round."""
     if not data.symbols:
         return ""
-    arrays = (array for array in data.test if array is not None and array.dtype.kind in "iu")
+    arrays = (array for array in data.test if isinstance(array, np.ndarray) and array.dtype.kind in "iu")
     return sha256(b"".join(array.astype("<i8").tobytes() for array in arrays)).hexdigest()
