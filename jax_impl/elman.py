@@ -8,16 +8,23 @@ from jax import lax
 
 from common.model.layout import Weights
 
+from .dropout import drop
 from .ragged import freezing
 from .rnn_cell import NONLINEARITIES
 
 
 def forward(
-    w: Weights, x: jax.Array, state0: tuple[jax.Array], nonlinearity: str, valid: jax.Array | None = None
+    w: Weights,
+    x: jax.Array,
+    state0: tuple[jax.Array],
+    nonlinearity: str,
+    valid: jax.Array | None = None,
+    h_mask: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array]]:
     """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is. ``h_mask`` (B, H) is that of
+    dropout of h inside the recurrence.
     """
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T  # (E1)
@@ -26,7 +33,7 @@ def forward(
 
     def step(state: tuple[jax.Array], a_t: jax.Array) -> tuple[tuple[jax.Array], jax.Array]:
         (h_prev,) = state
-        h = phi(a_t + h_prev @ w.weight_hh.T)  # (E3)
+        h = phi(a_t + drop(h_prev, h_mask) @ w.weight_hh.T)  # (E3)
         return (h,), h
 
     last, h = lax.scan(freezing(step), state0, (a_x, valid))

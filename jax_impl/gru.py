@@ -10,15 +10,22 @@ from jax import lax
 
 from common.model.layout import Weights
 
+from .dropout import drop
 from .ragged import freezing
 
 
 def forward(
-    w: Weights, x: jax.Array, state0: tuple[jax.Array], reset_after: bool, valid: jax.Array | None = None
+    w: Weights,
+    x: jax.Array,
+    state0: tuple[jax.Array],
+    reset_after: bool,
+    valid: jax.Array | None = None,
+    h_mask: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array]]:
     """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is. ``h_mask`` (B, H) is that of
+    dropout of h inside the recurrence: of what the products with W_hh read, not of what z keeps.
     """
     H = w.weight_hh.shape[1]
     of_gates, of_candidate = jnp.split(w.weight_hh, [2 * H])
@@ -32,9 +39,10 @@ def forward(
     def step(state: tuple[jax.Array], a_t: jax.Array) -> tuple[tuple[jax.Array], jax.Array]:
         (h_prev,) = state
         a_gates, a_n = jnp.split(a_t, [2 * H], axis=-1)
-        gates = a_gates + h_prev @ of_gates.T  # (G2)
+        read = drop(h_prev, h_mask)
+        gates = a_gates + read @ of_gates.T  # (G2)
         r, z = jnp.split(jax.nn.sigmoid(gates), 2, axis=-1)  # (G5)
-        s = h_prev if reset_after else r * h_prev  # (G7)
+        s = read if reset_after else r * read  # (G7)
         q_n = s @ of_candidate.T + b_n  # (G8)
         n = jnp.tanh(a_n + (r * q_n if reset_after else q_n))  # (G10)
         h = (1 - z) * n + z * h_prev  # (G11)

@@ -21,13 +21,14 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from common.backend.arrangement import Arrangement, arrange, enter_masks, pack_state, state_labels
+from common.backend.arrangement import Arrangement, arrange, pack_state, state_labels
 from common.backend.guards import require_supported, zero_state
 from common.backend.module import SpecAttributes, constructor_text, dtype_name, module_spec
 from common.errors import InvalidInput, mismatch
 from common.model.arrays import require_finite
-from common.model.initial import dropout_masks, initial_parameters
+from common.model.initial import initial_parameters
 from common.model.layout import Parameters
+from common.model.masks import Masks, dropout_masks, named_masks
 from common.model.validate import require_seed
 
 from . import stack
@@ -111,7 +112,7 @@ class _Module(SpecAttributes):
         spec = self.spec
         arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
         lengths = arrangement.require_lengths(lengths)
-        x = stack.steps_of(lengths, arrangement.steps, arrangement.batch).trim(x)  # the padding may hold anything
+        x = stack.trim(stack.valid_steps(lengths, None, len(x)), x)  # the padding may hold anything
         require_finite("x", arrangement.leave(x))
         state0 = self._initial_state(arrangement, hx)
         masks = self._masks(arrangement, masks)
@@ -131,15 +132,14 @@ class _Module(SpecAttributes):
             require_finite(label, part)
         return tuple(part.copy() for part in state0)
 
-    def _masks(self, arrangement: Arrangement, masks: Any) -> np.ndarray | None:
+    def _masks(self, arrangement: Arrangement, masks: Any) -> Masks | None:
         """The dropout masks of this call: a copy of those given, drawn ones, or none."""
-        spec, steps, batch = self.spec, arrangement.steps, arrangement.batch
         if masks is not None:
-            masks = enter_masks(spec, masks, spec.mask_shape(steps, batch), np.ndarray, spec.dtype)
-            require_finite("masks", masks)
-            return masks.copy()
-        if self.training and spec.dropout and spec.num_layers > 1:
-            return dropout_masks(spec, steps, batch, self._rng)
+            for name, _, mask in named_masks(masks):
+                require_finite(name, mask)
+            return Masks(*(mask if mask is None else mask.copy() for mask in arrangement.enter_masks(masks) or ()))
+        if self.training:
+            return dropout_masks(self.spec, arrangement.steps, arrangement.batch, self._rng)
         return None
 
     def _backward(self, dy: np.ndarray | None, dhx: Any) -> tuple[np.ndarray, Any]:

@@ -8,16 +8,23 @@ from torch import Tensor
 
 from common.model.layout import Weights
 
+from .dropout import drop
 from .ragged import entering, frozen
 from .rnn_cell import NONLINEARITIES
 
 
 def forward(
-    w: Weights, x: Tensor, state0: tuple[Tensor], nonlinearity: str, valid: Tensor | None = None
+    w: Weights,
+    x: Tensor,
+    state0: tuple[Tensor],
+    nonlinearity: str,
+    valid: Tensor | None = None,
+    h_mask: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor]]:
     """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is. ``h_mask`` (B, H) is that of
+    dropout of h inside the recurrence.
     """
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T  # (E1)
@@ -26,7 +33,7 @@ def forward(
     state, hs = state0, []
     for t, a_t in enumerate(a_x.unbind(0)):
         (h_prev,) = entering(valid, t, state)
-        h = phi(torch.addmm(a_t, h_prev, w.weight_hh.T))  # (E3)
+        h = phi(torch.addmm(a_t, drop(h_prev, h_mask), w.weight_hh.T))  # (E3)
         state = frozen(valid, t, (h,), state)
         hs.append(state[0])
     return torch.stack(hs), state

@@ -9,15 +9,22 @@ from torch import Tensor
 
 from common.model.layout import Weights
 
+from .dropout import drop
 from .ragged import entering, frozen
 
 
 def forward(
-    w: Weights, x: Tensor, state0: tuple[Tensor], reset_after: bool, valid: Tensor | None = None
+    w: Weights,
+    x: Tensor,
+    state0: tuple[Tensor],
+    reset_after: bool,
+    valid: Tensor | None = None,
+    h_mask: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor]]:
     """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is. ``h_mask`` (B, H) is that of
+    dropout of h inside the recurrence: of what the products with W_hh read, not of what z keeps.
     """
     H = w.weight_hh.shape[1]
     of_gates, of_candidate = w.weight_hh.split([2 * H, H])
@@ -31,9 +38,10 @@ def forward(
     for t, a_t in enumerate(a.unbind(0)):
         (h_prev,) = entering(valid, t, state)
         a_gates, a_n = a_t.split([2 * H, H], dim=-1)
-        gates = torch.addmm(a_gates, h_prev, of_gates.T)  # (G2)
+        read = drop(h_prev, h_mask)
+        gates = torch.addmm(a_gates, read, of_gates.T)  # (G2)
         r, z = torch.sigmoid(gates).chunk(2, dim=-1)  # (G5)
-        s = h_prev if reset_after else r * h_prev  # (G7)
+        s = read if reset_after else r * read  # (G7)
         q_n = s @ of_candidate.T + b_n  # (G8)
         n = torch.tanh(a_n + (r * q_n if reset_after else q_n))  # (G10)
         h = (1 - z) * n + z * h_prev  # (G11)

@@ -8,16 +8,17 @@ from torch import Tensor
 
 from common.model.layout import Weights
 
+from .dropout import drop
 from .ragged import entering, frozen
 
 
 def forward(
-    w: Weights, x: Tensor, state0: tuple[Tensor, Tensor], valid: Tensor | None = None
+    w: Weights, x: Tensor, state0: tuple[Tensor, Tensor], valid: Tensor | None = None, h_mask: Tensor | None = None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """x (T, B, I), h_0 (B, P) and c_0 (B, H) -> h (T, B, P) after every step, and the final state (h, c).
 
     With a projection ``weight_hr`` (P, H); without one, P is H. Where ``valid`` (T, B, 1) is given and false, the step
-    is frozen: h and c stay as they are.
+    is frozen: h and c stay as they are. ``h_mask`` (B, P) is that of dropout of h inside the recurrence.
     """
     a_x = x @ w.weight_ih.T  # (K1)
     if w.bias_ih is not None:
@@ -25,7 +26,7 @@ def forward(
     state, hs = state0, []
     for t, a_t in enumerate(a_x.unbind(0)):
         h_prev, c_prev = entering(valid, t, state)
-        a_i, a_f, a_g, a_o = torch.addmm(a_t, h_prev, w.weight_hh.T).chunk(4, dim=-1)  # (K1)
+        a_i, a_f, a_g, a_o = torch.addmm(a_t, drop(h_prev, h_mask), w.weight_hh.T).chunk(4, dim=-1)  # (K1)
         i = torch.sigmoid(a_i)  # (K3)
         f = torch.sigmoid(a_f)  # (K4)
         g = torch.tanh(a_g)  # (K5)

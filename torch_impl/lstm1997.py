@@ -8,15 +8,17 @@ from torch import Tensor
 
 from common.model.layout import Weights
 
+from .dropout import drop
 from .ragged import entering, frozen
 
 
 def forward(
-    w: Weights, x: Tensor, state0: tuple[Tensor, Tensor], valid: Tensor | None = None
+    w: Weights, x: Tensor, state0: tuple[Tensor, Tensor], valid: Tensor | None = None, h_mask: Tensor | None = None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """x (T, B, I) and state0 (h_0, c_0), each (B, H) -> h (T, B, H) after every step, and the final state (h, c).
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h and c stay as they are.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h and c stay as they are. ``h_mask`` (B, H) is
+    that of dropout of h inside the recurrence.
     """
     a_x = x @ w.weight_ih.T  # (V1)
     if w.bias_ih is not None:
@@ -24,7 +26,7 @@ def forward(
     state, hs = state0, []
     for t, a_t in enumerate(a_x.unbind(0)):
         h_prev, c_prev = entering(valid, t, state)
-        a_i, a_g, a_o = torch.addmm(a_t, h_prev, w.weight_hh.T).chunk(3, dim=-1)  # (V1)
+        a_i, a_g, a_o = torch.addmm(a_t, drop(h_prev, h_mask), w.weight_hh.T).chunk(3, dim=-1)  # (V1)
         i = torch.sigmoid(a_i)  # (V3)
         g = torch.tanh(a_g)  # (V4)
         o = torch.sigmoid(a_o)  # (V5)

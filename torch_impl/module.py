@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from common.backend.arrangement import arrange, enter_masks
+from common.backend.arrangement import arrange
 from common.backend.guards import require_supported
 from common.backend.module import SpecAttributes, constructor_text, module_spec
 from common.errors import InvalidArray, InvalidDtype, InvalidInput, InvalidType, mismatch
 from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters, set_forget_bias
 from common.model.layout import Weights, layer_suffixes, parameter_shapes
+from common.model.masks import Masks, mask_shapes, named_masks
 from common.model.validate import require_seed
 from common.weights.arrays import to_array
 
@@ -104,12 +105,14 @@ class Module(SpecAttributes, nn.Module):
         state0 = arrangement.enter_state("hx", hx)
         shape = spec.mask_shape(arrangement.steps, arrangement.batch)
         if masks is not None:
-            masks = enter_masks(spec, masks, shape, Tensor, arrangement.dtype)
+            masks = arrangement.enter_masks(masks)
         elif self._drops():
-            masks = torch.stack([functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])])
-        given = (("x", x), *(("hx", part) for part in state0 or ()), ("masks", masks))
+            drawn = [functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])]
+            masks = Masks(torch.stack(drawn))
+        dropped = ((name, tensor) for name, _, tensor in named_masks(masks))
+        given = (("x", x), *(("hx", part) for part in state0 or ()), *dropped)
         for name, tensor in given:
-            if tensor is not None and tensor.device != weight.device:
+            if tensor.device != weight.device:
                 raise InvalidArray(mismatch(name, f"the parameters' device {weight.device}", tensor.device))
         # Views of the same shape: in a trace, which has no checks, they refuse a batch size other than that of x.
         shapes = spec.state_shapes(arrangement.batch)
@@ -117,7 +120,10 @@ class Module(SpecAttributes, nn.Module):
             state0 = tuple(x.new_zeros(whole) for whole in shapes)
         state0 = tuple(part.view(whole) for part, whole in zip(state0, shapes, strict=True))
         x = x.view(arrangement.steps, arrangement.batch, spec.input_size)
-        masks = None if masks is None else masks.view(shape)
+        if masks is not None:
+            shapes = mask_shapes(spec, arrangement.steps, arrangement.batch)
+            pairs = zip(masks, shapes, strict=True)
+            masks = Masks(*(None if part is None else part.view(whole) for part, whole in pairs))
         if low is not None:
             params, x, state0 = transforms.cast(spec, low, params, x, state0, lengths is not None)
         factor = None

@@ -1,4 +1,4 @@
-"""Ragged batches inside the recurrence: past the end of a sequence its steps are frozen, and its state stays as it is.
+"""Ragged batches inside the recurrence: steps that are not valid are frozen, and the state stays as it is.
 
 The tag, (S9), names an equation of ``numpy_impl/DERIVATION.md``. ``valid`` is (T, B, 1), or None where all steps are.
 """

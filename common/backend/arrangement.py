@@ -7,9 +7,16 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from common.backend.guards import refuse_masks_of_one_layer, require_lengths, require_lengths_form
+from common.backend.guards import (
+    refuse_both,
+    refuse_masks_without_use,
+    require_lengths,
+    require_lengths_form,
+    require_mask_form,
+)
 from common.errors import InvalidArray, InvalidDtype, InvalidInput, InvalidType, mismatch
 from common.model.arrays import refuse_masked
+from common.model.masks import AXES, Masks, mask_shapes, named_masks
 from common.model.spec import ModelSpec
 from common.weights.arrays import to_array
 
@@ -119,6 +126,39 @@ class Arrangement(NamedTuple):
         require_lengths(values, self.steps, self.batch)
         return lengths if hasattr(lengths, "detach") else values
 
+    def enter_mask(self, mask: Any, lengths: Any = None) -> Any:
+        """Check the mask of valid steps and give it as the core's (T, B); None stays None.
+
+        Its axes are those of x without the last: (T, B), (B, T) with ``batch_first``, (T,) unbatched. Booleans have no
+        wrong values, so a traced one is checked as any other.
+        """
+        refuse_both(lengths, mask)
+        if mask is None:
+            return None
+        if self.spec.is_cell:
+            raise InvalidInput(mismatch("mask", f"None for {self.spec.cell}, which is one step", type(mask).__name__))
+        shape, axes = (self.steps, self.batch), "(T, B)"
+        if not self.batched:
+            shape, axes = (self.steps,), "(T,)"
+        elif self.batch_first:
+            shape, axes = shape[::-1], "(B, T)"
+        mask = _plain("mask", mask, self.kind | np.ndarray)
+        require_mask_form(mask, shape, axes)
+        return mask[:, None] if not self.batched else mask.swapaxes(0, 1) if self.batch_first else mask
+
+    def enter_masks(self, masks: Any) -> Masks | None:
+        """Check dropout masks, a ``Masks`` or an array of those of the layers; None stays None."""
+        if masks is None:
+            return None
+        shapes, entered = mask_shapes(self.spec, self.steps, self.batch), Masks()
+        for name, kind, array in named_masks(masks):
+            refuse_masks_without_use(self.spec, name, kind)
+            array = _plain(name, array, self.kind)
+            _require_shape(name, array, getattr(shapes, kind), AXES[kind], self.spec)
+            _require_dtype(name, array, self.dtype)
+            entered = entered._replace(**{kind: array})
+        return entered
+
 
 def arrange(
     spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any, empty: bool = False
@@ -172,15 +212,6 @@ def state_labels(spec: ModelSpec, name: str) -> tuple[str, ...]:
     """What the arrays of a state are called in errors: ``hx``, or ``hx[0]`` and ``hx[1]``."""
     count = len(spec.state_names)
     return (name,) if count == 1 else tuple(f"{name}[{position}]" for position in range(count))
-
-
-def enter_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, dtype: Any) -> Any:
-    """Check dropout masks (L-1, T, B, D*H), in any framework's arrays, and return them."""
-    refuse_masks_of_one_layer(spec)
-    masks = _plain("masks", masks, kind)
-    _require_shape("masks", masks, shape, "(L-1, T, B, D*H)", spec)
-    _require_dtype("masks", masks, dtype)
-    return masks
 
 
 def _owner(spec: ModelSpec) -> str:

@@ -10,6 +10,7 @@ line where each oracle and conversion names it; CONTRIBUTING.md lists the files.
 (('i', 'f', 'g', 'o'), ('h', 'c'))
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -48,7 +49,7 @@ class Cell(NamedTuple):
         return len(self.gates) or 1
 
 
-LAYER_OPTIONS = frozenset({"num_layers", "dropout", "bidirectional"})
+LAYER_OPTIONS = frozenset({"num_layers", "dropout", "input_dropout", "recurrent_dropout", "bidirectional"})
 ELMAN_OPTIONS = frozenset({"nonlinearity"})
 LSTM_OPTIONS = frozenset({"forget_bias"})
 GRU_OPTIONS = frozenset({"reset_after"})
@@ -140,10 +141,24 @@ TABLE = {
 CELLS = tuple(TABLE)
 LAYERS = tuple(cell.name for cell in TABLE.values() if not cell.is_step)
 OPTIONAL = frozenset().union(*(cell.options for cell in TABLE.values()))
-# The number of blocks stacked in a matrix -> the cell whose matrix it probably is, as a question in an error.
-CELL_OF_BLOCKS = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
 
 
 def with_option(name: str) -> tuple[str, ...]:
     """The cells that take an option."""
     return tuple(cell.name for cell in TABLE.values() if name in cell.options)
+
+
+def with_blocks(blocks: int, is_step: bool = False) -> tuple[str, ...]:
+    """The layers, or the steps, whose matrices are stacked from so many blocks of H rows."""
+    return tuple(cell.name for cell in TABLE.values() if cell.num_blocks == blocks and cell.is_step == is_step)
+
+
+def whose(cells: Iterable[str]) -> str:
+    """The cells that parameters may belong to, as the question at the end of an error; "" for none.
+
+    >>> whose(["LSTM", "GRU"])
+    "an LSTM's or a GRU's?"
+    """
+    # "An" stands before letters whose names begin with a vowel.
+    owners = [f"{'an' if cell[0] in 'AEFHILMNORSX' else 'a'} {cell}'s" for cell in cells]
+    return " or ".join(owners) + "?" if owners else ""

@@ -1,4 +1,4 @@
-"""Initial parameters and dropout masks, drawn from a seed. All initial weights are made here.
+"""Initial parameters, drawn from a seed. All initial weights are made here.
 
 >>> from common.model.initial import initial_parameters
 >>> from common.model.spec import ModelSpec
@@ -58,12 +58,3 @@ def set_forget_bias(spec: ModelSpec, params: Mapping[str, Any]) -> None:
         own = name.rpartition(".")[2]
         if own.startswith(("bias_ih", "bias_hh")):
             value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
-
-
-def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
-    """Dropout masks (L-1, T, B, D*H): 0 with probability p, else 1/(1-p) (inverted dropout, as torch's).
-
-    Each is a factor of a layer's output; the last layer has none (documentation of ``torch.nn.LSTM``, *dropout*).
-    """
-    kept = rng.random(spec.mask_shape(steps, batch)) >= spec.dropout
-    return (kept / (1 - spec.dropout) if spec.dropout < 1 else 0.0 * kept).astype(numpy_dtype(spec.dtype))

@@ -13,7 +13,8 @@ from flax import nnx
 from common.backend import registry
 from common.backend.contract import Batch, Problem
 from common.equivalence import ladder
-from common.equivalence.variants import Variant, draw, random_problem, simplifications
+from common.equivalence.shrinking import simplifications
+from common.equivalence.variants import Variant, draw, random_problem
 from common.errors import InvalidInput
 from common.model.initial import initial_network
 from common.model.network import NetworkSpec

@@ -16,6 +16,7 @@ from common.backend.guards import unsupported
 from common.cli import check, options
 from common.equivalence import comparison, ladder, processes, reproduce
 from common.equivalence.coverage import coverage
+from common.equivalence.shrinking import shrink, simplifications
 from common.equivalence.variants import (
     OPTIONS,
     REGIMES,
@@ -24,8 +25,6 @@ from common.equivalence.variants import (
     drawn,
     problem,
     random_problem,
-    shrink,
-    simplifications,
 )
 from common.errors import BackendBroken, InvalidInput
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec

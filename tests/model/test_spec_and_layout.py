@@ -270,7 +270,7 @@ def test_axes_in_another_order_are_named() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "cause"),
     [
-        ("weight_ih_l0", (3 * H, I), "a GRU's?"),
+        ("weight_ih_l0", (3 * H, I), "a GRU's or an LSTM1997's?"),
         ("weight_hh_l0", (H, 2), "an RNN's?"),
         ("weight_ih_l0", (3 * H + 1, I), ""),
         ("weight_hr_l0", (3 * H, H), ""),

@@ -11,8 +11,8 @@ from flax import nnx
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from common.errors import InvalidInput, InvalidType
-from common.model.initial import dropout_masks
 from common.model.layout import parameter_shapes
+from common.model.masks import dropout_masks
 from tests.backend.modules.calls import (
     PACKAGES,
     RESULTS,
