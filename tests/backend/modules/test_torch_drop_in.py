@@ -74,7 +74,7 @@ def test_a_module_made_without_memory_is_drawn_later(cell: str) -> None:
 
 
 def test_the_forget_bias_is_set_when_weights_are_drawn_again() -> None:
-    module = torch_impl.LSTM(I, H, 2, forget_bias=1.5)
+    module: Any = torch_impl.LSTM(I, H, 2, forget_bias=1.5)
     before = module.weight_hh_l1.detach().clone()
     module.reset_parameters()
     assert not torch.equal(module.weight_hh_l1, before)
@@ -125,12 +125,12 @@ WRONG: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
 @every_peer
 def test_who_catches_the_errors_of_torch_catches_ours(cell: str, wrong: str) -> None:
     arguments = WRONG[wrong](*inputs(cell))
-    for module in pair(cell):
-        with pytest.raises(RuntimeError) as caught:
+    ours, theirs = pair(cell)
+    for module in (ours, theirs):
+        with pytest.raises(RuntimeError):
             module(*arguments)
     with pytest.raises(InvalidArray):
-        pair(cell)[0](*arguments)
-    assert not isinstance(caught.value, InvalidArray)
+        ours(*arguments)
 
 
 @every_peer
