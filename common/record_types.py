@@ -70,6 +70,7 @@ class Run(TypedDict):
     epochs: int
     batch_size: int | None
     patience: int | None
+    input_bias: Number
     seed: int
 
 

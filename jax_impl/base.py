@@ -20,6 +20,7 @@ from common.model.initial import initial_parameters
 from common.model.layout import Parameters, parameter_shapes
 from common.model.masks import Masks
 from common.model.spec import ModelSpec
+from common.model.validate import require_flag
 from common.weights.arrays import loaded_parameters
 
 from . import stack
@@ -80,7 +81,10 @@ class Module(SpecAttributes, nnx.Module):
         for name in parameter_shapes(self.spec):
             getattr(self, name).set_value(jnp.array(own[name]))
 
-    def _core(self, x: Any, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
+    def _core(
+        self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, return_steps: bool = False
+    ) -> tuple[Any, ...]:
+        require_flag("return_steps", return_steps)
         spec, kind, params = self.spec, jax.Array | np.ndarray, self._params()
         for value in params.values():
             require_x64(value.dtype)
@@ -101,10 +105,11 @@ class Module(SpecAttributes, nnx.Module):
         # NumPy's arrays are copied: JAX may read them later, when the caller has changed the originals.
         lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, (lengths, masks))
         lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
-        y, state = stack.forward(spec, params, x, state0, lengths, masks)
+        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, record=return_steps)
         if factor is not None:
             y, state = jax.tree.map(lambda part: part * factor, (y, state))
-        return arrangement.leave(y), arrangement.leave_state(state)
+            steps = [{name: part * factor for name, part in found.items()} for found in steps]
+        return arrangement.leave_results(y, state, *steps)
 
 
 def in_range(lengths: jax.Array, steps: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
@@ -146,15 +151,21 @@ def require_x64(dtype: Any) -> None:
 
 
 class Layer(Module):
-    def __call__(self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
+    def __call__(
+        self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None, return_steps: bool = False
+    ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         While tracing, lengths cannot be checked: the results of a length outside 0..T, and their gradients, are NaN.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
+        With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
+        and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
+        (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
+        too; and zero past the end of a sequence.
         """
-        return self._core(x, hx, lengths, masks)
+        return self._core(x, hx, lengths, masks, return_steps)
 
 
 class Step(Module):

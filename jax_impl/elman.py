@@ -3,6 +3,8 @@
 The tags, such as (E3), name equations of ``numpy_impl/DERIVATION.md``.
 """
 
+from typing import Any
+
 import jax
 from jax import lax
 
@@ -20,21 +22,23 @@ def forward(
     nonlinearity: str,
     valid: jax.Array | None = None,
     h_mask: jax.Array | None = None,
-) -> tuple[jax.Array, tuple[jax.Array]]:
+    record: bool = False,
+) -> tuple[Any, tuple[jax.Array]]:
     """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, and the final state.
 
     Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is. ``h_mask`` (B, H) is that of
     dropout of h inside the recurrence.
+    With ``record``, the first result is the tuple (h,) of every step.
     """
     phi = NONLINEARITIES[nonlinearity]
     a_x = x @ w.weight_ih.T  # (E1)
     if w.bias_ih is not None:
         a_x = a_x + (w.bias_ih + w.bias_hh)  # (E2)
 
-    def step(state: tuple[jax.Array], a_t: jax.Array) -> tuple[tuple[jax.Array], jax.Array]:
+    def step(state: tuple[jax.Array], a_t: jax.Array) -> tuple[tuple[jax.Array], Any]:
         (h_prev,) = state
         h = phi(a_t + drop(h_prev, h_mask) @ w.weight_hh.T)  # (E3)
-        return (h,), h
+        return (h,), (h,) if record else h
 
     last, h = lax.scan(freezing(step), state0, (a_x, valid))
     return h, last

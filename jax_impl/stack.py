@@ -60,11 +60,14 @@ def unroll(
     return h, last
 
 
-def layer(spec: ModelSpec) -> Callable[..., Any]:
-    """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state."""
+def layer(spec: ModelSpec, record: bool = False) -> Callable[..., Any]:
+    """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state.
+
+    With ``record``, which is for layers, the first result is a tuple: ``spec.kind.quantities`` of every step.
+    """
     if spec.is_cell:
         return partial(unroll, partial(STEPS[spec.kind.layer].step, **spec.step_options))
-    return partial(SEQUENCES[spec.kind.layer].forward, **spec.step_options)
+    return partial(SEQUENCES[spec.kind.layer].forward, **spec.step_options, record=record)
 
 
 def forward(
@@ -75,9 +78,15 @@ def forward(
     lengths: jax.Array | None = None,
     masks: Masks | None = None,
     mask: jax.Array | None = None,
-) -> tuple[jax.Array, State]:
-    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state."""
-    run, finals = layer(spec), []
+    *,
+    record: bool = False,
+) -> tuple[Any, ...]:
+    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state.
+
+    With ``record``, which is for layers, also what every step computed: ``spec.kind.quantities`` by name, each
+    (D*L, T, B, H), zero where a step is not valid.
+    """
+    run, finals, kept = layer(spec, record), [], []
     D, suffixes = spec.num_directions, layer_suffixes(spec)
     valid, masks = valid_steps(lengths, mask, x.shape[0]), masks or Masks()
     y = drop(trim(valid, x), masks.input)
@@ -88,9 +97,16 @@ def forward(
             initial = tuple(part[row] for part in state0)
             options = {"valid": turn(direction, valid)} | recurrent_mask(masks, row)
             h, final = run(layer_weights(params, suffixes[row]), turn(direction, y), initial, **options)
-            outputs.append(trim(valid, turn(direction, h)))
+            found = [trim(valid, turn(direction, part)) for part in (h if record else [h])]
+            outputs.append(found[0])
+            if record:
+                kept.append(found)
             finals.append(final)
         y = jnp.concatenate(outputs, axis=2)
         if masks.layers is not None and level < spec.num_layers - 1:
             y = trim(valid, y * masks.layers[level])
-    return y, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+    state = tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+    if not record:
+        return y, state
+    rows = zip(spec.kind.quantities, zip(*kept, strict=True), strict=True)
+    return y, state, {name: jnp.stack(parts) for name, parts in rows}

@@ -55,6 +55,11 @@ def forward(
     return h, (hs[-1],), Tape(x, h_prev, h)
 
 
+def quantities(tape: Tape, state0: tuple[np.ndarray], last: tuple[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """h of every step, (T, B, H)."""
+    return (tape.h,)
+
+
 def backward(
     w: Weights,
     tape: Tape,

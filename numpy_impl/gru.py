@@ -18,8 +18,7 @@ from .lstm_cell import sigmoid
 class Tape(NamedTuple):
     """What the backward pass needs: x (T, B, I), and arrays (T, B, H).
 
-    ``s`` is what W_hn multiplies, but for a mask of dropout where this is h itself, and ``q_n`` the product, with its
-    bias.
+    ``s`` is what W_hn multiplies, and ``q_n`` the product, with its bias.
     """
 
     x: np.ndarray
@@ -49,8 +48,7 @@ def forward(
     hs = np.empty((T + 1, B, H), x.dtype)
     h_prev, h = hs[:-1], hs[1:]
     (h_prev[0],) = state0
-    r, z, n, q_n = np.empty((4, T, B, H), x.dtype)
-    s = h_prev if reset_after else np.empty_like(h)
+    r, z, n, s, q_n = np.empty((5, T, B, H), x.dtype)
 
     a = (x.reshape(T * B, I) @ w.weight_ih.T).reshape(T, B, 3 * H)  # (R1)
     b_n = 0
@@ -63,14 +61,19 @@ def forward(
         read = h_in if h_mask is None else dropout.forward(h_in, h_mask)
         gates = sigmoid(a[t, :, : 2 * H] + read @ w.weight_hh[: 2 * H].T)  # (R4)
         r[t], z[t] = np.split(gates, 2, axis=1)
-        if not reset_after:
-            s[t] = r[t] * read  # (R5)
-        q_n[t] = (read if reset_after else s[t]) @ w.weight_hh[2 * H :].T + b_n  # (R6)
+        s[t] = read if reset_after else r[t] * read  # (R5)
+        q_n[t] = s[t] @ w.weight_hh[2 * H :].T + b_n  # (R6)
         n[t] = np.tanh(a[t, :, 2 * H :] + (r[t] * q_n[t] if reset_after else q_n[t]))  # (R7)
         h[t] = (1 - z[t]) * n[t] + z[t] * h_in  # (R8)
         if valid is not None:
             h[t] = np.where(valid[t], h[t], h_prev[t])  # (R9)
     return h, (hs[-1],), Tape(x=x, h_prev=h_prev, r=r, z=z, n=n, s=s, q_n=q_n)
+
+
+def quantities(tape: Tape, state0: tuple[np.ndarray], last: tuple[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """h, r, z, n of every step, each (T, B, H)."""
+    h = np.concatenate([tape.h_prev[1:], last[0][None]])
+    return h, tape.r, tape.z, tape.n
 
 
 def backward(
@@ -93,7 +96,6 @@ def backward(
     da_r, da_z, da_n = np.split(da, 3, axis=2)
     dq_n = np.empty_like(da_n) if reset_after else da_n
     read = h_prev if h_mask is None else dropout.forward(h_prev, h_mask)
-    s = read if reset_after else s
     (dh_next,) = dlast
     for t in reversed(range(T)):
         total = dy[t] + dh_next  # (R10)

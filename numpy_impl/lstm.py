@@ -80,6 +80,17 @@ def forward(
     return h, (hs[-1], cs[-1]), Tape(x, gates, h_prev, c_prev, tanh_c, m)
 
 
+def quantities(
+    tape: Tape, state0: tuple[np.ndarray, np.ndarray], last: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """h (T, B, P) and c, i, f, g, o of every step, each (T, B, H)."""
+    h, c = (
+        np.concatenate([before[1:], final[None]])
+        for before, final in zip((tape.h_prev, tape.c_prev), last, strict=True)
+    )
+    return h, c, *split(tape.gates)
+
+
 def backward(
     w: Weights,
     tape: Tape,

@@ -65,6 +65,15 @@ def forward(
     return h, (hs[-1], c), Tape(x=x, h_prev=h_prev, i=i, g=g, o=o, tanh_c=tanh_c)
 
 
+def quantities(
+    tape: Tape, state0: tuple[np.ndarray, np.ndarray], last: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """h, c, i, g, o of every step, each (T, B, H). c is the running sum of what the steps add to it."""
+    h = np.concatenate([tape.h_prev[1:], last[0][None]])
+    c = np.cumsum(np.concatenate([state0[1][None], tape.i * tape.g]), axis=0)[1:]
+    return h, c, tape.i, tape.g, tape.o
+
+
 def backward(
     w: Weights,
     tape: Tape,

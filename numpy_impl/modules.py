@@ -29,7 +29,7 @@ from common.model.arrays import require_finite
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters
 from common.model.masks import Masks, dropout_masks, named_masks
-from common.model.validate import require_seed
+from common.model.validate import require_flag, require_seed
 
 from . import stack
 from .backend import BACKEND
@@ -108,7 +108,10 @@ class _Module(SpecAttributes):
         """
         self._params.load(params)
 
-    def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
+    def _forward(
+        self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None, return_steps: bool = False
+    ) -> tuple[Any, ...]:
+        require_flag("return_steps", return_steps)
         spec = self.spec
         arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
         lengths = arrangement.require_lengths(lengths)
@@ -121,7 +124,9 @@ class _Module(SpecAttributes):
         x, params = x.copy(), self._params.copies()
         y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
         self._latest = _Latest(arrangement, params, tape)
-        return arrangement.leave(y).copy(), arrangement.leave_state(state)
+        steps = stack.quantities(spec, tape, state0, state) if return_steps else None
+        y, *others = arrangement.leave_results(y, state, steps)
+        return y.copy(), *others
 
     def _initial_state(self, arrangement: Arrangement, hx: Any) -> tuple[np.ndarray, ...]:
         """The core's initial state, in arrays of its own; zeros where none is given."""
@@ -162,15 +167,25 @@ class _Module(SpecAttributes):
 
 class _Layer(_Module):
     def __call__(
-        self, x: np.ndarray, hx: Any = None, *, lengths: Any = None, masks: np.ndarray | None = None
-    ) -> tuple[np.ndarray, Any]:
+        self,
+        x: np.ndarray,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        masks: np.ndarray | None = None,
+        return_steps: bool = False,
+    ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
+        With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
+        and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
+        (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
+        too; and zero past the end of a sequence. ``backward`` takes no gradient of theirs.
         """
-        return self._forward(x, hx, lengths, masks)
+        return self._forward(x, hx, lengths, masks, return_steps)
 
     def backward(self, dy: np.ndarray, dhx: Any = None) -> tuple[np.ndarray, Any]:
         """dL/dy and dL/d(final state), zero where None -> dL/dx and dL/d(initial state); sets ``grads``."""

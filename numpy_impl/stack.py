@@ -128,6 +128,19 @@ def backward(
     return grads, dy, tuple(np.stack(parts[::-1]) for parts in zip(*initials, strict=True))
 
 
+def quantities(spec: ModelSpec, tape: Tape, state0: State, state: State) -> dict[str, np.ndarray]:
+    """What every step of a layer computed: ``spec.kind.quantities`` by name, each (D*L, T, B, H).
+
+    Zero where a step is not valid. ``state0`` and ``state`` are the initial and the final state of the forward pass.
+    """
+    of_row, D, kept = SEQUENCES[spec.kind.layer].quantities, spec.num_directions, []
+    for row, row_tape in enumerate(tape.rows):
+        found = of_row(row_tape, *(tuple(part[row] for part in parts) for parts in (state0, state)))
+        kept.append([trim(tape.valid, turn(row % D, part)) for part in found])
+    rows = zip(spec.kind.quantities, zip(*kept, strict=True), strict=True)
+    return {name: np.stack(parts) for name, parts in rows}
+
+
 def loop(
     step: Callable[..., Any], w: Weights, x: np.ndarray, state0: State, valid: np.ndarray | None
 ) -> tuple[np.ndarray, State, list[Any]]:

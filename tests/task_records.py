@@ -24,6 +24,7 @@ ADDING: Any = {
     "epochs": 8,
     "batch_size": None,
     "patience": None,
+    "input_bias": None,
     "dtype": "float64",
     "readout": "last_step",
     "loss": "mse",

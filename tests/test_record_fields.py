@@ -22,7 +22,7 @@ PROBLEM = Variant(spec=ModelSpec(**SPEC), batch=2, lengths=(3, 0)).data
 RULE = {"name": "adam", "lr": 0.01, "momentum": 0.0, "betas": [0.9, 0.999], "alpha": 0.99, "eps": 1e-8}
 RULE |= {"clip_norm": 1.0, "schedule": "step", "schedule_steps": 7, "schedule_factor": 0.1}
 RUN = {"task": "sine", "reading": "windows", "options": {"window": 25}, "spec": SPEC, "inputs": "features"}
-RUN |= {"optimizer": RULE, "epochs": 3, "batch_size": 4, "patience": 2, "seed": 5}
+RUN |= {"optimizer": RULE, "epochs": 3, "batch_size": 4, "patience": 2, "input_bias": -3.0, "seed": 5}
 CHECK: dict[str, Any] = {
     **dict.fromkeys(("check", "cell", "variant", "dtype", "quantity", "a", "b", "verdict", "reason"), "x"),
     **dict.fromkeys(("error", "scale", "tolerance", "ratio", "resolution"), 0.5),

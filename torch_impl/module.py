@@ -18,7 +18,7 @@ from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters, set_forget_bias
 from common.model.layout import Weights, layer_suffixes, parameter_shapes
 from common.model.masks import Masks, mask_shapes, named_masks
-from common.model.validate import require_seed
+from common.model.validate import require_flag, require_seed
 from common.weights.arrays import to_array
 
 from . import stack, transforms
@@ -93,7 +93,8 @@ class Module(SpecAttributes, nn.Module):
         cause = "torch.jit.trace, torch.export and torch.compile take it"
         raise InvalidType(mismatch("torch.jit.script", "a module of TorchScript's subset of Python", repr(self), cause))
 
-    def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None) -> Any:
+    def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None, return_steps: bool = False) -> Any:
+        require_flag("return_steps", return_steps)
         spec = self.spec
         # By attribute, not named_parameters(), which would drop a tensor that has two names.
         params = {name: getattr(self, name) for name in parameter_shapes(spec)}
@@ -121,8 +122,7 @@ class Module(SpecAttributes, nn.Module):
         state0 = tuple(part.view(whole) for part, whole in zip(state0, shapes, strict=True))
         x = x.view(arrangement.steps, arrangement.batch, spec.input_size)
         if masks is not None:
-            shapes = mask_shapes(spec, arrangement.steps, arrangement.batch)
-            pairs = zip(masks, shapes, strict=True)
+            pairs = zip(masks, mask_shapes(spec, arrangement.steps, arrangement.batch), strict=True)
             masks = Masks(*(None if part is None else part.view(whole) for part, whole in pairs))
         if low is not None:
             params, x, state0 = transforms.cast(spec, low, params, x, state0, lengths is not None)
@@ -130,10 +130,11 @@ class Module(SpecAttributes, nn.Module):
         if lengths is not None:
             lengths = torch.as_tensor(lengths, device=weight.device).view(arrangement.batch)
             lengths, factor = transforms.in_range(lengths, arrangement.steps, x.dtype) if traced else (lengths, None)
-        y, state = stack.forward(spec, params, x, state0, lengths, masks)
+        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, record=return_steps)
         if factor is not None:
             y, state = y * factor, tuple(part * factor for part in state)
-        return arrangement.leave(y), arrangement.leave_state(state)
+            steps = [{name: part * factor for name, part in found.items()} for found in steps]
+        return arrangement.leave_results(y, state, *steps)
 
     def _drops(self) -> bool:
         """Whether this call draws dropout masks."""
@@ -183,8 +184,9 @@ class Layer(Module):
         hx: Any = None,
         *,
         lengths: Any = None,
-        masks: Tensor | None = None,
-    ) -> tuple[Any, Any]:
+        masks: Tensor | Masks | None = None,
+        return_steps: bool = False,
+    ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
@@ -194,21 +196,26 @@ class Layer(Module):
         A ``PackedSequence`` has its own lengths, of at least 1, and gives another ``PackedSequence``.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
         (``common.model.initial.dropout_masks``).
+        With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
+        and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
+        (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
+        too; and zero past the end of a sequence. With a ``PackedSequence`` they are padded, and the sequences stand
+        in the order of a state.
         """
         if transforms.is_symbolic(input, hx, lengths, masks):
-            return transforms.leaf(self, input, hx, lengths=lengths, masks=masks)
+            return transforms.leaf(self, input, hx, lengths=lengths, masks=masks, return_steps=return_steps)
         if not isinstance(input, PackedSequence):
-            return self._core(input, hx, lengths, masks)
+            return self._core(input, hx, lengths, masks, return_steps)
         if lengths is not None:
             raise InvalidInput(mismatch("lengths", "None with a PackedSequence", type(lengths).__name__))
         padded, own = pad_packed_sequence(input, self.batch_first)
         if masks is None and self._drops():
             masks = torch.stack([self._packed_mask(input) for _ in range(self.num_layers - 1)])
-        y, state = self._core(padded, hx, own, masks)
+        y, *others = self._core(padded, hx, own, masks, return_steps)
         y = y.swapaxes(0, 1) if self.batch_first else y
         if input.sorted_indices is not None:
             y, own = y.index_select(1, input.sorted_indices), own[input.sorted_indices.cpu()]
-        return input._replace(data=pack_padded_sequence(y, own).data), state
+        return input._replace(data=pack_padded_sequence(y, own).data), *others
 
     def _packed_mask(self, packed: PackedSequence) -> Tensor:
         """A dropout mask (T, B, D*H), drawn as torch.nn draws it: only for the valid steps."""

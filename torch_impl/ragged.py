@@ -22,3 +22,10 @@ def frozen(valid: Tensor | None, t: int, new: tuple[Tensor, ...], state: tuple[T
     if valid is None:
         return new
     return tuple(torch.where(valid[t], *parts) for parts in zip(new, state, strict=True))  # (S9)
+
+
+def stacked(steps: list[Any]) -> Any:
+    """What was kept of each step, (B, ...), as one tensor (T, B, ...), or as a tuple of them where it is a tuple."""
+    if isinstance(steps[0], tuple):
+        return tuple(torch.stack(parts) for parts in zip(*steps, strict=True))
+    return torch.stack(steps)

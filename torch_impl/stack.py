@@ -65,13 +65,8 @@ def unroll(
 
 
 def in_blocks(
-    run: Callable[..., tuple[Tensor, State]],
-    w: Weights,
-    x: Tensor,
-    state0: State,
-    valid: Tensor | None,
-    **options: Tensor,
-) -> tuple[Tensor, State]:
+    run: Callable[..., tuple[Any, State]], w: Weights, x: Tensor, state0: State, valid: Tensor | None, **options: Any
+) -> tuple[Any, State]:
     """The forward pass ``run`` of one direction of one layer, a block of steps at a time where autograd records none.
 
     Without a graph to keep, the views and the results of more steps would only take memory.
@@ -84,14 +79,17 @@ def in_blocks(
         steps = slice(start, start + BLOCK)
         h, state = run(w, x[steps], state, valid=None if valid is None else valid[steps], **options)
         hs.append(h)
-    return torch.cat(hs), state
+    return torch.cat(hs) if isinstance(hs[0], Tensor) else tuple(map(torch.cat, zip(*hs, strict=True))), state
 
 
-def layer(spec: ModelSpec) -> Callable[..., tuple[Tensor, State]]:
-    """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state."""
+def layer(spec: ModelSpec, record: bool = False) -> Callable[..., Any]:
+    """The forward pass of one direction of one layer: weights, x, initial state -> h, and the final state.
+
+    With ``record``, which is for layers, the first result is a tuple: ``spec.kind.quantities`` of every step.
+    """
     if spec.is_cell:
         return partial(unroll, partial(STEPS[spec.kind.layer].step, **spec.step_options))
-    return partial(SEQUENCES[spec.kind.layer].forward, **spec.step_options)
+    return partial(SEQUENCES[spec.kind.layer].forward, **spec.step_options, record=record)
 
 
 def forward(
@@ -102,9 +100,15 @@ def forward(
     lengths: Tensor | None = None,
     masks: Masks | None = None,
     mask: Tensor | None = None,
-) -> tuple[Tensor, State]:
-    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state."""
-    run, finals = layer(spec), []
+    *,
+    record: bool = False,
+) -> tuple[Any, ...]:
+    """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state.
+
+    With ``record``, which is for layers, also what every step computed: ``spec.kind.quantities`` by name, each
+    (D*L, T, B, H), zero where a step is not valid.
+    """
+    run, finals, kept = layer(spec, record), [], []
     D, suffixes = spec.num_directions, layer_suffixes(spec)
     valid, masks = valid_steps(lengths, mask, x.shape[0]), masks or Masks()
     y = drop(trim(valid, x), masks.input)
@@ -114,11 +118,18 @@ def forward(
             row = level * D + direction
             initial = tuple(part[row] for part in state0)
             options = {"valid": turn(direction, valid)} | recurrent_mask(masks, row)
-            w = layer_weights(params, suffixes[row])
-            h, final = in_blocks(run, w, turn(direction, y), initial, **options)
-            outputs.append(trim(valid, turn(direction, h)))
+            weights = layer_weights(params, suffixes[row])
+            h, final = in_blocks(run, weights, turn(direction, y), initial, **options)
+            found = [trim(valid, turn(direction, part)) for part in (h if record else [h])]
+            outputs.append(found[0])
+            if record:
+                kept.append(found)
             finals.append(final)
         y = torch.cat(outputs, dim=2)
         if masks.layers is not None and level < spec.num_layers - 1:
             y = trim(valid, y * masks.layers[level])
-    return y, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    state = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    if not record:
+        return y, state
+    rows = zip(spec.kind.quantities, zip(*kept, strict=True), strict=True)
+    return y, state, {name: torch.stack(parts) for name, parts in rows}

@@ -109,6 +109,17 @@ class Arrangement(NamedTuple):
         state = state if self.batched else tuple(part[..., 0, :] for part in state)
         return state if len(self.spec.state_names) > 1 else state[0]
 
+    def leave_results(self, y: Any, state: State, steps: dict[str, Any] | None = None) -> tuple[Any, ...]:
+        """What a call of a module returns: y and the final state, and what every step computed, where it is given."""
+        results = self.leave(y), self.leave_state(state)
+        return results if steps is None else (*results, self.leave_steps(steps))
+
+    def leave_steps(self, steps: dict[str, Any]) -> dict[str, Any]:
+        """What every step computed, each (D*L, T, B, H), with the axes of y: (D*L, B, T, H), or (D*L, T, H)."""
+        if not self.batched:
+            return {name: array[:, :, 0] for name, array in steps.items()}
+        return {name: array.swapaxes(1, 2) if self.batch_first else array for name, array in steps.items()}
+
     def require_lengths(self, lengths: Any, traced: bool = False) -> Any:
         """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
 

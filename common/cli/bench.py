@@ -19,13 +19,14 @@ from common.record_types import Bench
 from common.records import of_kind
 from common.study import bench
 from common.study.bench import SIZES
+from common.study.study import BENCH_CELLS
 
 
 def add(verbs: Verbs) -> None:
     more = "Each framework runs in a process of its own; the result is a ratio, which a busy machine does not distort."
     parser = add_verb(verbs, "bench", run, "time the implementations against torch.nn and Flax", more)
     add_backends(parser, registry.DEFAULT)
-    add_selection(parser, ("RNN", "LSTM"), ("float32",))
+    add_selection(parser, BENCH_CELLS, ("float32",))
     text = f"one of {', '.join(SIZES)}; repeat it for several (default: all)"
     parser.add_argument("--size", action="append", type=named(list(SIZES)), metavar="NAME", help=text)
     text = "how many times each case is timed (default: 11)"

@@ -240,8 +240,9 @@ def _arrays(example: Example) -> dict[str, np.ndarray]:
 def _named(example: Example, name: str, value: Any) -> dict[str, np.ndarray]:
     """What a line assigned, under the names of a trace: the states' gradients and the sums are tuples."""
     letters = example.spec.kind.letters
-    if name == "a" and letters:
-        return {f"a_{gate}": part for gate, part in zip(letters, np.split(value, len(letters), axis=1), strict=True)}
+    if name in ("a", "q") and letters:
+        parts = np.split(value, value.shape[1] // example.spec.hidden_size, axis=1)
+        return {f"{name}_{gate}": part for gate, part in zip(letters, parts, strict=False)}
     if name == "dstate":
         return dict(zip(("dh", "dc_next"), value, strict=False))
     if isinstance(value, Weights):

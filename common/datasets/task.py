@@ -90,9 +90,9 @@ class Display(NamedTuple):
 class Training:
     """How a task is trained by default: as published, or with settings that were found to work.
 
-    ``forget_bias`` is for cells with a forget gate. Where examples can be drawn without end, ``draw`` gives those of
-    each epoch. With ``chunk``, the training sequences are cut into pieces of ``chunk`` steps, and the state is carried
-    on from one piece to the next.
+    ``forget_bias`` is for cells with a forget gate, ``input_bias`` for those with an input gate. Where examples can be
+    drawn without end, ``draw`` gives those of each epoch. With ``chunk``, the training sequences are cut into pieces of
+    ``chunk`` steps, and the state is carried on from one piece to the next.
     """
 
     hidden_size: int = 32
@@ -101,6 +101,7 @@ class Training:
     batch_size: int | None = None
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
     forget_bias: float | None = None
+    input_bias: float | None = None
     patience: int | None = None
     draw: Callable[[np.random.Generator], Batch] | None = None
     chunk: int | None = None

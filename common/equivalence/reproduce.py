@@ -68,7 +68,7 @@ def train_command(run: Run, cells: Sequence[str], dtypes: Sequence[str], backend
         words += _option("embedding-size", run["spec"]["input_size"])
     words += _optimizer_words(run)
     words += _option("epochs", run["epochs"])
-    for name in ("batch_size", "patience"):
+    for name in ("batch_size", "patience", "input_bias"):
         words += _optional(run, name, run[name])
     words += _option("hidden-size", run["spec"]["hidden_size"]) + _model_words(run["spec"])
     if run["spec"]["forget_bias"] is None:

@@ -28,7 +28,7 @@ class Cell(NamedTuple):
     ``layer`` is the layer with the same equations, and so identifies them. ``gates`` stand in the order in which
     their rows are stacked in every weight and bias; an Elman network has none, and its matrices have H rows.
     ``states`` are those that a step passes on, the output h first. ``options`` are the constructor arguments beyond
-    the sizes, the bias and the dtype that the cell takes.
+    the sizes, the bias and the dtype that the cell takes. ``in_torch`` is whether torch.nn has a class of this name.
     """
 
     name: str
@@ -37,11 +37,17 @@ class Cell(NamedTuple):
     states: tuple[str, ...]
     gates: tuple[Gate, ...]
     options: frozenset[str]
+    in_torch: bool = True
 
     @property
     def letters(self) -> tuple[str, ...]:
         """The letters of the gates in the order of the stack."""
         return tuple(gate.letter for gate in self.gates)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What a step computes, as a module gives it on request: the states, then the gates by their letters."""
+        return self.states + self.letters
 
     @property
     def num_blocks(self) -> int:
@@ -127,6 +133,7 @@ TABLE = {
             states=("h", "c"),
             gates=LSTM1997_GATES,
             options=LAYER_OPTIONS,
+            in_torch=False,
         ),
         Cell(
             name="LSTM1997Cell",
@@ -135,6 +142,7 @@ TABLE = {
             states=("h", "c"),
             gates=LSTM1997_GATES,
             options=frozenset(),
+            in_torch=False,
         ),
     )
 }

@@ -15,6 +15,7 @@ import numpy as np
 from common.model.dtypes import numpy_dtype
 from common.model.layout import Parameters, Shape, network_shapes, parameter_shapes
 from common.model.network import NetworkSpec
+from common.model.run import RunSpec
 from common.model.spec import ModelSpec
 
 
@@ -40,6 +41,24 @@ def initial_network(network: NetworkSpec, seed: int) -> Parameters:
     return {k: rng.standard_normal(s).astype(dtype) if k in tables else params[k] for k, s in shapes.items()}
 
 
+def initial_run(run: RunSpec) -> Parameters:
+    """The initial network of a training run: that of its seed, with the run's bias of the input gate."""
+    params = initial_network(run.network, run.seed)
+    if run.input_bias is not None:
+        _set_gate_bias(params, run.network.model, "i", run.input_bias)
+    return params
+
+
+def _set_gate_bias(params: Mapping[str, Any], spec: ModelSpec, letter: str, bias: float) -> None:
+    """Write the initial bias of a gate into ``bias_ih``, and zero into ``bias_hh``, in place."""
+    row = spec.kind.letters.index(letter) * spec.hidden_size
+    gate = slice(row, row + spec.hidden_size)
+    for name, value in params.items():
+        own = name.rpartition(".")[2]
+        if own.startswith(("bias_ih", "bias_hh")):
+            value[gate] = bias if own.startswith("bias_ih") else 0
+
+
 def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters:
     rng = np.random.default_rng(seed)
     bound = spec.hidden_size**-0.5
@@ -50,11 +69,5 @@ def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters
 
 def set_forget_bias(spec: ModelSpec, params: Mapping[str, Any]) -> None:
     """Write ``forget_bias``, if the model has one, into its biases, in place; in arrays of any framework that can."""
-    if spec.forget_bias is None:
-        return
-    row = spec.kind.letters.index("f") * spec.hidden_size
-    forget = slice(row, row + spec.hidden_size)
-    for name, value in params.items():
-        own = name.rpartition(".")[2]
-        if own.startswith(("bias_ih", "bias_hh")):
-            value[forget] = spec.forget_bias if own.startswith("bias_ih") else 0
+    if spec.forget_bias is not None:
+        _set_gate_bias(params, spec, "f", spec.forget_bias)

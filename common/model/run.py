@@ -1,9 +1,11 @@
 """How a network is trained: the optimiser and the run; frozen, and checked when they are built."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.cells import TABLE
 from common.model.network import NetworkSpec
 from common.model.validate import (
     require_number,
@@ -25,6 +27,8 @@ SCHEDULES = {
     "linear": "1 + (g - 1) * min(k, n) / n",
     "cosine": "g + (1 - g) * (1 + cos(pi * min(k, n) / n)) / 2",
 }
+
+WITH_INPUT_GATE = tuple(cell.name for cell in TABLE.values() if "i" in cell.letters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,8 @@ class RunSpec:
 
     ``batch_size`` is the number of sequences in a mini-batch; None means all of them at once. With ``patience``,
     training ends when the validation loss has not fallen for that many epochs, and the best parameters are kept.
+    ``input_bias`` is the initial value of the two biases of the input gate together; a negative one keeps it shut at
+    first (Hochreiter & Schmidhuber 1997, section 4). None draws them like all others.
     """
 
     network: NetworkSpec
@@ -90,6 +96,7 @@ class RunSpec:
     seed: int = 0
     batch_size: int | None = None
     patience: int | None = None
+    input_bias: float | None = None
 
     def __post_init__(self) -> None:
         kinds: tuple[tuple[str, Any], ...] = (("network", NetworkSpec), ("optimizer", OptimizerSpec))
@@ -101,3 +108,13 @@ class RunSpec:
             if getattr(self, name) is not None:
                 require_positive_int(name, getattr(self, name))
         require_seed(self.seed)
+        self._require_input_bias()
+
+    def _require_input_bias(self) -> None:
+        if self.input_bias is None:
+            return
+        require_number("input_bias", self.input_bias)
+        model = self.network.model
+        if "i" not in model.kind.letters or not model.bias or not isfinite(self.input_bias):
+            wanted = f"a finite number, with bias=True and one of {', '.join(WITH_INPUT_GATE)}"
+            raise InvalidInput(mismatch("input_bias", wanted, f"{self.input_bias} for {model.label}"))

@@ -68,6 +68,7 @@ def run_data(task: str, reading: str, run: RunSpec, options: Mapping[str, Any]) 
         epochs=run.epochs,
         batch_size=run.batch_size,
         patience=run.patience,
+        input_bias=run.input_bias,
         seed=run.seed,
     )
 

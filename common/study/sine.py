@@ -16,11 +16,11 @@ OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.05), "adam": OptimizerSpec(n
 EPOCHS, HIDDEN_SIZE = 100, 32
 # (variant of the data, optimiser, dtype) -> the cells that are trained.
 SINE_RUNS = {
-    ("windows", "sgd", "float64"): ("RNN", "RNNCell", "LSTM"),
-    ("windows", "adam", "float64"): ("RNN", "RNNCell", "LSTM"),
-    ("article", "sgd", "float64"): ("RNN", "LSTM"),
-    ("windows", "sgd", "float32"): ("RNN", "LSTM"),
-    ("windows", "adam", "float32"): ("RNN", "LSTM"),
+    ("windows", "sgd", "float64"): ("RNN", "RNNCell", "LSTM", "GRU"),
+    ("windows", "adam", "float64"): ("RNN", "RNNCell", "LSTM", "GRU", "LSTM1997"),
+    ("article", "sgd", "float64"): ("RNN", "LSTM", "GRU"),
+    ("windows", "sgd", "float32"): ("RNN", "LSTM", "GRU"),
+    ("windows", "adam", "float32"): ("RNN", "LSTM", "GRU"),
 }
 
 

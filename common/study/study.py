@@ -20,7 +20,7 @@ from common.study.sine import one_bias, series, sine_runs
 
 # How many variants are drawn at random in each dtype.
 DRAWN = 48
-BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM"), ("sine", "medium"), 9
+BENCH_CELLS, BENCH_SIZES, ROUNDS = ("RNN", "LSTM", "GRU"), ("sine", "medium"), 9
 
 
 def study(

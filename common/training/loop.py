@@ -19,7 +19,7 @@ import numpy as np
 from common.backend.contract import Backend, Batch, Trainer
 from common.datasets.task import Dataset
 from common.errors import Diverged
-from common.model.initial import initial_network
+from common.model.initial import initial_run
 from common.model.layout import Parameters
 from common.model.run import RunSpec
 from common.training.batching import minibatches, pieces, with_masks
@@ -134,7 +134,7 @@ def train(
     Batches and dropout masks follow from the data and the seed alone, so that every backend has the same. A decoder is
     evaluated on its own output: each symbol that it reads is the likeliest of the step before. Raises ``Diverged``.
     """
-    trainer = backend.trainer(run, initial_network(run.network, run.seed) if start is None else start)
+    trainer = backend.trainer(run, initial_run(run) if start is None else start)
     with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error here, not a warning
         losses, evaluations, best, ended = fit(trainer, run, data, progress)
         params = trainer.params() if best is None else best

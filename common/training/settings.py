@@ -122,6 +122,7 @@ SETTINGS = (
     Setting("epochs", COUNT, TRAINING, "passes over the data"),
     Setting("batch_size", OPTIONAL_COUNT, TRAINING, "sequences in a mini-batch, or none: all of them"),
     Setting("patience", OPTIONAL_COUNT, TRAINING, PATIENCE),
+    Setting("input_bias", OPTIONAL_NUMBER, TRAINING, "initial bias of the input gate, or none: drawn like all others"),
     Setting("seed", Kind(int, least=0), TRAINING, "seed of all random numbers (default: 0)"),
     Setting("backend", Kind(str, several=True), TRAINING, BACKEND),
 )
@@ -240,7 +241,9 @@ def run_spec(settings: Mapping[str, Any], data: Dataset, cell: str) -> RunSpec:
         if key in settings:
             model[name] = settings[key]
     network = data.network(cell, model.pop("hidden_size", usual.hidden_size), **model)
-    run = {"epochs": usual.epochs, "batch_size": usual.batch_size, "patience": usual.patience}
+    run: dict[str, Any] = {"epochs": usual.epochs, "batch_size": usual.batch_size, "patience": usual.patience}
+    if network.model.bias and "i" in network.model.kind.letters:
+        run["input_bias"] = usual.input_bias
     run |= _of_group(settings, TRAINING)
     return RunSpec(network=network, optimizer=optimizer(settings, usual.optimizer), **run)
 

@@ -14,25 +14,49 @@ from reports.page.svg import HEAT, INK, MUTED, ON_HEAT, colour, draw
 
 # At each of these shares of its row, a square of the confusion matrix takes the next colour.
 EDGES = (0.1, 0.25, 0.5, 0.75, 0.9)
-CELL_COLOURS = {"RNN": 4, "LSTM": 0}
 WIDTH, HEIGHT = 350, 240
 # Below this ratio of the largest to the smallest value a log axis has more ticks than powers of ten.
 NEAR = 30
 
 
+# Dashes, in widths of the line, as Matplotlib takes them, and the same as text.
+Dash = str | tuple[float, tuple[float, ...]]
+SOLID, DASHED, DOTTED, BROKEN = "-", (0, (5, 3)), (0, (1.5, 1.8)), (0, (6, 2, 1.5, 2))
+DASH_MARKS: dict[Dash, str] = {SOLID: "━━", DASHED: "╌╌", DOTTED: "····", BROKEN: "━·"}
+
+
+class Style(NamedTuple):
+    """How a cell is drawn in all pictures of tasks: the number of its colour in the style sheet, and its dashes."""
+
+    colour: int
+    dash: Dash
+
+
+CELL_STYLES = {
+    "RNN": Style(4, DOTTED),
+    "LSTM": Style(0, SOLID),
+    "GRU": Style(2, DASHED),
+    "LSTM1997": Style(3, BROKEN),
+}
+OTHER_CELLS = Style(6, SOLID)
+
+
+def cell_style(cell: str) -> Style:
+    return CELL_STYLES.get(cell, OTHER_CELLS)
+
+
 def cell_colour(cell: str) -> int:
-    """Which colour of the style sheet a cell has in all pictures of tasks."""
-    return CELL_COLOURS.get(cell, 3)
+    return cell_style(cell).colour
 
 
 class Points(NamedTuple):
-    """A line over positive x of its own; dashed or not, wide or thin."""
+    """A line over positive x of its own, wide or thin."""
 
     x: np.ndarray
     y: np.ndarray
     series: int
     width: float = 1.1
-    dashed: bool = False
+    dash: Dash = SOLID
 
 
 def confusion(name: str, title: str, alt: str, labels: Sequence[str], counts: np.ndarray) -> str:
@@ -113,9 +137,8 @@ def log_log(
         for rule in rules:
             axes.axhline(rule, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
         for line in lines:
-            style = (0, (5, 3)) if line.dashed else "-"
             y = np.where(line.y == 0, floor if zero else np.nan, line.y)
-            axes.plot(line.x, y, color=colour(line.series), linewidth=line.width, linestyle=style)
+            axes.plot(line.x, y, color=colour(line.series), linewidth=line.width, linestyle=line.dash)
         last = max((float(line.x.max()) for line in lines if line.x.size), default=10.0)
         axes.set_xlim(0.9, 1.1 * max(last, 2))
         ticks = [10**e for e in range(math.floor(math.log10(max(last, 1))) + 1)]

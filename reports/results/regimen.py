@@ -26,7 +26,7 @@ def _line(contest: Contest) -> str:
     ways = {group.cell: _way(group.first) for group in contest.groups}
     shared = len(set(ways.values())) == 1
     parts = [ways[contest.first.cell]] if shared else [f"{cell}: {way}" for cell, way in ways.items()]
-    return "; ".join([*parts, _length(contest.groups), *_forget_biases(contest.groups)])
+    return "; ".join([*parts, _length(contest.groups), *_initial_biases(contest.groups)])
 
 
 def _way(row: Outcome) -> str:
@@ -57,13 +57,19 @@ def _length(groups: Sequence[Group]) -> str:
     return f"{batches}, {epochs}" + (f" = {span} updates" if span else "")
 
 
-def _forget_bias(row: Outcome) -> float | None:
-    return row["spec"]["forget_bias"]
+def biases(row: Outcome) -> dict[str, float]:
+    """The initial biases of the gates that the run sets, by the name of the gate."""
+    values = {"forget": row["spec"]["forget_bias"], "input": row["input_bias"]}
+    return {gate: bias for gate, bias in values.items() if bias is not None}
 
 
-def _forget_biases(groups: Sequence[Group]) -> list[str]:
-    biases = {group.cell: _forget_bias(group.first) for group in groups}
-    return [f"initial forget bias of the {cell} {bias:g}" for cell, bias in biases.items() if bias is not None]
+def _initial_biases(groups: Sequence[Group]) -> list[str]:
+    """One clause for each gate and value, with the cells that have it."""
+    cells: dict[str, list[str]] = {}
+    for group in groups:
+        for gate, bias in biases(group.first).items():
+            cells.setdefault(f"initial {gate} bias {bias:g}", []).append(group.cell)
+    return [f"{text} ({', '.join(names)})" for text, names in cells.items()]
 
 
 def sequences(group: Group) -> int | None:
@@ -94,18 +100,21 @@ def fairness(played: Sequence[Contest]) -> str:
 
 
 def _advantage(competing: Sequence[Contest], cells: Sequence[str]) -> list[str]:
-    """The initial forget bias, which is set for each task."""
-    groups = [group for contest in competing for group in contest.groups]
-    biases = {cell: {_forget_bias(row) for g in groups if g.cell == cell for row in g.rows} - {None} for cell in cells}
-    having = [cell for cell in cells if biases[cell]]
-    lacking = [cell for cell in cells if not biases[cell]]
-    if not having:
-        return []
-    known = sorted({bias for cell in having for bias in biases[cell] if bias is not None})
-    span = " to ".join(f"{value:g}" for value in dict.fromkeys((known[0], known[-1])))
-    verb = "has" if len(lacking) == 1 else "have"
-    without = f"; {_the(lacking)} {verb} nothing of the kind" if lacking else ""
-    return [f"But the initial forget bias of {_the(having)} is set for each task ({span}){without}."]
+    """The initial biases of gates, which are set for each task."""
+    rows = [row for contest in competing for group in contest.groups for row in group.rows]
+    known: dict[str, dict[str, set[float]]] = {}
+    for row in rows:
+        for gate, bias in biases(row).items():
+            known.setdefault(gate, {}).setdefault(row["cell"], set()).add(bias)
+    sentences = []
+    for gate, of in known.items():
+        values = sorted(set().union(*of.values()))
+        span = " to ".join(f"{value:g}" for value in dict.fromkeys((values[0], values[-1])))
+        having, lacking = ([cell for cell in cells if (cell in of) == has] for has in (True, False))
+        verb = "has" if len(lacking) == 1 else "have"
+        without = f"; {_the(lacking)} {verb} none" if lacking else ""
+        sentences.append(f"the initial {gate} bias of {_the(having)} is set for each task ({span}){without}.")
+    return [f"But {' And '.join(sentences)}"] if sentences else []
 
 
 def _sizes(competing: Sequence[Contest], cells: Sequence[str]) -> str:

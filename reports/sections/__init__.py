@@ -1,9 +1,9 @@
 """The report part by part: a module for each group of sections, put together here in order.
 
 ``checks``, ``gradients`` and ``coverage`` show the comparisons; ``curves``, ``one_bias`` and ``drift`` the training
-runs; ``choice``, ``tasks``, ``task_pictures``, ``literature`` and ``flow`` (gradients through time) the tasks;
-``speed`` and ``environment`` the timings and what they ran on. ``build`` makes the report and lists what the records
-lack.
+runs; ``choice``, ``tasks``, ``task_pictures``, ``literature``, ``forget_gate`` and ``flow`` (gradients through time)
+the tasks; ``speed`` and ``environment`` the timings and what they ran on. ``build`` makes the report and lists what the
+records lack.
 """
 
 import shlex
@@ -23,6 +23,7 @@ from reports.sections.curves import sine_section, training_section
 from reports.sections.drift import drift_section
 from reports.sections.environment import environment_section
 from reports.sections.flow import flow_section
+from reports.sections.forget_gate import forget_gate_section
 from reports.sections.gradients import gradient_section
 from reports.sections.literature import literature_section
 from reports.sections.one_bias import one_bias_section
@@ -45,6 +46,7 @@ PARTS: tuple[tuple[Make, str, str], ...] = (
     (one_bias_section, "one bias against two", "rosetta study"),
     (task_sections, "the tasks", "rosetta study --full"),
     (literature_section, "", ""),
+    (forget_gate_section, "", ""),
     (flow_section, "", ""),
     (drift_section, "", ""),
     (speed_section, "timings", "rosetta bench"),

@@ -11,6 +11,14 @@ from reports.results.ranking import CLEARLY, Comparison, Ranking, rank
 from reports.results.regimen import fairness
 from reports.sections.tasks import full_command
 
+# What each cell is; the LSTM of 1997 is not among those to choose from, and has a section of its own.
+KINDS = {
+    "RNN": "The plain RNN overwrites its state at every step.",
+    "LSTM": "The LSTM has a second state, the memory, and three gates that decide what enters, stays and leaves.",
+    "GRU": "The GRU has one state and two gates: one decides how much of the state stays, the other how much of it the "
+    "new candidate sees.",
+}
+HISTORICAL = "LSTM1997"
 # What must be remembered over at least this many steps counts as far back.
 LONG = 50
 TIE, IDLE, ALONE = "tie", "idle", "alone"
@@ -29,14 +37,13 @@ IN_SUMMARY = {
 
 def choice_section(records: Sequence[Record]) -> Section | None:
     """One row a task and variant; None without outcomes."""
-    rankings = [rank(contest) for contest in contests(records)]
+    rankings = [rank(contest) for contest in map(_choosable, contests(records)) if contest.groups]
     if not rankings:
         return None
     played = [ranking.contest for ranking in rankings]
     seeds = counted(max(len(group.seeds) for contest in played for group in contest.groups), "seed")
     paragraphs = (
-        "RNN and LSTM are two kinds of recurrent network: both read a sequence step by step and carry a state along. "
-        "The plain RNN overwrites its state at every step. The LSTM has gates that decide what to keep.",
+        _kinds(played),
         *filter(None, [fairness(played)]),
         f"Each score is the mean over {seeds}, that is, over runs that start from different weights, on examples that "
         f"were not trained on (except for the sine wave), in {played[0].first.reference}. The baseline is the score "
@@ -57,6 +64,18 @@ def choice_section(records: Sequence[Record]) -> Section | None:
         commands=(full_command(records),),
         findings=tuple(summary(rankings)),
     )
+
+
+def _choosable(contest: Contest) -> Contest:
+    """The same without the LSTM of 1997."""
+    return Contest(tuple(group for group in contest.groups if group.cell != HISTORICAL))
+
+
+def _kinds(played: Sequence[Contest]) -> str:
+    """What the cells are."""
+    cells = list(dict.fromkeys(group.cell for contest in played for group in contest.groups))
+    what = "A recurrent network reads a sequence step by step and carries a state along."
+    return " ".join([what, *(KINDS[cell] for cell in KINDS if cell in cells)])
 
 
 def _several(rankings: Sequence[Ranking]) -> bool:

@@ -21,7 +21,12 @@ from reports.sections.checks import cell_text, heat_legend, pair
 
 ALL = "all"
 # (implementation, option or dtype) -> why it does not compute that.
-REASONS = {("flax", "proj_size"): "Flax has no projection", ("numpy", "bfloat16"): "NumPy has no bfloat16 of its own"}
+REASONS = {
+    ("flax", "proj_size"): "Flax has no projection",
+    ("flax", "reset_before"): "Flax has the reset gate after the product alone",
+    ("torch.nn", "reset_before"): "torch.nn has the reset gate after the product alone",
+    ("numpy", "bfloat16"): "NumPy has no bfloat16 of its own",
+}
 LAW = (
     "The tolerance of outputs and gradients is measured on the problem itself. The same network is computed in float64 "
     "in Monte Carlo arithmetic: weights, inputs, states, cotangents and all intermediate results are moved by one "
@@ -45,7 +50,8 @@ def coverage_section(records: Sequence[Record]) -> Section | None:
     options, backends = options_of(rows), implementations(rows)
     paragraphs = [
         "Every variant has options that concern its cell, its batch and initial state, its sizes, and the regime of "
-        "its numbers; tanh and relu apply to RNN and RNNCell. Each square shows the worst error / tolerance of an "
+        "its numbers; tanh and relu apply to RNN and RNNCell, reset_after (the form of torch.nn) and reset_before (of "
+        "Cho et al. 2014) to GRU and GRUCell. Each square shows the worst error / tolerance of an "
         "implementation over all comparisons of the variants with an option, with the number of these variants in "
         "brackets. A pair that disagrees marks the squares of both.",
         _gaps(rows, options, backends),

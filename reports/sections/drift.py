@@ -11,7 +11,7 @@ from reports.page import task_plots
 from reports.page.model import Key, Panel, Plot, Section, Table
 from reports.page.numbers import count, error, percent
 from reports.page.svg import identifier, variable
-from reports.page.task_plots import Points, cell_colour
+from reports.page.task_plots import DASHED, Points, cell_colour
 from reports.results.outcomes import Group, average, contests, curve
 from reports.sections.tasks import full_command
 
@@ -87,7 +87,7 @@ def _summary(runs: Sequence[Divergence]) -> tuple[np.ndarray, np.ndarray, np.nda
 def _panel(runs: Sequence[Divergence], cell: str) -> Panel:
     updates, middle, top = _summary([run for run in runs if run.cell == cell])
     ink = cell_colour(cell)
-    lines = [Points(updates, _drawn(top), ink, 1.8), Points(updates, _drawn(middle), ink, 1.8, dashed=True)]
+    lines = [Points(updates, _drawn(top), ink, 1.8), Points(updates, _drawn(middle), ink, 1.8, DASHED)]
     span = task_plots.positive_span([run.gaps[np.isfinite(run.gaps)] for run in runs])
     zero = any((line.y == 0).any() for line in lines)
     alt = (

@@ -23,9 +23,15 @@ SHOWN_STEPS = 10
 STAGES = {"before": "before training", "after": "after training"}
 # The states, the output first: h has the colour of the cell.
 STATES = ("h", "c")
-COLOUR_OF_C = 1
+COLOURS_OF_C = {"LSTM": 1, "LSTM1997": 5}
 # A gradient has faded if less than this share of it arrives at step 0, and exploded if more than the inverse does.
 FADED = 1e-3
+
+
+GRU_ROAD = (
+    "A GRU has one state and a straight path in it: a step back multiplies dL/dh_t by the update gate z_t, and what "
+    "passes through the gates and the candidate joins it. Where z_t is near 1, the message is kept."
+)
 
 
 class Trace(NamedTuple):
@@ -43,7 +49,7 @@ class Trace(NamedTuple):
 
     @property
     def colour(self) -> int:
-        return cell_colour(self.cell) if self.state == "h" else COLOUR_OF_C
+        return cell_colour(self.cell) if self.state == "h" else COLOURS_OF_C.get(self.cell, 7)
 
     @property
     def name(self) -> str:
@@ -104,6 +110,7 @@ def flow_section(records: Sequence[Record]) -> Section | None:
         "In a plain RNN, every step back multiplies it by the same weights, and by slopes of tanh of at most 1: if "
         "that makes it smaller each time, it fades exponentially (the vanishing gradient).",
         *([_two_roads()] if any(trace.state == "c" for trace in found) else []),
+        *([GRU_ROAD] if any(trace.cell == "GRU" for trace in found) else []),
         *_slopes(found),
         _agreement(found, backends),
     )

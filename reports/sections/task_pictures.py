@@ -12,7 +12,7 @@ from reports.page.model import Key, Panel, Plot, Table
 from reports.page.numbers import count, counted, digits, percent
 from reports.page.plots import Curve
 from reports.page.svg import HEAT_COLOURS, identifier, variable
-from reports.page.task_plots import Points, cell_colour
+from reports.page.task_plots import DASH_MARKS, Points, cell_colour, cell_style
 from reports.results.outcomes import Contest, Group, curve
 from reports.results.runs import numbers_of
 
@@ -53,6 +53,11 @@ def _keys(pictures: Pictures, marked: bool = True) -> list[Key]:
 
 def _key(cell: str, marked: bool = True) -> Key:
     return Key(variable(cell_colour(cell)), cell, plots.mark(cell_colour(cell)) if marked else "")
+
+
+def _line_key(cell: str) -> Key:
+    style = cell_style(cell)
+    return Key(variable(style.colour), cell, DASH_MARKS[style.dash])
 
 
 def _caption(pictures: Pictures, what: str) -> str:
@@ -186,7 +191,7 @@ def learning(variants: Sequence[Contest]) -> Plot:
     span = task_plots.positive_span([curve(row, "curve")[1] for group in groups for row in _curves(group)])
     for contest in variants:
         lines = [
-            Points(*curve(row, "curve"), cell_colour(group.cell), 0.9)
+            Points(*curve(row, "curve"), cell_style(group.cell).colour, 1.0, cell_style(group.cell).dash)
             for group in contest.groups
             for row in _curves(group)
         ]
@@ -200,7 +205,7 @@ def learning(variants: Sequence[Contest]) -> Plot:
         rows += [row for group in contest.groups for row in _curve_rows(group, _curves(group))]
     columns = ("Variant", "Cell", "Update", "Mean", "Lowest", "Highest")
     table = Table("Training loss over time, by seed", columns, tuple(rows), numbers=range(2, 6))
-    legend = tuple(_key(cell, marked=False) for cell in dict.fromkeys(group.cell for group in groups))
+    legend = tuple(_line_key(cell) for cell in dict.fromkeys(group.cell for group in groups))
     caption = "Training loss over the updates: means of growing groups of updates, one thin line per seed"
     return Plot(caption, tuple(panels), legend, table)
 

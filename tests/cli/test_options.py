@@ -43,7 +43,7 @@ REFUSED += [
 SEEDS = ["check", "study", "train", "bench", "trace", "stepper", "generate file"]
 REFUSED += [(f"{words} --seed -1", "--seed: expected at least 0, ", "got -1") for words in SEEDS]
 NUMBERS = ["check --dropout", "train --lr", "train --momentum", "train --schedule-factor", "train --forget-bias"]
-NUMBERS += ["generate file --temperature", "train --alpha", "train --eps"]
+NUMBERS += ["generate file --temperature", "train --alpha", "train --eps", "train --input-bias"]
 REFUSED += [(f"{words} nan", f"{words.split()[-1]}: expected a finite number, ", "got nan") for words in NUMBERS]
 
 

@@ -72,13 +72,26 @@ def test_sequences_of_1997_are_as_the_paper_says(steps: int) -> None:
     assert -1 <= inner.min() < -0.99 < 0.99 < inner.max() <= 1
 
 
-@pytest.mark.parametrize(("reading", "idle", "value"), [("modern", 1.0, 0.1666667), ("1997", 0.5, 0.0392007)])
+@pytest.mark.parametrize(("reading", "idle", "value"), [("modern", 1.0, 0.1666667), ("1997", 0.5, 0.1543576)])
 def test_the_baseline_is_what_its_prediction_scores(reading: str, idle: float, value: float) -> None:
     data = TASK.load(reading, test=30000, train=50)
     assert data.scoring.baseline.value == pytest.approx(value, abs=1e-7)
     assert data.scoring.score(np.full((30000, 1), idle), data.test) == pytest.approx(value, rel=0.03)
+
+
+def test_the_modern_form_is_scored_by_its_squared_error() -> None:
+    data = TASK.load("modern", train=50)
     assert data.scoring.score(data.test.target, data.test) == 0
     assert data.scoring.score(data.test.target + 0.1, data.test) == pytest.approx(0.01, abs=1e-12)
+
+
+def test_that_of_1997_counts_the_errors_below_4_hundredths() -> None:
+    data = TASK.load("1997", train=50, test=100)
+    away = np.zeros((100, 1))
+    away[:30], away[30:50], away[50:60] = 0.0401, -0.0401, -0.0399
+    assert data.scoring.score(data.test.target + away, data.test) == 0.5
+    assert data.scoring.metric.share
+    assert data.scoring.metric.higher
 
 
 @pytest.mark.parametrize("reading", READINGS)

@@ -33,6 +33,10 @@ SETTINGS = [
     "--cell LSTM --proj-size 2 --bidirectional",
     "--cell LSTM --forget-bias none",
     "--cell LSTM --forget-bias 0.5",
+    "--cell GRU --no-reset-after",
+    "--cell LSTM1997 --num-layers 2",
+    "--cell LSTM1997 --input-bias=-2.5",
+    "--cell LSTM1997 --input-bias none",
 ]
 CASES = [(task, text) for task in TASKS for text in SETTINGS if (task, "--bidirectional" in text) != ("reber", True)]
 CASES += [("reber", "--inputs embedding --embedding-size 4"), ("reber", "--inputs one_hot --cell LSTM --proj-size 2")]

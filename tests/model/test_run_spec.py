@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InvalidInput, InvalidType
 from common.model import layout
-from common.model.initial import initial_network, initial_parameters
+from common.model.initial import initial_network, initial_parameters, initial_run
 from common.model.layout import network_shapes
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
@@ -35,6 +35,8 @@ TABLES: dict[str, Any] = PLAIN | {
     "loss": "cross_entropy",
 }
 RUN: dict[str, Any] = {"network": NETWORK, "optimizer": OptimizerSpec()}
+GATED: dict[str, Any] = RUN | {"network": NetworkSpec(model=replace(MODEL, cell="LSTM"), readout_size=O)}
+WITH_GATE = "a finite number, with bias=True and one of LSTM, LSTMCell, LSTM1997, LSTM1997Cell"
 
 
 def network(base: dict[str, Any], **changes: Any) -> NetworkSpec:
@@ -87,6 +89,9 @@ REFUSALS: list[tuple[type, dict[str, Any], str, list[Any], type[Exception], str]
     (RunSpec, RUN, "batch_size", [2.0, True, "2"], InvalidType, AN_INT),
     (RunSpec, RUN, "patience", [0, -1], InvalidInput, LEAST),
     (RunSpec, RUN, "patience", [2.0, True, "2"], InvalidType, AN_INT),
+    (RunSpec, GATED, "input_bias", [True, "1"], InvalidType, A_NUMBER),
+    (RunSpec, GATED, "input_bias", [NAN, INF], InvalidInput, WITH_GATE),
+    (RunSpec, RUN, "input_bias", [-1.0, 0], InvalidInput, WITH_GATE),
 ]
 TABLE = [(kind, good, name, value, *text) for kind, good, name, values, *text in REFUSALS for value in values]
 
@@ -205,6 +210,21 @@ def test_tables_are_standard_normal_and_follow_the_seed() -> None:
     for name, value in first.items():
         assert narrow[name].dtype == "float32"
         assert np.array_equal(value.astype("float32"), narrow[name]), name
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "LSTM1997"])
+def test_the_input_gates_of_both_models_get_the_bias_of_the_run(cell: str) -> None:
+    model = ModelSpec(cell=cell, input_size=I, hidden_size=H)
+    run = RunSpec(network=network(TABLES, model=model), optimizer=OptimizerSpec(), input_bias=-2.5)
+    params, plain = initial_run(run), initial_network(run.network, run.seed)
+    gate = slice(H)
+    for name in ("rnn.bias_{}_l0", "decoder.bias_{}_l0"):
+        for of, bias in (("ih", -2.5), ("hh", 0)):
+            assert (params[name.format(of)][gate] == bias).all()
+            assert (plain[name.format(of)][gate] != bias).all()
+            plain[name.format(of)][gate] = bias
+    for name, value in plain.items():
+        np.testing.assert_array_equal(params[name], value)
 
 
 def test_the_forget_gates_of_both_models_get_their_bias() -> None:

@@ -86,7 +86,7 @@ def test_how_the_networks_were_trained() -> None:
     cells = [outcome("RNN", of=TRAINED), outcome("LSTM", of=model(TRAINED, forget_bias=4.0))]
     assert (
         "Training: 32 hidden units, Adam with learning rate 0.02, gradients clipped at norm 1; 20 sequences an "
-        "update, 8 epochs = 500 updates; initial forget bias of the LSTM 4."
+        "update, 8 epochs = 500 updates; initial forget bias 4 (LSTM)."
     ) in section(cells, "task-adding").paragraphs
     whole = TRAINED | {"optimizer": RULE | {"name": "sgd", "clip_norm": None, "momentum": 0.9}, "batch_size": None}
     whole |= {"epochs": 500, "reading": "1997"}
@@ -110,12 +110,23 @@ def test_what_the_cells_share_and_what_not() -> None:
     other[1] = model(other[1], forget_bias=4.0)
     text = " ".join(section([*cells, *other], "choice").paragraphs)
     assert "Both cells have the same hidden size, learning rate and number of epochs, chosen for the task as a" in text
-    assert "the initial forget bias of the LSTM is set for each task (1 to 4); the RNN has nothing of the kind" in text
+    assert "the initial forget bias of the LSTM is set for each task (1 to 4); the RNN has none" in text
+    assert "the initial input bias" not in text
+    shut = [
+        outcome("GRU", of=small),
+        *(outcome(cell, of=large | {"input_bias": -3.0}) for cell in ("LSTM", "LSTMCell")),
+    ]
+    both = " ".join(section(shut, "choice").paragraphs)
+    assert (
+        "But the initial input bias of the LSTM and the LSTMCell is set for each task (-3); the GRU has none." in both
+    )
+    line = " ".join(section([*shut[:2], model(shut[2], forget_bias=2.0)], "task-adding").paragraphs)
+    assert "; initial input bias -3 (LSTM, LSTMCell); initial forget bias 2 (LSTMCell)." in line
     assert "The RNN has only 25% to 33% of the LSTM's parameters." in text
     third = outcome("Third", of=small | {"parameters": 3555})
     text = " ".join(section([*cells, *other, third], "choice").paragraphs)
     assert "All cells have the same hidden size" in text
-    assert "the LSTM is set for each task (1 to 4); the RNN and the Third have nothing of the kind." in text
+    assert "the LSTM is set for each task (1 to 4); the RNN and the Third have none." in text
     assert "The RNN has only 25% to 33% of the LSTM's parameters and the Third has only 75% of the" in text
     other[1] = model(other[1], hidden_size=16)
     assert "Except on 1 of 2 tasks, both cells" in " ".join(section([*cells, *other], "choice").paragraphs)

@@ -48,7 +48,12 @@ def test_ratio_needs_a_round() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "backward", "flops"),
-    [("LSTM", True, 24 * 4 * 3 * 5 * 7), ("LSTM", False, 8 * 4 * 3 * 5 * 7), ("RNN", True, 6 * 4 * 3 * 5 * 7)],
+    [
+        ("LSTM", True, 24 * 4 * 3 * 5 * 7),
+        ("LSTM", False, 8 * 4 * 3 * 5 * 7),
+        ("RNN", True, 6 * 4 * 3 * 5 * 7),
+        ("GRU", False, 6 * 4 * 3 * 5 * 7),
+    ],
 )
 def test_flops(cell: str, backward: bool, flops: int) -> None:
     assert replace(CASE, cell=cell, backward=backward).flops() == flops

@@ -50,6 +50,12 @@ def test_every_task_and_variant_is_trained_over_five_seeds() -> None:
     assert len(found) == 2 * len(wanted)
     for names, _, _, _, seeds in found:
         assert (names, seeds) == (["numpy", "jax", "torch"], (4, 5, 6, 7, 8))
+    every = [piece.arguments for piece in tasks.pieces(["numpy"], tasks.CELLS, 4)]
+    trained = {cell: {(task, reading) for _, task, reading, name, _ in every if name == cell} for cell in tasks.CELLS}
+    old = trained.pop("LSTM1997")
+    assert old == {("reber", "embedded"), ("adding", "1997"), ("temporal-order", "6a")}
+    assert {*trained} == {"RNN", "LSTM", "GRU"}
+    assert all(variants == wanted for variants in trained.values())
     costs = [TASKS[task].seconds for _, task, _, cell, _ in found if cell == "LSTM"]
     assert costs == sorted(costs, reverse=True)
 

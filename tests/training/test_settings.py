@@ -8,6 +8,8 @@ import pytest
 
 from common import datasets
 from common.cli import parse
+from common.errors import InvalidInput
+from common.model.cells import CELLS
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 from common.training import settings
@@ -73,6 +75,19 @@ def test_the_forget_bias_of_a_task_is_given_to_lstms_with_bias_alone() -> None:
     assert settings.run_spec({"forget_bias": 0.5}, data, "LSTM").network.model.forget_bias == 0.5
 
 
+def test_the_input_bias_of_a_task_is_given_to_cells_with_an_input_gate_and_bias_alone() -> None:
+    data = datasets.load("sine")
+    assert settings.run_spec({}, data, "LSTM1997").input_bias is None
+    data = replace(data, training=replace(data.training, input_bias=-2.5))
+    for cell in CELLS:
+        own = -2.5 if cell.startswith("LSTM") else None
+        assert settings.run_spec({}, data, cell).input_bias == own
+        assert settings.run_spec({"bias": False}, data, cell).input_bias is None
+    assert settings.run_spec({"input_bias": 0.5}, data, "LSTM").input_bias == 0.5
+    with pytest.raises(InvalidInput, match="input_bias: expected a finite number, with bias=True and one of LSTM, "):
+        settings.run_spec({"input_bias": 0.5}, data, "GRU")
+
+
 def test_every_dtype_and_cell_once_in_order(tmp_path: Path) -> None:
     words = ("--cell", "lstm", "--cell", "RNN", "--cell", "LSTM", "--dtype", "float32", "--dtype", "float64")
     wanted = [("LSTM", "float32"), ("RNN", "float32"), ("LSTM", "float64"), ("RNN", "float64")]
@@ -132,6 +147,8 @@ VALUES = [
     ("patience", "4", "--patience 4", 4),
     ("forget_bias", '"none"', "--forget-bias none", None),
     ("forget_bias", "-1.5", "--forget-bias=-1.5", -1.5),
+    ("input_bias", '"none"', "--input-bias none", None),
+    ("input_bias", "-1.5", "--input-bias=-1.5", -1.5),
     ("bias", "false", "--no-bias", False),
     ("bidirectional", "true", "--bidirectional", True),
 ]

@@ -35,6 +35,7 @@ from tests.backend.modules.calls import (
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 LAYERS = [("RNN", {"num_layers": 2, "nonlinearity": "relu", "batch_first": True}), ("LSTM", {"num_layers": 3})]
 LAYERS += [("LSTM", {"num_layers": 2, "bidirectional": True, "proj_size": P})]
+LAYERS += [("GRU", {"num_layers": 2, "bidirectional": True}), ("LSTM1997", {"num_layers": 2, "batch_first": True})]
 every_layer = pytest.mark.parametrize(("cell", "options"), LAYERS, ids=str)
 
 

@@ -12,11 +12,12 @@ import torch
 from flax import nnx
 
 from common.errors import InvalidInput, InvalidType
-from common.model.spec import CELLS
+from common.model.cells import CELLS, LAYERS, TABLE
 from tests.backend.modules.calls import LENGTHS, B, H, I, P, T, build, call, native, problem
 
-LAYERS, ELMAN, LONG = ("RNN", "LSTM"), ("RNN", "RNNCell"), ("LSTM", "LSTMCell")
-STEPS = ("RNNCell", "LSTMCell")
+STEPS = tuple(cell for cell in CELLS if TABLE[cell].is_step)
+LONG = tuple(cell for cell in CELLS if len(TABLE[cell].states) == 2)
+SHORT = tuple(cell for cell in CELLS if cell not in LONG)
 
 
 class Row(NamedTuple):
@@ -164,8 +165,8 @@ ROWS = [
     of_pair("a tensor for (h, c)", lambda hx: hx[0], "a .*; the state of LSTM.* is 2 arrays"),
     of_pair("(h,) for (h, c)", lambda hx: hx[:1], "a tuple of 1"),
     of_pair("(h, c, h) for (h, c)", lambda hx: (*hx, hx[0]), "a tuple of 3"),
-    Row("(h, h) for h", ELMAN, calls(lambda x, hx: (x, (hx, hx))), "hx", "one array for RNN.*", "a tuple of 2"),
-    Row("(h,) for h", ELMAN, calls(lambda x, hx: (x, (hx,))), "hx", "one array for RNN.*", "a tuple of 1"),
+    Row("(h, h) for h", SHORT, calls(lambda x, hx: (x, (hx, hx))), "hx", "one array for .*", "a tuple of 2"),
+    Row("(h,) for h", SHORT, calls(lambda x, hx: (x, (hx,))), "hx", "one array for .*", "a tuple of 1"),
     of_lengths("a negative length", lambda n: n - 2, f"0 to {T} steps", "-1 at index 2", traced=False),
     of_lengths("a length beyond T", lambda n: n + 2, f"0 to {T} steps", f"{T + 1} at index 1", traced=False),
     of_lengths("a length too few", lambda n: n[1:], r"\(5,\), .*", r"\(4,\)", "loses the last sequence"),
