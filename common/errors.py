@@ -13,6 +13,14 @@ class InvalidType(TypeError):
     """An argument of the wrong type or dtype."""
 
 
+class InvalidArray(InvalidInput, RuntimeError):
+    """An array of the wrong shape or on the wrong device; a RuntimeError too, for callers who catch torch's."""
+
+
+class InvalidDtype(InvalidType, ValueError, RuntimeError):
+    """An array of the wrong dtype; torch raises a ValueError or a RuntimeError for it."""
+
+
 class BackendMissing(ImportError):
     """A backend whose framework is not installed."""
 

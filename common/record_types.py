@@ -3,7 +3,7 @@
 A record is plain JSON; infinity and NaN are null (``Number``). Commands are made from data, not stored as text.
 """
 
-from typing import Any, Literal, NotRequired, TypedDict, TypeVar
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar, get_args, get_type_hints
 
 Number = float | None
 # [update, value]: the updates that were made before the value was taken.
@@ -20,6 +20,8 @@ class Spec(TypedDict):
     nonlinearity: str
     bias: bool
     dropout: float
+    input_dropout: float
+    recurrent_dropout: float
     bidirectional: bool
     proj_size: int
     forget_bias: Number
@@ -34,6 +36,7 @@ class Problem(TypedDict):
     steps: int
     batch: int
     lengths: list[int] | None
+    mask: list[str] | None
     given_state: bool
     training: bool
     regime: str
@@ -285,17 +288,4 @@ Record = (
     Header | Environment | Check | Training | OneBias | Bench | Task | Outcome | Sample | GradientNorms | Trace | End
 )
 R = TypeVar("R", bound=Record)
-KINDS: dict[str, type] = {
-    "header": Header,
-    "environment": Environment,
-    "check": Check,
-    "training": Training,
-    "one-bias": OneBias,
-    "bench": Bench,
-    "task": Task,
-    "outcome": Outcome,
-    "sample": Sample,
-    "gradient-norms": GradientNorms,
-    "trace": Trace,
-    "end": End,
-}
+KINDS: dict[str, type] = {get_args(get_type_hints(kind)["kind"])[0]: kind for kind in get_args(Record)}

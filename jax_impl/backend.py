@@ -48,8 +48,10 @@ class JaxBackend(Adapter):
     def _gradients(self, spec: ModelSpec, problem: Any) -> Any:
         return self._both(spec, problem)[1]
 
-    def compute_forward(self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any) -> Any:
-        return self._forward(spec, params, x, state0, lengths, masks)
+    def compute_forward(
+        self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any, mask: Any
+    ) -> Any:
+        return self._forward(spec, params, x, state0, lengths, masks, mask)
 
     def compute_vjp(self, spec: ModelSpec, problem: Any) -> Any:
         return self._vjp(spec, problem)

@@ -12,153 +12,27 @@
 (5, 5)
 
 The initial values are those of ``common.model.initial.initial_parameters``, whose seed is the key ``rngs.params()``
-read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called. The precision of
-matrix products (TF32) is what the process has set.
+read as one little-endian integer. Dropout draws from ``rngs.dropout``, until ``eval()`` is called, and not in
+``nnx.view(module, deterministic=True)``. The precision of matrix products (TF32) is what the process has set.
+
+``dtype`` is that of the parameters, as torch's and as Flax's ``param_dtype``. A call computes in the dtype to which
+parameters, x and hx promote, and returns that, as Flax's cells do without a ``dtype`` of their own: integers and
+booleans become that of the parameters, and bfloat16 with float32 becomes float32 (``jax_impl.promotion``).
+
+``FlaxCell`` makes a cell one of Flax's, for ``nnx.RNN`` and ``nnx.Bidirectional``; ``from_nnx`` and ``to_nnx`` exchange
+parameters with nnx's own cells.
+
 A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError), while tracing too.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax.core import Tracer
 
-from common.backend.arrangement import arrange, enter_masks
-from common.backend.guards import require_supported
-from common.backend.module import SpecAttributes, dtype_name, module_spec
-from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.initial import initial_parameters
-from common.model.layout import Parameters, parameter_shapes
-from common.model.spec import ModelSpec
-from common.weights.arrays import loaded_parameters
-
-from . import stack
-from .backend import BACKEND
+from .base import Layer, Step
 
 
-class _Module(SpecAttributes, nnx.Module):
-    """Parameters under the neutral names, each an ``nnx.Param``."""
-
-    def __init__(self, cell: str, arguments: Mapping[str, Any]):
-        """``arguments`` are those of the constructor, by name."""
-        rngs = arguments["rngs"]
-        self.batch_first = arguments.get("batch_first", False)
-        self.spec = module_spec(cell, arguments, dtype_name(arguments["dtype"]))
-        require_supported(BACKEND, self.spec)
-        require_x64(self.spec.dtype)
-        if not isinstance(rngs, nnx.Rngs):
-            raise InvalidType(mismatch("rngs", "an nnx.Rngs", type(rngs).__name__))
-        device = find_device(arguments["device"])
-        for name, value in draw(self.spec, rngs.params()).items():
-            setattr(self, name, nnx.Param(value if device is None else jax.device_put(value, device)))
-        self.deterministic = False
-        if self.spec.dropout and self.spec.num_layers > 1:
-            if not {"dropout", "default"} & set(rngs):
-                raise InvalidInput(mismatch("rngs", "a stream 'dropout' or 'default' for dropout", list(rngs)))
-            self.rngs = rngs["dropout"].fork()
-
-    def state_dict(self) -> Parameters:
-        """The parameters as NumPy arrays under the neutral names."""
-        return {name: np.array(getattr(self, name).get_value()) for name in parameter_shapes(self.spec)}
-
-    def load_state_dict(self, params: Mapping[str, Any]) -> None:
-        """Replace all parameters by copies of these; names and shapes must be this module's own.
-
-        NumPy and JAX arrays and torch tensors are accepted. A dtype that is exact in this module's is converted, such
-        as float32 to float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``).
-        """
-        require_x64(self.spec.dtype)
-        own = loaded_parameters(self.spec, params)
-        for name in parameter_shapes(self.spec):
-            getattr(self, name).set_value(jnp.array(own[name]))
-
-    def _core(self, x: Any, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
-        spec, kind = self.spec, jax.Array | np.ndarray
-        params = {name: getattr(self, name).get_value() for name in parameter_shapes(spec)}
-        dtype = next(iter(params.values())).dtype
-        require_x64(dtype)
-        arrangement, x = arrange(spec, x, self.batch_first, kind, dtype)
-        traced = isinstance(lengths, Tracer)
-        lengths = arrangement.require_lengths(lengths, traced)
-        shape = spec.mask_shape(arrangement.steps, arrangement.batch)
-        if masks is not None:
-            masks = enter_masks(spec, masks, shape, kind, dtype)
-        elif spec.dropout and spec.num_layers > 1 and not self.deterministic:
-            kept = jax.random.bernoulli(self.rngs(), 1 - spec.dropout, shape)
-            masks = jnp.where(kept, 1 / (1 - spec.dropout) if spec.dropout < 1 else 0, 0).astype(dtype)
-        state0 = arrangement.enter_state("hx", hx)
-        if state0 is None:
-            state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
-        # NumPy's arrays are copied: JAX may read them later, when the caller has changed the originals.
-        arrays = (x, state0, lengths, masks)
-        x, state0, lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
-        lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
-        y, state = stack.forward(spec, params, x, state0, lengths, masks)
-        if factor is not None:
-            y, state = jax.tree.map(lambda part: part * factor, (y, state))
-        return arrangement.leave(y), arrangement.leave_state(state)
-
-
-def in_range(lengths: jax.Array, steps: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """Traced lengths (B,), as integers in 0..T; and a factor (B, 1) of the results: NaN where they were not, else 1.
-
-    Being a factor, it also applies to the gradients. In those sequences all steps are valid, so NaN reaches each of
-    them.
-    """
-    lengths = lengths.astype(jnp.promote_types(lengths.dtype, "int32"))
-    wrong = (lengths < 0) | (lengths > steps)
-    return jnp.where(wrong, steps, lengths).astype("int32"), jnp.where(wrong, jnp.nan, 1).astype(dtype)[:, None]
-
-
-def find_device(device: Any) -> Any:
-    """A device of JAX, by itself or by the name of its platform; None is JAX's default."""
-    if not isinstance(device, str):
-        return device
-    try:
-        return jax.devices(device)[0]
-    except RuntimeError as error:
-        raise InvalidInput(mismatch("device", "a platform of JAX, such as 'cpu'", repr(device))) from error
-
-
-def draw(spec: ModelSpec, key: jax.Array) -> dict[str, jax.Array]:
-    """The initial parameters for a key; by a callback, so that a module can be built while tracing."""
-
-    def initial(words: Any) -> Parameters:
-        return initial_parameters(spec, int.from_bytes(np.asarray(words).astype("<u4").tobytes(), "little"))
-
-    shapes = {name: jax.ShapeDtypeStruct(shape, spec.dtype) for name, shape in parameter_shapes(spec).items()}
-    return jax.pure_callback(initial, shapes, jax.random.key_data(key), vmap_method="sequential")
-
-
-def require_x64(dtype: Any) -> None:
-    """Refuse float64 where JAX would silently make it float32."""
-    if dtype == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore
-        cause = "run jax.config.update('jax_enable_x64', True) before the first use of JAX"
-        raise InvalidInput(mismatch("dtype", "float32, as 64-bit types are off in JAX", "float64", cause))
-
-
-class _Layer(_Module):
-    def __call__(self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None) -> tuple[jax.Array, Any]:
-        """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
-
-        x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
-        ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
-        While tracing, lengths cannot be checked: the results of a length outside 0..T, and their gradients, are NaN.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
-        """
-        return self._core(x, hx, lengths, masks)
-
-
-class _Cell(_Module):
-    def __call__(self, x: Any, hx: Any = None) -> Any:
-        """x (B, I) or (I,) and the state (B, H) or (H,), zeros where None -> the next state."""
-        return self._core(x, hx)[1]
-
-
-class RNN(_Layer):
+class RNN(Layer):
     """``torch.nn.RNN`` in JAX; ``hx`` and ``h_n`` are one array."""
 
     def __init__(
@@ -180,7 +54,7 @@ class RNN(_Layer):
         super().__init__("RNN", locals())
 
 
-class LSTM(_Layer):
+class LSTM(Layer):
     """``torch.nn.LSTM`` in JAX; ``hx`` and the final state are pairs (h, c)."""
 
     def __init__(
@@ -202,7 +76,7 @@ class LSTM(_Layer):
         super().__init__("LSTM", locals())
 
 
-class RNNCell(_Cell):
+class RNNCell(Step):
     """``torch.nn.RNNCell`` in JAX; the state is one array."""
 
     def __init__(
@@ -219,7 +93,7 @@ class RNNCell(_Cell):
         super().__init__("RNNCell", locals())
 
 
-class LSTMCell(_Cell):
+class LSTMCell(Step):
     """``torch.nn.LSTMCell`` in JAX; the state is a pair (h, c)."""
 
     def __init__(
@@ -236,7 +110,7 @@ class LSTMCell(_Cell):
         super().__init__("LSTMCell", locals())
 
 
-class GRU(_Layer):
+class GRU(Layer):
     """``torch.nn.GRU`` in JAX; ``hx`` and ``h_n`` are one array.
 
     ``reset_after=False`` is the form of Cho et al. 2014, which torch.nn does not have (``ModelSpec``).
@@ -260,7 +134,7 @@ class GRU(_Layer):
         super().__init__("GRU", locals())
 
 
-class GRUCell(_Cell):
+class GRUCell(Step):
     """``torch.nn.GRUCell`` in JAX; the state is one array."""
 
     def __init__(
@@ -277,7 +151,7 @@ class GRUCell(_Cell):
         super().__init__("GRUCell", locals())
 
 
-class LSTM1997(_Layer):
+class LSTM1997(Layer):
     """The LSTM without a forget gate, with the arguments of ``torch.nn.GRU``; states are pairs (h, c)."""
 
     def __init__(
@@ -297,7 +171,7 @@ class LSTM1997(_Layer):
         super().__init__("LSTM1997", locals())
 
 
-class LSTM1997Cell(_Cell):
+class LSTM1997Cell(Step):
     """One step of it; the state is a pair (h, c)."""
 
     def __init__(

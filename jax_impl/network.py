@@ -10,9 +10,9 @@ from common.model.layout import split_network
 from common.model.network import NetworkSpec
 
 from . import embedding, readout
-from .stack import State, steps_of
+from .stack import State, valid_steps
 
-# (spec, params, x, state0, lengths, masks) -> (y, final state), as ``stack.forward``.
+# (spec, params, x, state0, lengths, masks, mask) -> (y, final state), as ``stack.forward``.
 Core = Callable[..., tuple[jax.Array, State]]
 
 
@@ -20,18 +20,18 @@ def forward(core: Core, network: NetworkSpec, params: Any, batch: Any, state0: S
     """The prediction in the shape that the readout gives it, and the final state; of a ``Batch`` of native arrays."""
     own, model, dtype = split_network(params), network.model, numpy_dtype(network.model.dtype)
     vectors = embedding.forward(own.get("embedding"), batch.x, model.input_size, dtype)
-    y, state = core(model, own["rnn"], vectors, state0, batch.lengths, batch.masks)
-    lengths = batch.lengths
+    y, state = core(model, own["rnn"], vectors, state0, batch.lengths, batch.masks, batch.mask)
+    valid = valid_steps(batch.lengths, batch.mask, batch.x.shape[0])
     if batch.decoder_x is not None:
-        model, lengths = network.decoder, None
+        model, valid = network.decoder, None
         vectors = embedding.forward(own.get("decoder_embedding"), batch.decoder_x, model.input_size, dtype)
         y, state = core(model, own["decoder"], vectors, state, None, batch.decoder_masks)
-    z = readout.select(network.readout, model.num_directions, y, state, lengths)
+    z = readout.select(network.readout, model.num_directions, y, state, valid)
     return readout.forward(own["readout"], z), state
 
 
 def loss(network: NetworkSpec, prediction: jax.Array, batch: Any) -> jax.Array:
     if network.loss == "cross_entropy":
         return readout.cross_entropy(prediction, batch.target)
-    lengths = batch.lengths if network.readout == "every_step" else None
-    return readout.mse(prediction, batch.target, steps_of(lengths, *batch.x.shape[:2]).valid)
+    valid = valid_steps(batch.lengths, batch.mask, batch.x.shape[0]) if network.readout == "every_step" else None
+    return readout.mse(prediction, batch.target, valid)

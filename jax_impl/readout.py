@@ -9,12 +9,15 @@ import optax
 State = tuple[jax.Array, ...]
 
 
-def select(readout: str, directions: int, y: jax.Array, state: State, lengths: jax.Array | None) -> jax.Array:
+def select(readout: str, directions: int, y: jax.Array, state: State, valid: jax.Array | None) -> jax.Array:
     """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
     match readout:
         case "last_step":
-            # Any row can be taken for a sequence of length 0, as all of its rows are zero.
-            return y[-1 if lengths is None else (lengths.astype("int32") - 1, jnp.arange(y.shape[1]))]
+            if valid is None:
+                return y[-1]
+            # Any row can be taken for a sequence without a valid step, as all of its rows are zero.
+            last = jnp.max(valid[:, :, 0] * jnp.arange(len(y))[:, None], axis=0)
+            return y[last, jnp.arange(y.shape[1])]
         case "last_sequence":
             return y[:, -1]
         case "final_state":

@@ -33,14 +33,14 @@ class NumpyBackend(Adapter):
     _backward = staticmethod(stack.backward)
 
     def compute_forward(
-        self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any
+        self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any, mask: Any
     ) -> tuple[np.ndarray, State]:
-        y, state, _ = self._forward(spec, params, x, state0, lengths, masks)
+        y, state, _ = self._forward(spec, params, x, state0, lengths, masks, mask)
         return y, state
 
     def compute_vjp(self, spec: ModelSpec, problem: Any) -> tuple[Parameters, np.ndarray, State]:
-        params, x, state0, dy, dstate, lengths, masks = problem
-        _, _, tapes = self._forward(spec, params, x, state0, lengths, masks)
+        params, x, state0, dy, dstate, *given = problem
+        _, _, tapes = self._forward(spec, params, x, state0, *given)
         return self._backward(spec, params, tapes, dy, dstate)
 
     def compute_predict(self, network: NetworkSpec, params: Any, batch: Batch, state0: Any) -> tuple[np.ndarray, State]:

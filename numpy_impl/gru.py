@@ -11,6 +11,7 @@ import numpy as np
 
 from common.model.layout import Weights
 
+from . import dropout
 from .lstm_cell import sigmoid
 
 
@@ -30,19 +31,24 @@ class Tape(NamedTuple):
 
 
 def forward(
-    w: Weights, x: np.ndarray, state0: tuple[np.ndarray], reset_after: bool, valid: np.ndarray | None = None
+    w: Weights,
+    x: np.ndarray,
+    state0: tuple[np.ndarray],
+    reset_after: bool,
+    valid: np.ndarray | None = None,
+    h_mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[np.ndarray], Tape]:
     """x (T, B, I) and state0 (h_0 (B, H),) -> h (T, B, H) after every step, the final state and the tape.
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h stays as it is. ``h_mask`` (B, H) is that of
+    dropout of h inside the recurrence: of what the products with W_hh read, not of what z keeps.
     """
     T, B, I = x.shape
     H = w.weight_hh.shape[1]
     hs = np.empty((T + 1, B, H), x.dtype)
     h_prev, h = hs[:-1], hs[1:]
     (h_prev[0],) = state0
-    r, z, n, q_n = np.empty((4, T, B, H), x.dtype)
-    s = h_prev if reset_after else np.empty_like(h)
+    r, z, n, s, q_n = np.empty((5, T, B, H), x.dtype)
 
     a = (x.reshape(T * B, I) @ w.weight_ih.T).reshape(T, B, 3 * H)  # (R1)
     b_n = 0
@@ -52,16 +58,22 @@ def forward(
         b_n = w.bias_hh[2 * H :]
     for t in range(T):
         h_in = h_prev[t] if valid is None else np.where(valid[t], h_prev[t], 0)  # from 0 a frozen step cannot overflow
-        gates = sigmoid(a[t, :, : 2 * H] + h_in @ w.weight_hh[: 2 * H].T)  # (R4)
+        read = h_in if h_mask is None else dropout.forward(h_in, h_mask)
+        gates = sigmoid(a[t, :, : 2 * H] + read @ w.weight_hh[: 2 * H].T)  # (R4)
         r[t], z[t] = np.split(gates, 2, axis=1)
-        if not reset_after:
-            s[t] = r[t] * h_in  # (R5)
-        q_n[t] = (h_in if reset_after else s[t]) @ w.weight_hh[2 * H :].T + b_n  # (R6)
+        s[t] = read if reset_after else r[t] * read  # (R5)
+        q_n[t] = s[t] @ w.weight_hh[2 * H :].T + b_n  # (R6)
         n[t] = np.tanh(a[t, :, 2 * H :] + (r[t] * q_n[t] if reset_after else q_n[t]))  # (R7)
         h[t] = (1 - z[t]) * n[t] + z[t] * h_in  # (R8)
         if valid is not None:
             h[t] = np.where(valid[t], h[t], h_prev[t])  # (R9)
     return h, (hs[-1],), Tape(x=x, h_prev=h_prev, r=r, z=z, n=n, s=s, q_n=q_n)
+
+
+def quantities(tape: Tape, state0: tuple[np.ndarray], last: tuple[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """h, r, z, n of every step, each (T, B, H)."""
+    h = np.concatenate([tape.h_prev[1:], last[0][None]])
+    return h, tape.r, tape.z, tape.n
 
 
 def backward(
@@ -71,10 +83,11 @@ def backward(
     dlast: tuple[np.ndarray],
     reset_after: bool,
     valid: np.ndarray | None = None,
+    h_mask: np.ndarray | None = None,
 ) -> tuple[Weights, np.ndarray, tuple[np.ndarray]]:
     """dL/dh as outputs, dy (T, B, H), and as final state -> the gradients of the weights, of x and of state0.
 
-    ``valid`` is that of the forward pass; dy is zero where it is false.
+    ``valid`` and ``h_mask`` are those of the forward pass; dy is zero where ``valid`` is false.
     """
     x, h_prev, r, z, n, s, q_n = tape
     T, B, I = x.shape
@@ -82,6 +95,7 @@ def backward(
     da = np.empty((T, B, 3 * H), x.dtype)
     da_r, da_z, da_n = np.split(da, 3, axis=2)
     dq_n = np.empty_like(da_n) if reset_after else da_n
+    read = h_prev if h_mask is None else dropout.forward(h_prev, h_mask)
     (dh_next,) = dlast
     for t in reversed(range(T)):
         total = dy[t] + dh_next  # (R10)
@@ -91,16 +105,19 @@ def backward(
         if reset_after:
             dq_n[t] = da_n[t] * r[t]  # (R14)
         ds = dq_n[t] @ w.weight_hh[2 * H :]  # (R15)
-        dr = da_n[t] * q_n[t] if reset_after else ds * h_prev[t]  # (R16)
+        dr = da_n[t] * q_n[t] if reset_after else ds * read[t]  # (R16)
         da_r[t] = dr * (r[t] * (1 - r[t]))  # (R17)
-        dh_next = dh * z[t] + da[t, :, : 2 * H] @ w.weight_hh[: 2 * H] + (ds if reset_after else ds * r[t])  # (R18)
+        dread = da[t, :, : 2 * H] @ w.weight_hh[: 2 * H] + (ds if reset_after else ds * r[t])
+        if h_mask is not None:
+            dread = dropout.backward(dread, h_mask)
+        dh_next = dh * z[t] + dread  # (R18)
         if valid is not None:
             dh_next = np.where(valid[t], dh_next, total)  # (R19)
 
     da, dq = da.reshape(T * B, 3 * H), da[..., : 2 * H].reshape(T * B, 2 * H)
     dq_n = dq_n.reshape(T * B, H)
     dweight_ih = da.T @ x.reshape(T * B, I)  # (R20)
-    dweight_hh = np.concatenate([dq.T @ h_prev.reshape(T * B, H), dq_n.T @ s.reshape(T * B, H)])  # (R21)
+    dweight_hh = np.concatenate([dq.T @ read.reshape(T * B, H), dq_n.T @ s.reshape(T * B, H)])  # (R21)
     dbias_ih = dbias_hh = None
     if w.bias_ih is not None:
         dbias_ih = da.sum(axis=0)  # (R22)

@@ -12,6 +12,8 @@ import numpy as np
 
 from common.model.layout import Weights
 
+from . import dropout
+
 
 class Tape(NamedTuple):
     """What the backward pass needs: x (T, B, I), the activated gates (T, B, 4H), and arrays (T, B, H).
@@ -33,11 +35,16 @@ def split(gates: np.ndarray) -> list[np.ndarray]:
 
 
 def forward(
-    w: Weights, x: np.ndarray, state0: tuple[np.ndarray, np.ndarray], valid: np.ndarray | None = None
+    w: Weights,
+    x: np.ndarray,
+    state0: tuple[np.ndarray, np.ndarray],
+    valid: np.ndarray | None = None,
+    h_mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Tape]:
     """x (T, B, I), h_0 (B, P), c_0 (B, H) -> h (T, B, P) after every step, the final state (h, c) and the tape.
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h and c stay as they are.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h and c stay as they are. ``h_mask`` (B, P) is
+    that of dropout of h inside the recurrence.
     """
     T, B, I = x.shape
     H, P = w.weight_hh.shape[0] // 4, w.weight_hh.shape[1]
@@ -55,6 +62,8 @@ def forward(
     i, f, g, o = split(gates)
     for t in range(T):
         h_in = h_prev[t] if valid is None else np.where(valid[t], h_prev[t], 0)  # from 0 a frozen step cannot overflow
+        if h_mask is not None:
+            h_in = dropout.forward(h_in, h_mask)
         gates[t] += h_in @ weight_hh.T  # (L3)
         np.tanh(gates[t], out=gates[t])  # (L4)
         gates[t] *= slope
@@ -71,16 +80,28 @@ def forward(
     return h, (hs[-1], cs[-1]), Tape(x, gates, h_prev, c_prev, tanh_c, m)
 
 
+def quantities(
+    tape: Tape, state0: tuple[np.ndarray, np.ndarray], last: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """h (T, B, P) and c, i, f, g, o of every step, each (T, B, H)."""
+    h, c = (
+        np.concatenate([before[1:], final[None]])
+        for before, final in zip((tape.h_prev, tape.c_prev), last, strict=True)
+    )
+    return h, c, *split(tape.gates)
+
+
 def backward(
     w: Weights,
     tape: Tape,
     dy: np.ndarray,
     dlast: tuple[np.ndarray, np.ndarray],
     valid: np.ndarray | None = None,
+    h_mask: np.ndarray | None = None,
 ) -> tuple[Weights, np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """dL/dh as outputs, dy (T, B, P), and dL/d(final state) -> the gradients of the weights, of x and of state0.
 
-    ``valid`` is that of the forward pass; dy is zero where it is false.
+    ``valid`` and ``h_mask`` are those of the forward pass; dy is zero where ``valid`` is false.
     """
     x, gates, h_prev, c_prev, tanh_c, m = tape
     T, B, I = x.shape
@@ -101,12 +122,14 @@ def backward(
         da_o[t] = dm * tanh_c[t] * (o[t] * (1 - o[t]))  # (L17)
         dc_next = dc * f[t]  # (L18)
         dh_next = da[t] @ w.weight_hh  # (L19)
+        if h_mask is not None:
+            dh_next = dropout.backward(dh_next, h_mask)
         if valid is not None:
             dh_next = np.where(valid[t], dh_next, dh[t])  # (L20)
 
-    da = da.reshape(T * B, 4 * H)
+    da, h_in = da.reshape(T * B, 4 * H), h_prev if h_mask is None else dropout.forward(h_prev, h_mask)
     dweight_ih = da.T @ x.reshape(T * B, I)  # (L21)
-    dweight_hh = da.T @ h_prev.reshape(T * B, P)  # (L22)
+    dweight_hh = da.T @ h_in.reshape(T * B, P)  # (L22)
     dbias_ih = dbias_hh = dweight_hr = None
     if w.bias_ih is not None:
         dbias_ih = dbias_hh = da.sum(axis=0)  # (L23)

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.model.layout import Weights
 
+from . import dropout
 from .lstm_cell import sigmoid
 
 
@@ -25,11 +26,16 @@ class Tape(NamedTuple):
 
 
 def forward(
-    w: Weights, x: np.ndarray, state0: tuple[np.ndarray, np.ndarray], valid: np.ndarray | None = None
+    w: Weights,
+    x: np.ndarray,
+    state0: tuple[np.ndarray, np.ndarray],
+    valid: np.ndarray | None = None,
+    h_mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Tape]:
     """x (T, B, I) and state0 (h_0, c_0), each (B, H) -> h (T, B, H) after every step, the final state and the tape.
 
-    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h and c stay as they are.
+    Where ``valid`` (T, B, 1) is given and false, the step is frozen: h and c stay as they are. ``h_mask`` (B, H) is
+    that of dropout of h inside the recurrence.
     """
     T, B, I = x.shape
     H = w.weight_hh.shape[1]
@@ -43,6 +49,8 @@ def forward(
         a += w.bias_ih + w.bias_hh  # (W2)
     for t in range(T):
         h_in = h_prev[t] if valid is None else np.where(valid[t], h_prev[t], 0)  # from 0 a frozen step cannot overflow
+        if h_mask is not None:
+            h_in = dropout.forward(h_in, h_mask)
         a_i, a_g, a_o = np.split(a[t] + h_in @ w.weight_hh.T, 3, axis=1)  # (W3)
         i[t] = sigmoid(a_i)  # (W4)
         g[t] = np.tanh(a_g)  # (W5)
@@ -57,16 +65,26 @@ def forward(
     return h, (hs[-1], c), Tape(x=x, h_prev=h_prev, i=i, g=g, o=o, tanh_c=tanh_c)
 
 
+def quantities(
+    tape: Tape, state0: tuple[np.ndarray, np.ndarray], last: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """h, c, i, g, o of every step, each (T, B, H). c is the running sum of what the steps add to it."""
+    h = np.concatenate([tape.h_prev[1:], last[0][None]])
+    c = np.cumsum(np.concatenate([state0[1][None], tape.i * tape.g]), axis=0)[1:]
+    return h, c, tape.i, tape.g, tape.o
+
+
 def backward(
     w: Weights,
     tape: Tape,
     dy: np.ndarray,
     dlast: tuple[np.ndarray, np.ndarray],
     valid: np.ndarray | None = None,
+    h_mask: np.ndarray | None = None,
 ) -> tuple[Weights, np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """dL/dh as outputs, dy (T, B, H), and dL/d(final state) -> the gradients of the weights, of x and of state0.
 
-    ``valid`` is that of the forward pass; dy is zero where it is false.
+    ``valid`` and ``h_mask`` are those of the forward pass; dy is zero where ``valid`` is false.
     """
     x, h_prev, i, g, o, tanh_c = tape
     T, B, I = x.shape
@@ -81,12 +99,14 @@ def backward(
         da_g[t] = dc * i[t] * (1 - g[t] * g[t])  # (W14)
         da_o[t] = dh * tanh_c[t] * (o[t] * (1 - o[t]))  # (W15)
         dh_next = da[t] @ w.weight_hh  # (W16)
+        if h_mask is not None:
+            dh_next = dropout.backward(dh_next, h_mask)
         if valid is not None:
             dh_next = np.where(valid[t], dh_next, dh)  # (W17)
 
-    da = da.reshape(T * B, 3 * H)
+    da, h_in = da.reshape(T * B, 3 * H), h_prev if h_mask is None else dropout.forward(h_prev, h_mask)
     dweight_ih = da.T @ x.reshape(T * B, I)  # (W18)
-    dweight_hh = da.T @ h_prev.reshape(T * B, H)  # (W19)
+    dweight_hh = da.T @ h_in.reshape(T * B, H)  # (W19)
     dbias_ih = dbias_hh = None
     if w.bias_ih is not None:
         dbias_ih = dbias_hh = da.sum(axis=0)  # (W20)

@@ -21,14 +21,15 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from common.backend.arrangement import Arrangement, arrange, enter_masks, pack_state, state_labels
+from common.backend.arrangement import Arrangement, arrange, pack_state, state_labels
 from common.backend.guards import require_supported, zero_state
 from common.backend.module import SpecAttributes, constructor_text, dtype_name, module_spec
 from common.errors import InvalidInput, mismatch
 from common.model.arrays import require_finite
-from common.model.initial import dropout_masks, initial_parameters
+from common.model.initial import initial_parameters
 from common.model.layout import Parameters
-from common.model.validate import require_seed
+from common.model.masks import Masks, dropout_masks, named_masks
+from common.model.validate import require_flag, require_seed
 
 from . import stack
 from .backend import BACKEND
@@ -107,11 +108,14 @@ class _Module(SpecAttributes):
         """
         self._params.load(params)
 
-    def _forward(self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None) -> tuple[np.ndarray, Any]:
+    def _forward(
+        self, x: np.ndarray, hx: Any, lengths: Any = None, masks: Any = None, return_steps: bool = False
+    ) -> tuple[Any, ...]:
+        require_flag("return_steps", return_steps)
         spec = self.spec
         arrangement, x = arrange(spec, x, self.batch_first, np.ndarray, spec.dtype)
         lengths = arrangement.require_lengths(lengths)
-        x = stack.steps_of(lengths, arrangement.steps, arrangement.batch).trim(x)  # the padding may hold anything
+        x = stack.trim(stack.valid_steps(lengths, None, len(x)), x)  # the padding may hold anything
         require_finite("x", arrangement.leave(x))
         state0 = self._initial_state(arrangement, hx)
         masks = self._masks(arrangement, masks)
@@ -120,7 +124,9 @@ class _Module(SpecAttributes):
         x, params = x.copy(), self._params.copies()
         y, state, tape = stack.forward(spec, params, x, state0, lengths, masks)
         self._latest = _Latest(arrangement, params, tape)
-        return arrangement.leave(y).copy(), arrangement.leave_state(state)
+        steps = stack.quantities(spec, tape, state0, state) if return_steps else None
+        y, *others = arrangement.leave_results(y, state, steps)
+        return y.copy(), *others
 
     def _initial_state(self, arrangement: Arrangement, hx: Any) -> tuple[np.ndarray, ...]:
         """The core's initial state, in arrays of its own; zeros where none is given."""
@@ -131,15 +137,14 @@ class _Module(SpecAttributes):
             require_finite(label, part)
         return tuple(part.copy() for part in state0)
 
-    def _masks(self, arrangement: Arrangement, masks: Any) -> np.ndarray | None:
+    def _masks(self, arrangement: Arrangement, masks: Any) -> Masks | None:
         """The dropout masks of this call: a copy of those given, drawn ones, or none."""
-        spec, steps, batch = self.spec, arrangement.steps, arrangement.batch
         if masks is not None:
-            masks = enter_masks(spec, masks, spec.mask_shape(steps, batch), np.ndarray, spec.dtype)
-            require_finite("masks", masks)
-            return masks.copy()
-        if self.training and spec.dropout and spec.num_layers > 1:
-            return dropout_masks(spec, steps, batch, self._rng)
+            for name, _, mask in named_masks(masks):
+                require_finite(name, mask)
+            return Masks(*(mask if mask is None else mask.copy() for mask in arrangement.enter_masks(masks) or ()))
+        if self.training:
+            return dropout_masks(self.spec, arrangement.steps, arrangement.batch, self._rng)
         return None
 
     def _backward(self, dy: np.ndarray | None, dhx: Any) -> tuple[np.ndarray, Any]:
@@ -162,15 +167,25 @@ class _Module(SpecAttributes):
 
 class _Layer(_Module):
     def __call__(
-        self, x: np.ndarray, hx: Any = None, *, lengths: Any = None, masks: np.ndarray | None = None
-    ) -> tuple[np.ndarray, Any]:
+        self,
+        x: np.ndarray,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        masks: np.ndarray | None = None,
+        return_steps: bool = False,
+    ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
+        With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
+        and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
+        (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
+        too; and zero past the end of a sequence. ``backward`` takes no gradient of theirs.
         """
-        return self._forward(x, hx, lengths, masks)
+        return self._forward(x, hx, lengths, masks, return_steps)
 
     def backward(self, dy: np.ndarray, dhx: Any = None) -> tuple[np.ndarray, Any]:
         """dL/dy and dL/d(final state), zero where None -> dL/dx and dL/d(initial state); sets ``grads``."""

@@ -42,13 +42,13 @@ def forward(
     """The prediction in the shape that the readout gives it, the final state, and the tape."""
     own, model, dtype = split_network(params), network.model, numpy_dtype(network.model.dtype)
     vectors = embedding.forward(own.get("embedding"), batch.x, model.input_size, dtype)
-    y, state, encoder = core.forward(model, own["rnn"], vectors, state0, batch.lengths, batch.masks)
-    lengths, decoder = batch.lengths, None
+    y, state, encoder = core.forward(model, own["rnn"], vectors, state0, batch.lengths, batch.masks, batch.mask)
+    valid, decoder = stack.valid_steps(batch.lengths, batch.mask, len(batch.x)), None
     if batch.decoder_x is not None:
-        model, lengths = network.decoder, None
+        model, valid = network.decoder, None
         vectors = embedding.forward(own.get("decoder_embedding"), batch.decoder_x, model.input_size, dtype)
         y, state, decoder = core.forward(model, own["decoder"], vectors, state, None, batch.decoder_masks)  # (N1)
-    seen = readout.view(network.readout, model.num_directions, lengths)
+    seen = readout.view(network.readout, model.num_directions, valid)
     z = readout.select(seen, y, state)
     return readout.forward(own["readout"], z), state, Tape(encoder, decoder, seen, y, state, z)
 
@@ -57,8 +57,8 @@ def loss(network: NetworkSpec, prediction: np.ndarray, batch: Batch) -> tuple[An
     """The loss and its gradient with respect to the prediction."""
     if network.loss == "cross_entropy":
         return readout.cross_entropy(prediction, batch.target)
-    lengths = batch.lengths if network.readout == "every_step" else None
-    return readout.mse(prediction, batch.target, stack.steps_of(lengths, *batch.x.shape[:2]).valid)
+    valid = stack.valid_steps(batch.lengths, batch.mask, len(batch.x)) if network.readout == "every_step" else None
+    return readout.mse(prediction, batch.target, valid)
 
 
 def backward(

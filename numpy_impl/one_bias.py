@@ -54,11 +54,18 @@ def neutral_gradients(spec: ModelSpec, own: Mapping[str, np.ndarray]) -> Paramet
 
 
 def forward(
-    spec: ModelSpec, own: Mapping[str, np.ndarray], x: np.ndarray, state0: State, lengths: None = None, _: None = None
+    spec: ModelSpec,
+    own: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    state0: State,
+    lengths: Any = None,
+    masks: Any = None,
+    mask: Any = None,
 ) -> tuple[np.ndarray, State, list[Tape]]:
     """x (T, B, I) and state0 (h (1, B, H),) -> y (T, B, H), the final state and one tape per step."""
-    if lengths is not None:
-        raise InvalidInput(mismatch("lengths", "None for one-bias", "lengths"))
+    for name, value in (("lengths", lengths), ("masks", masks), ("mask", mask)):
+        if value is not None:
+            raise InvalidInput(mismatch(name, "None for one-bias", name))
     phi, _ = NONLINEARITIES[spec.nonlinearity]
     h, tapes = state0[0][0], []
     for x_t in x:
@@ -114,9 +121,9 @@ class OneBiasBackend(NumpyBackend):
 
     @staticmethod
     def _forward(
-        spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State, lengths: None = None, masks: None = None
+        spec: ModelSpec, params: Parameters, x: np.ndarray, state0: State, *given: Any, **named: Any
     ) -> tuple[Any, ...]:
-        return forward(spec, to_own(spec, params), x, state0, lengths, masks)
+        return forward(spec, to_own(spec, params), x, state0, *given, **named)
 
     @staticmethod
     def _backward(

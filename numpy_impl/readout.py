@@ -15,12 +15,16 @@ class View(NamedTuple):
     directions: int
 
 
-def view(readout: str, directions: int, lengths: np.ndarray | None) -> View:
-    """The part of the output that a readout sees; a ragged batch has last steps of its own.
+def view(readout: str, directions: int, valid: np.ndarray | None) -> View:
+    """The part of the output that a readout sees; where the ``valid`` steps (T, B, 1) are given, each sequence has a
+    last step of its own.
 
-    Any row can be taken for a sequence of length 0, as all of its rows are zero.
+    Any row can be taken for a sequence without a valid step, as all of its rows are zero.
     """
-    last = -1 if lengths is None else (lengths.astype("int64") - 1, np.arange(len(lengths)))
+    last: Any = -1
+    if valid is not None:
+        T, B, _ = valid.shape
+        last = (valid[:, :, 0] * np.arange(T)[:, None]).max(axis=0), np.arange(B)
     indices = {"last_step": last, "last_sequence": np.s_[:, -1], "final_state": None}
     return View(indices.get(readout, ...), directions)
 

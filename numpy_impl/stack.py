@@ -1,7 +1,7 @@
 """Layers, directions, dropout and ragged batches, around one direction of one layer. Equations: DERIVATION.md, 8.
 
-In a ragged batch all T steps are computed, and those past the end of a sequence are frozen: its state stays as it is,
-and its output is zero.
+In a ragged batch all T steps are computed, and those of a sequence that are not valid, such as those past its end, are
+frozen: its state stays as it is, and its output is zero.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
+from common.model.masks import Masks
 from common.model.spec import ModelSpec
 
-from . import elman, gru, gru_cell, lstm, lstm1997, lstm1997_cell, lstm_cell, rnn_cell, unroll
+from . import dropout, elman, gru, gru_cell, lstm, lstm1997, lstm1997_cell, lstm_cell, rnn_cell, unroll
 
 # The equations of each layer: over a whole sequence, and as one step.
 SEQUENCES: dict[str, Any] = {"RNN": elman, "LSTM": lstm, "GRU": gru, "LSTM1997": lstm1997}
@@ -22,39 +23,34 @@ STEPS: dict[str, Any] = {"RNN": rnn_cell, "LSTM": lstm_cell, "GRU": gru_cell, "L
 State = tuple[np.ndarray, ...]
 
 
-class Steps(NamedTuple):
-    """The valid steps of a batch (T, B, 1), None where all are, and an index of an array (T, B, ...).
-
-    ``array[turned]`` turns each sequence around within its own length.
-    """
-
-    valid: np.ndarray | None = None
-    turned: Any = None
-
-    def trim(self, array: np.ndarray) -> np.ndarray:
-        """Zero past the end of each sequence."""
-        return array if self.valid is None else np.where(self.valid, array, 0)
-
-    def turn(self, array: np.ndarray) -> np.ndarray:
-        """Each sequence reversed; its own inverse."""
-        return array[::-1] if self.valid is None else array[self.turned]
-
-
 class Tape(NamedTuple):
     """What the backward pass needs: a tape for each layer and direction, the valid steps, the dropout masks."""
 
     rows: list[Any]
-    steps: Steps
-    masks: np.ndarray | None
+    valid: np.ndarray | None
+    masks: Masks
 
 
-def steps_of(lengths: np.ndarray | None, T: int, B: int) -> Steps:
-    """The valid steps for lengths (B,); all of them for None."""
-    if lengths is None:
-        return Steps()
-    t, batch, lengths = np.arange(T)[:, None], np.arange(B), lengths.astype("int64")
-    valid = t < lengths
-    return Steps(valid[:, :, None], (np.where(valid, lengths - 1 - t, t), batch))
+def valid_steps(lengths: np.ndarray | None, mask: np.ndarray | None, T: int) -> np.ndarray | None:
+    """The valid steps (T, B, 1) for lengths (B,) or a mask (T, B); None, for all of them, where both are None."""
+    if lengths is not None:
+        mask = np.arange(T)[:, None] < lengths
+    return None if mask is None else mask[:, :, None]
+
+
+def trim(valid: np.ndarray | None, array: np.ndarray) -> np.ndarray:
+    """Zero where a step is not valid."""
+    return array if valid is None else np.where(valid, array, 0)
+
+
+def turn(direction: int, array: Any) -> Any:
+    """The steps in the order in which a direction takes them; its own inverse. None stays None."""
+    return array[::-1] if direction and array is not None else array
+
+
+def recurrent_mask(masks: Masks, row: int) -> dict[str, np.ndarray]:
+    """The mask (B, P) of the state of one direction of one layer, as the argument of its pass, where there is one."""
+    return {} if masks.recurrent is None else {"h_mask": masks.recurrent[row]}
 
 
 def layer(spec: ModelSpec) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -73,29 +69,33 @@ def forward(
     x: np.ndarray,
     state0: State,
     lengths: np.ndarray | None = None,
-    masks: np.ndarray | None = None,
+    masks: Masks | None = None,
+    mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, State, Tape]:
     """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H), the final state and the tape."""
     run, _ = layer(spec)
     D, suffixes = spec.num_directions, layer_suffixes(spec)
-    steps = steps_of(lengths, *x.shape[:2])
+    valid, masks = valid_steps(lengths, mask, len(x)), masks or Masks()
     finals, tapes = [], []
-    y = steps.trim(x)
+    y = trim(valid, x)
+    if masks.input is not None:
+        y = dropout.forward(y, masks.input)
     for level in range(spec.num_layers):
         outputs = []
         for direction in range(D):
             row = level * D + direction
-            x_in = steps.turn(y) if direction else y  # (S1)
+            x_in = turn(direction, y)  # (S1)
+            options = {"valid": turn(direction, valid)} | recurrent_mask(masks, row)
             initial = tuple(part[row] for part in state0)
-            h, final, tape = run(layer_weights(params, suffixes[row]), x_in, initial, valid=steps.valid)
-            h = steps.trim(h)  # (S2)
-            outputs.append(steps.turn(h) if direction else h)
+            h, final, tape = run(layer_weights(params, suffixes[row]), x_in, initial, **options)
+            h = trim(valid, turn(direction, h))  # (S2)
+            outputs.append(h)
             finals.append(final)
             tapes.append(tape)
         y = np.concatenate(outputs, axis=2) if D == 2 else outputs[0]  # (S3)
-        if masks is not None and level < spec.num_layers - 1:
-            y = y * masks[level]  # (S4)
-    return y, tuple(np.stack(parts) for parts in zip(*finals, strict=True)), Tape(tapes, steps, masks)
+        if masks.layers is not None and level < spec.num_layers - 1:
+            y = y * masks.layers[level]  # (S4)
+    return y, tuple(np.stack(parts) for parts in zip(*finals, strict=True)), Tape(tapes, valid, masks)
 
 
 def backward(
@@ -104,28 +104,41 @@ def backward(
     """dy (T, B, D*H) and the gradient of the final state -> the gradients of the parameters, of x and of state0."""
     _, back = layer(spec)
     D, suffixes = spec.num_directions, layer_suffixes(spec)
-    steps, masks = tape.steps, tape.masks
+    valid, masks = tape.valid, tape.masks
     grads: dict[str, np.ndarray] = {}
     initials: list[State] = []
     for level in reversed(range(spec.num_layers)):
-        if masks is not None and level < spec.num_layers - 1:
-            dy = dy * masks[level]  # (S5)
+        if masks.layers is not None and level < spec.num_layers - 1:
+            dy = dy * masks.layers[level]  # (S5)
         dinputs = []
         for direction, dh in reversed(list(enumerate(np.split(dy, D, axis=2)))):  # (S6)
             row = level * D + direction
-            dh = steps.trim(dh)  # (S7)
-            dh = steps.turn(dh) if direction else dh
+            dh = turn(direction, trim(valid, dh))  # (S7)
             dlast = tuple(part[row] for part in dstate)
-            dw, dx_in, dinitial = back(
-                layer_weights(params, suffixes[row]), tape.rows[row], dh, dlast, valid=steps.valid
-            )
-            dinputs.append(steps.turn(dx_in) if direction else dx_in)
+            options = {"valid": turn(direction, valid)} | recurrent_mask(masks, row)
+            dw, dx_in, dinitial = back(layer_weights(params, suffixes[row]), tape.rows[row], dh, dlast, **options)
+            dinputs.append(turn(direction, dx_in))
             if dw.bias_hh is not None:  # the same gradient for both biases, each in its own array
                 dw = dw._replace(bias_hh=dw.bias_hh.copy())
             grads |= named_weights(dw, suffixes[row])
             initials.append(dinitial)
         dy = sum(dinputs[1:], start=dinputs[0])  # (S8)
+    if masks.input is not None:
+        dy = dropout.backward(dy, masks.input)
     return grads, dy, tuple(np.stack(parts[::-1]) for parts in zip(*initials, strict=True))
+
+
+def quantities(spec: ModelSpec, tape: Tape, state0: State, state: State) -> dict[str, np.ndarray]:
+    """What every step of a layer computed: ``spec.kind.quantities`` by name, each (D*L, T, B, H).
+
+    Zero where a step is not valid. ``state0`` and ``state`` are the initial and the final state of the forward pass.
+    """
+    of_row, D, kept = SEQUENCES[spec.kind.layer].quantities, spec.num_directions, []
+    for row, row_tape in enumerate(tape.rows):
+        found = of_row(row_tape, *(tuple(part[row] for part in parts) for parts in (state0, state)))
+        kept.append([trim(tape.valid, turn(row % D, part)) for part in found])
+    rows = zip(spec.kind.quantities, zip(*kept, strict=True), strict=True)
+    return {name: np.stack(parts) for name, parts in rows}
 
 
 def loop(
@@ -147,7 +160,7 @@ def loop_backward(
 def frozen(
     step: Callable[..., Any], w: Weights, x_valid: tuple[np.ndarray, np.ndarray], state: State
 ) -> tuple[State, Any]:
-    """A step of a cell in which the sequences that are over keep their state."""
+    """A step of a cell in which the sequences keep their state for which it is not valid."""
     x, valid = x_valid
     new, tape = step(w, x, tuple(np.where(valid, part, 0) for part in state))  # from 0 a frozen step cannot overflow
     return tuple(np.where(valid, *parts) for parts in zip(new, state, strict=True)), (valid, tape)  # (S9)

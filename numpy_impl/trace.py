@@ -1,6 +1,7 @@
 """The trace of one example (``common.tracing.trace``): what the tagged lines of a cell and of ``unroll`` assign.
 
-The only thing computed for it is the gradient of the loss with respect to h; an LSTM's da is its gates' side by side.
+The only thing computed for it is the gradient of the loss with respect to h; the da of several gates is theirs side by
+side, and so is a GRU's dq.
 
 >>> from common.model.spec import ModelSpec
 >>> from common.tracing.examples import example
@@ -26,10 +27,9 @@ from .stack import STEPS
 
 
 def trace(example: Example) -> Trace:
-    """The values and derivatives of ``Trace``, except ``di`` to ``do``, which no line computes, and the log.
+    """The values and derivatives of ``Trace`` that lines compute, which leaves out ``di`` or ``dz``, and the log.
 
-    Besides them ``dy``, the gradient of h from the loss of its own step, ``dh_prev`` and, for an LSTM, ``dc_prev``,
-    ``dc_next`` and ``da_i`` to ``da_o``, each (T, H).
+    Besides them ``dy``, the gradient of h from the loss of its own step, and ``da_i``, ... of every gate, each (T, H).
     """
     require_example(example)
     w, options = example.weights, example.options
@@ -58,4 +58,6 @@ def derivatives(events: tuple[Event, ...], letters: tuple[str, ...]) -> dict[str
     found |= {f"d{name}": part for name, part in named_weights(total, "").items()}
     if letters:
         found["da"] = np.concatenate([found[f"da_{letter}"] for letter in letters], axis=1)
+    if "dq_n" in found:
+        found["dq"] = np.concatenate([found["da_r"], found["da_z"]], axis=1)
     return found

@@ -1,6 +1,6 @@
 """A one-step cell applied T times, as a user of ``RNNCell`` or ``LSTMCell`` writes it, and the way back.
 
-Nothing is hoisted out of the loop, so this is also the check on ``elman`` and ``lstm``, which hoist what they can.
+Nothing is hoisted out of the loop, so this is also the check on the layers, which hoist what they can.
 Equations: DERIVATION.md, 7.
 """
 

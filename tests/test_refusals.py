@@ -18,7 +18,11 @@ MAKERS = {"mismatch", "choice", "unknown"}
 def wrong_raises(source: str) -> tuple[int, list[int]]:
     """How often a module raises ``InvalidInput`` or ``InvalidType``, and the lines where not in the common form."""
     raised = [node.exc for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Raise) and node.exc]
-    ours = [error for error in raised if re.match(r"(\w+\.)*(InvalidInput|InvalidType)\b", ast.unparse(error))]
+    ours = [
+        error
+        for error in raised
+        if re.match(r"(\w+\.)*(InvalidInput|InvalidType|InvalidArray|InvalidDtype)\b", ast.unparse(error))
+    ]
     wrong = [
         error.lineno
         for error in ours

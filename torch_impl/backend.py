@@ -32,15 +32,17 @@ class TorchBackend(Adapter):
         self.name, self.oracle, self._core = name, oracle, core
 
     @torch.no_grad()
-    def compute_forward(self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any) -> Any:
-        return self._core(spec, params, x, state0, lengths, masks)
+    def compute_forward(
+        self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any, mask: Any = None
+    ) -> Any:
+        return self._core(spec, params, x, state0, lengths, masks, mask)
 
     def compute_vjp(self, spec: ModelSpec, problem: Any) -> tuple[dict[str, Tensor], Tensor, tuple[Tensor, ...]]:
-        params, x, state0, dy, dstate, lengths, masks = problem
+        params, x, state0, dy, dstate, *given = problem
         leaves = [*params.values(), x, *state0]
         for leaf in leaves:
             leaf.requires_grad_()
-        y, state = self._core(spec, params, x, state0, lengths, masks)
+        y, state = self._core(spec, params, x, state0, *given)
         grads = torch.autograd.grad((y, *state), leaves, (dy, *dstate))
         of_params = dict(zip(params, grads, strict=False))
         return of_params, grads[len(params)], tuple(grads[len(params) + 1 :])

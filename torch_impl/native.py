@@ -5,6 +5,7 @@ PyTorch may otherwise use TF32 in matrix products and in cuDNN.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,42 @@ MATMUL_PRECISION = "highest"
 BFLOAT16 = numpy_dtype("bfloat16")
 
 
+class _Switches:
+    """The process's switches, turned by the first of all calls that need it, in any thread, and back by the last."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = Lock(), 0, ("", False)
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+                self._set(MATMUL_PRECISION, False)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._set(*self._before)
+
+    @staticmethod
+    def _set(matmul: str, cudnn: bool) -> None:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
+
+
+SWITCHES = _Switches()
+
+
 @contextmanager
 def precision() -> Iterator[None]:
-    """No TF32 within the block; the process keeps its own switches."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision(MATMUL_PRECISION)
-    torch.backends.cudnn.allow_tf32 = False
+    """No TF32 within the block; when no thread is within one, the process has its own switches again."""
+    SWITCHES.enter()
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        SWITCHES.leave()
 
 
 def device() -> torch.device:
@@ -43,10 +69,15 @@ def to_torch(tree: Any) -> Any:
     if isinstance(tree, tuple):
         values = tuple(to_torch(value) for value in tree)
         return type(tree)(*values) if hasattr(tree, "_fields") else values
-    array = np.array(tree, order="C")  # a copy: torch does not accept negative strides
+    return as_tensor(tree).to(device())
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """A copy of a NumPy array on the CPU."""
+    array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")  # torch takes no negative strides
     if array.dtype == BFLOAT16:  # which torch cannot exchange with NumPy: the bits are passed as integers
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device())
-    return torch.from_numpy(array).to(device())
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def to_numpy(tree: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Ragged batches inside the recurrence: past the end of a sequence its steps are frozen, and its state stays as it is.
+"""Ragged batches inside the recurrence: steps that are not valid are frozen, and the state stays as it is.
 
 The tag, (S9), names an equation of ``numpy_impl/DERIVATION.md``. ``valid`` is (T, B, 1), or None where all steps are.
 """
@@ -22,3 +22,10 @@ def frozen(valid: Tensor | None, t: int, new: tuple[Tensor, ...], state: tuple[T
     if valid is None:
         return new
     return tuple(torch.where(valid[t], *parts) for parts in zip(new, state, strict=True))  # (S9)
+
+
+def stacked(steps: list[Any]) -> Any:
+    """What was kept of each step, (B, ...), as one tensor (T, B, ...), or as a tuple of them where it is a tuple."""
+    if isinstance(steps[0], tuple):
+        return tuple(torch.stack(parts) for parts in zip(*steps, strict=True))
+    return torch.stack(steps)

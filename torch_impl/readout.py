@@ -9,13 +9,15 @@ from torch.nn import functional
 State = tuple[Tensor, ...]
 
 
-def select(readout: str, directions: int, y: Tensor, state: State, lengths: Tensor | None) -> Tensor:
+def select(readout: str, directions: int, y: Tensor, state: State, valid: Tensor | None) -> Tensor:
     """y (T, B, D*H) and the final state -> the rows that are read out, (..., D*H)."""
     match readout:
         case "last_step":
-            # Any row can be taken for a sequence of length 0, as all of its rows are zero.
-            last = -1 if lengths is None else (lengths.long() - 1, torch.arange(y.shape[1], device=y.device))
-            return y[last]
+            if valid is None:
+                return y[-1]
+            # Any row can be taken for a sequence without a valid step, as all of its rows are zero.
+            t, batch = (torch.arange(size, device=y.device) for size in y.shape[:2])
+            return y[(valid[:, :, 0] * t[:, None]).amax(0), batch]
         case "last_sequence":
             return y[:, -1]
         case "final_state":

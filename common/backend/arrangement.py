@@ -7,9 +7,16 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from common.backend.guards import refuse_masks_of_one_layer, require_lengths, require_lengths_form
-from common.errors import InvalidInput, InvalidType, mismatch
+from common.backend.guards import (
+    refuse_both,
+    refuse_masks_without_use,
+    require_lengths,
+    require_lengths_form,
+    require_mask_form,
+)
+from common.errors import InvalidArray, InvalidDtype, InvalidInput, InvalidType, mismatch
 from common.model.arrays import refuse_masked
+from common.model.masks import AXES, Masks, mask_shapes, named_masks
 from common.model.spec import ModelSpec
 from common.weights.arrays import to_array
 
@@ -25,7 +32,8 @@ CONVERSIONS = {
 class Arrangement(NamedTuple):
     """The layout of the arrays of one call, as decided by its x, and the conversion to the core's (T, B, ...) and back.
 
-    ``kind`` is the framework's type of array, or a union; ``dtype`` is that of the parameters at this call.
+    ``kind`` is the framework's type of array, or a union; ``dtype`` is that of the parameters at this call, or a
+    frozenset of all that may be mixed under ``torch.autocast``.
     """
 
     spec: ModelSpec
@@ -84,7 +92,7 @@ class Arrangement(NamedTuple):
             entered.append(part[None] if self.spec.is_cell else part)
         return tuple(entered)
 
-    def _wrong_state(self, label: str, part: Any, shape: tuple[int, ...]) -> InvalidInput:
+    def _wrong_state(self, label: str, part: Any, shape: tuple[int, ...]) -> InvalidArray:
         """The error for a part of a state that does not have this shape, with the likely cause."""
         projected = self.spec.proj_size and not label.endswith("[1]")
         axes = {"D*L": not self.spec.is_cell, "B": self.batched, "P": projected, "H": not projected}
@@ -93,13 +101,24 @@ class Arrangement(NamedTuple):
         got, cause = tuple(part.shape), ""
         if not self.spec.is_cell and self.batched and got == (shape[0], self.steps, *shape[2:]):
             cause = f"is x ({'T, B' if self.batch_first else 'B, T'}, I)? then batch_first={not self.batch_first}"
-        return InvalidInput(mismatch(label, f"{shape}, {meaning}", got, cause))
+        return InvalidArray(mismatch(label, f"{shape}, {meaning}", got, cause))
 
     def leave_state(self, state: State) -> Any:
         """The inverse of ``enter_state``: the core's tuple in the form in which torch gives a state."""
         state = tuple(part[0] for part in state) if self.spec.is_cell else state
         state = state if self.batched else tuple(part[..., 0, :] for part in state)
         return state if len(self.spec.state_names) > 1 else state[0]
+
+    def leave_results(self, y: Any, state: State, steps: dict[str, Any] | None = None) -> tuple[Any, ...]:
+        """What a call of a module returns: y and the final state, and what every step computed, where it is given."""
+        results = self.leave(y), self.leave_state(state)
+        return results if steps is None else (*results, self.leave_steps(steps))
+
+    def leave_steps(self, steps: dict[str, Any]) -> dict[str, Any]:
+        """What every step computed, each (D*L, T, B, H), with the axes of y: (D*L, B, T, H), or (D*L, T, H)."""
+        if not self.batched:
+            return {name: array[:, :, 0] for name, array in steps.items()}
+        return {name: array.swapaxes(1, 2) if self.batch_first else array for name, array in steps.items()}
 
     def require_lengths(self, lengths: Any, traced: bool = False) -> Any:
         """Check the lengths (B,) of a ragged batch and give them as an array; None stays None.
@@ -118,11 +137,47 @@ class Arrangement(NamedTuple):
         require_lengths(values, self.steps, self.batch)
         return lengths if hasattr(lengths, "detach") else values
 
+    def enter_mask(self, mask: Any, lengths: Any = None) -> Any:
+        """Check the mask of valid steps and give it as the core's (T, B); None stays None.
 
-def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -> tuple[Arrangement, Any]:
+        Its axes are those of x without the last: (T, B), (B, T) with ``batch_first``, (T,) unbatched. Booleans have no
+        wrong values, so a traced one is checked as any other.
+        """
+        refuse_both(lengths, mask)
+        if mask is None:
+            return None
+        if self.spec.is_cell:
+            raise InvalidInput(mismatch("mask", f"None for {self.spec.cell}, which is one step", type(mask).__name__))
+        shape, axes = (self.steps, self.batch), "(T, B)"
+        if not self.batched:
+            shape, axes = (self.steps,), "(T,)"
+        elif self.batch_first:
+            shape, axes = shape[::-1], "(B, T)"
+        mask = _plain("mask", mask, self.kind | np.ndarray)
+        require_mask_form(mask, shape, axes)
+        return mask[:, None] if not self.batched else mask.swapaxes(0, 1) if self.batch_first else mask
+
+    def enter_masks(self, masks: Any) -> Masks | None:
+        """Check dropout masks, a ``Masks`` or an array of those of the layers; None stays None."""
+        if masks is None:
+            return None
+        shapes, entered = mask_shapes(self.spec, self.steps, self.batch), Masks()
+        for name, kind, array in named_masks(masks):
+            refuse_masks_without_use(self.spec, name, kind)
+            array = _plain(name, array, self.kind)
+            _require_shape(name, array, getattr(shapes, kind), AXES[kind], self.spec)
+            _require_dtype(name, array, self.dtype)
+            entered = entered._replace(**{kind: array})
+        return entered
+
+
+def arrange(
+    spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any, empty: bool = False
+) -> tuple[Arrangement, Any]:
     """Check x (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched; for a cell (B, I), or (I,) unbatched.
 
-    Returns the layout of the call's arrays, and x as the core takes it.
+    Returns the layout of the call's arrays, and x as the core takes it. A batch may be ``empty`` where the framework's
+    own layers take one.
     """
     batched_axes = "(B, I)" if spec.is_cell else "(B, T, I)" if batch_first else "(T, B, I)"
     unbatched_axes = "(I,)" if spec.is_cell else "(T, I)"
@@ -130,10 +185,13 @@ def arrange(spec: ModelSpec, x: Any, batch_first: bool, kind: Any, dtype: Any) -
     shape, full = tuple(x.shape), 2 if spec.is_cell else 3
     if len(shape) not in (full - 1, full):
         wanted = f"{full} axes {batched_axes}, or {full - 1} unbatched {unbatched_axes}"
-        raise InvalidInput(mismatch("x", wanted, f"{len(shape)} of shape {shape}"))
+        raise InvalidArray(mismatch("x", wanted, f"{len(shape)} of shape {shape}"))
     batched = len(shape) == full
-    if 0 in shape[:-1]:
-        raise InvalidInput(mismatch("x", "at least one step and one sequence", f"shape {shape}"))
+    filled, wanted = shape[:-1], "at least one step and one sequence"
+    if empty:
+        filled, wanted = () if spec.is_cell else (shape[batched and batch_first],), "at least one step of time"
+    if 0 in filled:
+        raise InvalidArray(mismatch("x", wanted, f"shape {shape}"))
     _require_shape("x", x, (*shape[:-1], spec.input_size), batched_axes if batched else unbatched_axes, spec)
     _require_dtype("x", x, dtype)
     arrangement = Arrangement(
@@ -167,15 +225,6 @@ def state_labels(spec: ModelSpec, name: str) -> tuple[str, ...]:
     return (name,) if count == 1 else tuple(f"{name}[{position}]" for position in range(count))
 
 
-def enter_masks(spec: ModelSpec, masks: Any, shape: tuple[int, ...], kind: Any, dtype: Any) -> Any:
-    """Check dropout masks (L-1, T, B, D*H), in any framework's arrays, and return them."""
-    refuse_masks_of_one_layer(spec)
-    masks = _plain("masks", masks, kind)
-    _require_shape("masks", masks, shape, "(L-1, T, B, D*H)", spec)
-    _require_dtype("masks", masks, dtype)
-    return masks
-
-
 def _owner(spec: ModelSpec) -> str:
     """The module that an array belongs to, with the options that decide its shape."""
     options = f", proj_size={spec.proj_size}" if spec.proj_size else ""
@@ -196,9 +245,13 @@ def _plain(name: str, array: Any, kind: Any) -> Any:
 
 def _require_shape(name: str, array: Any, shape: tuple[int, ...], axes: str, spec: ModelSpec) -> None:
     if tuple(array.shape) != shape:
-        raise InvalidInput(mismatch(name, f"{shape}, {axes} for {_owner(spec)}", tuple(array.shape)))
+        raise InvalidArray(mismatch(name, f"{shape}, {axes} for {_owner(spec)}", tuple(array.shape)))
 
 
 def _require_dtype(name: str, array: Any, dtype: Any) -> None:
-    if array.dtype != dtype:
-        raise InvalidType(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))
+    if isinstance(dtype, frozenset):
+        if array.dtype not in dtype:
+            expected = f"{' or '.join(sorted(map(str, dtype)))} under autocast"
+            raise InvalidDtype(mismatch(name, expected, array.dtype))
+    elif array.dtype != dtype:
+        raise InvalidDtype(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))

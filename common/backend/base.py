@@ -24,6 +24,7 @@ from common.backend.guards import (
     require_run,
 )
 from common.model.layout import Parameters
+from common.model.masks import Masks, as_masks
 from common.model.network import NetworkSpec
 from common.model.run import RunSpec
 from common.model.spec import ModelSpec
@@ -55,8 +56,8 @@ class Boundary(NamedTuple):
 class Adapter(ABC):
     """See ``common.backend.contract.Backend``; what a framework adds is its ``boundary`` and the hooks.
 
-    The hooks receive native arrays in the ``Problem`` or ``Batch`` that held them, already checked and with an initial
-    state, and return native arrays.
+    The hooks receive native arrays in the ``Problem`` or ``Batch`` that held them, already checked, with an initial
+    state, and with dropout masks as a ``Masks`` or None; they return native arrays.
     """
 
     name: str
@@ -67,7 +68,9 @@ class Adapter(ABC):
     boundary: Boundary
 
     @abstractmethod
-    def compute_forward(self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any) -> Any:
+    def compute_forward(
+        self, spec: ModelSpec, params: Any, x: Any, state0: Any, lengths: Any, masks: Any, mask: Any
+    ) -> Any:
         """(y, final state)."""
 
     @abstractmethod
@@ -97,10 +100,12 @@ class Adapter(ABC):
         state0: State | None = None,
         *,
         lengths: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
+        masks: Masks | np.ndarray | None = None,
+        mask: np.ndarray | None = None,
     ) -> tuple[np.ndarray, State]:
-        state0 = require_forward(self, spec, params, x, state0, lengths, masks)
-        return self.boundary.cross(partial(self.compute_forward, spec), dict(params), x, state0, lengths, masks)
+        state0 = require_forward(self, spec, params, x, state0, lengths, masks, mask)
+        arguments = dict(params), x, state0, lengths, as_masks(masks), mask
+        return self.boundary.cross(partial(self.compute_forward, spec), *arguments)
 
     def vjp(
         self,
@@ -112,17 +117,19 @@ class Adapter(ABC):
         dstate: State,
         *,
         lengths: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
+        masks: Masks | np.ndarray | None = None,
+        mask: np.ndarray | None = None,
     ) -> Grads:
-        problem = require_problem(self, spec, Problem(params, x, state0, dy, dstate, lengths=lengths, masks=masks))
-        problem = problem._replace(params=dict(params))
+        problem = Problem(params, x, state0, dy, dstate, lengths=lengths, masks=masks, mask=mask)
+        problem = require_problem(self, spec, problem)
+        problem = problem._replace(params=dict(params), masks=as_masks(masks))
         return Grads(*self.boundary.cross(partial(self.compute_vjp, spec), problem))
 
     def predict(
         self, network: NetworkSpec, params: Parameters, batch: Batch, state0: State | None = None
     ) -> tuple[np.ndarray, State]:
         state0 = require_predict(self, network, params, batch, state0)
-        return self.boundary.cross(partial(self.compute_predict, network), dict(params), batch, state0)
+        return self.boundary.cross(partial(self.compute_predict, network), dict(params), _entered(batch), state0)
 
     def trainer(self, run: RunSpec, params: Parameters) -> Trainer:
         require_run(self, run, params)
@@ -132,7 +139,7 @@ class Adapter(ABC):
         problem = require_problem(self, spec, problem)
         to_native, _, precision, wait = self.boundary
         with precision():
-            native = to_native(problem._replace(params=dict(problem.params)))
+            native = to_native(problem._replace(params=dict(problem.params), masks=as_masks(problem.masks)))
         function = self.timed_function(spec, backward)
 
         def run() -> None:
@@ -140,6 +147,11 @@ class Adapter(ABC):
                 wait(function(native))
 
         return run
+
+
+def _entered(batch: Batch) -> Batch:
+    """The batch with its dropout masks in the form that the hooks receive."""
+    return batch._replace(masks=as_masks(batch.masks), decoder_masks=as_masks(batch.decoder_masks))
 
 
 class AdapterTrainer(ABC):
@@ -174,7 +186,7 @@ class AdapterTrainer(ABC):
 
     def gradients(self, batch: Batch) -> tuple[float, Parameters]:
         require_batch(self.run.network, batch)
-        loss, grads = self.boundary.cross(self.compute_gradients, batch)
+        loss, grads = self.boundary.cross(self.compute_gradients, _entered(batch))
         return float(loss), grads
 
     def step(self, batch: Batch, *, carried: bool = False) -> float:
@@ -183,10 +195,10 @@ class AdapterTrainer(ABC):
             require_carried(self.run.network, batch, self._carried)
         with self.boundary.precision():
             state0 = self._carried if carried else None
-            loss, self._carried = self.compute_step(self.boundary.to_native(batch), state0)
+            loss, self._carried = self.compute_step(self.boundary.to_native(_entered(batch)), state0)
         return float(loss)
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray]:
         require_batch(self.run.network, batch)
-        loss, prediction = self.boundary.cross(self.compute_evaluation, batch)
+        loss, prediction = self.boundary.cross(self.compute_evaluation, _entered(batch))
         return float(loss), prediction

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from common.model.layout import Parameters
+from common.model.masks import Masks
 from common.model.network import NetworkSpec
 from common.model.run import RunSpec
 from common.model.spec import ModelSpec
@@ -33,9 +34,11 @@ class Problem(NamedTuple):
 
     ``lengths`` (B,), integers in 0..T, are those of a ragged batch: what ``torch.nn.utils.rnn.pack_padded_sequence``
     with ``enforce_sorted=False`` means. A sequence of 0 steps, which PyTorch refuses, has y = 0, and its final state is
-    its initial one. ``masks`` (L-1, T, B, D*H) are factors of the output of every layer but the last
-    (``common.model.initial.dropout_masks``). Without ``lengths`` every sequence has T steps; without ``masks`` there is
-    no dropout.
+    its initial one. ``mask`` (T, B), in the place of ``lengths``, are booleans, True where a step is valid, in any
+    pattern: at a step that is not, the state stays as it is and y is 0 (Keras' ``mask`` with
+    ``zero_output_for_mask=True``). ``masks`` are those of dropout (``common.model.masks``): a ``Masks``, or an array
+    (L-1, T, B, D*H) of factors of the output of every layer but the last. Without ``lengths`` and ``mask`` every
+    sequence has T steps; without ``masks`` there is no dropout.
     """
 
     params: Parameters
@@ -44,12 +47,13 @@ class Problem(NamedTuple):
     dy: np.ndarray
     dstate: State
     lengths: np.ndarray | None = None
-    masks: np.ndarray | None = None
+    masks: Masks | np.ndarray | None = None
+    mask: np.ndarray | None = None
 
     @property
-    def keywords(self) -> dict[str, np.ndarray | None]:
-        """The arguments that are passed by name."""
-        return {"lengths": self.lengths, "masks": self.masks}
+    def keywords(self) -> dict[str, Any]:
+        """The arguments that are passed by name: ``mask`` only if there is one, as not every backend knows it."""
+        return {"lengths": self.lengths, "masks": self.masks} | ({} if self.mask is None else {"mask": self.mask})
 
 
 class Batch(NamedTuple):
@@ -57,17 +61,18 @@ class Batch(NamedTuple):
 
     ``x`` is (T, B, I), or symbols (T, B), integers, where the network's inputs are not features. For ``mse`` a target
     has the prediction's shape. For ``cross_entropy`` it has that shape without O and holds the number of the right
-    output, or -1 (any number below 0) where there is nothing to learn. With ``every_step`` and ``mse``, targets past
-    the end of a sequence do not count. ``decoder_x`` (T', B) are the symbols that a decoder reads. ``lengths`` and
-    ``masks`` are as in ``Problem``, and ``decoder_masks`` the same for the decoder.
+    output, or -1 (any number below 0) where there is nothing to learn. With ``every_step`` and ``mse``, targets at
+    steps that are not valid do not count. ``decoder_x`` (T', B) are the symbols that a decoder reads. ``lengths``,
+    ``mask`` and ``masks`` are as in ``Problem``, and ``decoder_masks`` the same for the decoder.
     """
 
     x: np.ndarray
     target: np.ndarray
-    masks: np.ndarray | None = None
+    masks: Masks | np.ndarray | None = None
     lengths: np.ndarray | None = None
     decoder_x: np.ndarray | None = None
-    decoder_masks: np.ndarray | None = None
+    decoder_masks: Masks | np.ndarray | None = None
+    mask: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -104,7 +109,9 @@ class Backend(Protocol):
     """An implementation of the cells.
 
     ``oracle`` marks a framework's own layers, wrapped to be compared with. ``cells``, ``dtypes`` and ``options`` (names
-    in ``common.model.spec.OPTIONS``) say what is supported; ``guards.require_supported`` refuses everything else.
+    in ``common.model.spec.OPTIONS``) say what is supported; ``guards.require_supported`` refuses everything else. One
+    that does not list "mask" is never called with the keyword, and one that lists neither "input_dropout" nor
+    "recurrent_dropout" is given ``masks`` only as an array.
     """
 
     name: str
@@ -121,7 +128,8 @@ class Backend(Protocol):
         state0: State | None = None,
         *,
         lengths: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
+        masks: Masks | np.ndarray | None = None,
+        mask: np.ndarray | None = None,
     ) -> tuple[np.ndarray, State]:
         """y and the final state. Without ``state0`` the initial state is zero."""
         ...
@@ -136,7 +144,8 @@ class Backend(Protocol):
         dstate: State,
         *,
         lengths: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
+        masks: Masks | np.ndarray | None = None,
+        mask: np.ndarray | None = None,
     ) -> Grads:
         """The gradients of sum(dy * y) + sum(dstate * state); also of the initial zeros where ``state0`` is None."""
         ...

@@ -6,7 +6,7 @@ Every public entry of the contract has one guard, which checks each argument onc
 that a conversion checks the weights that it converts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,27 +16,39 @@ from common.errors import InvalidInput, InvalidType, choice, mismatch
 from common.model.arrays import require_array, require_finite, require_form, require_ndarray
 from common.model.dtypes import numpy_dtype
 from common.model.layout import require_network, require_parameters
+from common.model.masks import AXES, Masks, as_masks, mask_shapes, named_masks
 from common.model.network import NetworkSpec
 from common.model.run import RunSpec
 from common.model.spec import DTYPES, OPTIONS, ModelSpec
 
 
-def unsupported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> tuple[str, ...]:
-    """What a model needs and a backend does not support: its cell, its dtype, names of ``spec.OPTIONS``."""
+def unsupported(backend: Backend, spec: ModelSpec, called: Collection[str] = ()) -> tuple[str, ...]:
+    """What a model needs and a backend does not support: its cell, its dtype, names of ``spec.OPTIONS``.
+
+    ``called`` are the names that belong to the call, such as "lengths" (``used_by``).
+    """
     lacking = []
     if spec.cell not in backend.cells:
         lacking.append(spec.cell)
     if spec.dtype not in backend.dtypes:
         lacking.append(spec.dtype)
-    return (*lacking, *(name for name in _options(spec, ragged) if name not in backend.options))
+    return (*lacking, *(name for name in _options(spec, called) if name not in backend.options))
 
 
-def _options(spec: ModelSpec, ragged: bool) -> tuple[str, ...]:
-    """The names in ``spec.OPTIONS`` that a call uses; lengths belong to the call, all others to the model."""
-    return (*spec.options, "lengths") if ragged else spec.options
+def used_by(lengths: Any, mask: Any = None, masks: Any = None) -> tuple[str, ...]:
+    """The names in ``spec.OPTIONS`` that a call uses by its arguments, whatever the model is."""
+    given = as_masks(masks)
+    used = {"input_dropout": given and given.input, "recurrent_dropout": given and given.recurrent}
+    used |= {"lengths": lengths, "mask": mask}
+    return tuple(name for name, value in used.items() if value is not None)
 
 
-def require_supported(backend: Backend, spec: ModelSpec, ragged: bool = False) -> None:
+def _options(spec: ModelSpec, called: Collection[str]) -> tuple[str, ...]:
+    """The names in ``spec.OPTIONS`` that a call uses, each once."""
+    return tuple(dict.fromkeys((*spec.options, *called)))
+
+
+def require_supported(backend: Backend, spec: ModelSpec, called: Collection[str] = ()) -> None:
     """Raise unless the backend computes this cell in this dtype with these options."""
     if not isinstance(spec, ModelSpec):
         raise InvalidType(mismatch("spec", "a ModelSpec", type(spec).__name__))
@@ -44,7 +56,7 @@ def require_supported(backend: Backend, spec: ModelSpec, ragged: bool = False) -
         raise InvalidInput(choice(f"cell for backend {backend.name}", sorted(backend.cells), spec.cell))
     if spec.dtype not in backend.dtypes:
         raise InvalidType(choice(f"dtype for backend {backend.name}", sorted(backend.dtypes), spec.dtype))
-    for name in _options(spec, ragged):
+    for name in _options(spec, called):
         if name not in backend.options:
             able = ", ".join(option for option in OPTIONS if option in backend.options)
             wanted = f"none but {able}" if able else "none"
@@ -63,16 +75,15 @@ def require_forward(
     x: np.ndarray,
     state0: State | None,
     lengths: np.ndarray | None = None,
-    masks: np.ndarray | None = None,
+    masks: Masks | np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> State:
     """Check the arguments of ``forward``; returns the initial state, zeros where none was given."""
-    require_supported(backend, spec, lengths is not None)
+    require_supported(backend, spec, used_by(lengths, mask, masks))
     require_parameters(spec, params)
     batch = require_input(spec, x)
-    if lengths is not None:
-        require_lengths(lengths, x.shape[0], batch)
-    if masks is not None:
-        require_masks(spec, masks, x.shape[0], batch)
+    require_valid_steps(lengths, mask, x.shape[0], batch)
+    require_masks(spec, masks, x.shape[0], batch)
     return _initial_state(spec, state0, batch)
 
 
@@ -100,7 +111,7 @@ def require_predict(
 ) -> State:
     """Check the arguments of ``predict``; returns the initial state, zeros where none was given."""
     require_inputs(network, batch)
-    require_supported(backend, network.model, batch.lengths is not None)
+    require_supported(backend, network.model, used_by(batch.lengths, batch.mask, batch.masks))
     require_network(network, params)
     return _initial_state(network.model, state0, batch.x.shape[1])
 
@@ -110,6 +121,32 @@ def _initial_state(spec: ModelSpec, state0: State | None, batch: int) -> State:
         return zero_state(spec, batch)
     require_state(spec, "state0", state0, batch)
     return state0
+
+
+def require_valid_steps(lengths: Any, mask: Any, steps: int, batch: int) -> None:
+    """Check what says which steps are valid: lengths, a mask, or neither."""
+    refuse_both(lengths, mask)
+    if lengths is not None:
+        require_lengths(lengths, steps, batch)
+    if mask is not None:
+        require_ndarray("mask", mask)
+        require_mask_form(mask, (steps, batch), "(T, B)")
+
+
+def refuse_both(lengths: Any, mask: Any) -> None:
+    if lengths is not None and mask is not None:
+        cause = "each says which steps are valid"
+        raise InvalidInput(mismatch("mask", "None where lengths are given", "both", cause))
+
+
+def require_mask_form(mask: Any, shape: tuple[int, ...], axes: str) -> None:
+    """Check shape and dtype of a mask of valid steps, in any framework's array."""
+    if str(mask.dtype).removeprefix("torch.") != "bool":
+        cause = "mask > 0 makes booleans of numbers; the masks of dropout are masks="
+        raise InvalidType(mismatch("mask", "booleans, True where a step is valid", mask.dtype, cause))
+    if tuple(mask.shape) != shape:
+        cause = "transposed?" if len(shape) > 1 and tuple(mask.shape) == shape[::-1] else ""
+        raise InvalidInput(mismatch("mask", f"{shape}, {axes}", tuple(mask.shape), cause))
 
 
 def require_lengths(lengths: Any, steps: int, batch: int) -> None:
@@ -130,15 +167,19 @@ def require_lengths_form(lengths: Any, batch: int) -> None:
 
 
 def require_masks(spec: ModelSpec, masks: Any, steps: int, batch: int) -> None:
-    """Check dropout masks (L-1, T, B, D*H)."""
-    refuse_masks_of_one_layer(spec)
-    require_array("masks", masks, spec.mask_shape(steps, batch), spec.dtype, f"{spec.label}, (L-1, T, B, D*H)")
+    """Check dropout masks: a ``Masks``, an array of those of the layers, or None."""
+    shapes = mask_shapes(spec, steps, batch)
+    for name, kind, array in named_masks(masks):
+        refuse_masks_without_use(spec, name, kind)
+        require_array(name, array, getattr(shapes, kind), spec.dtype, f"{spec.label}, {AXES[kind]}")
 
 
-def refuse_masks_of_one_layer(spec: ModelSpec) -> None:
-    """Raise if masks were given although there are no layers for dropout to act between."""
-    if spec.num_layers == 1:
-        raise InvalidInput(mismatch("masks", "None with num_layers=1, as the last layer has no dropout", "masks"))
+def refuse_masks_without_use(spec: ModelSpec, name: str, kind: str) -> None:
+    """Raise if masks were given although the model has nothing for them to act on."""
+    if kind == "layers" and spec.num_layers == 1:
+        raise InvalidInput(mismatch(name, "None with num_layers=1, as the last layer has no dropout", "masks"))
+    if spec.is_cell and kind != "layers":
+        raise InvalidInput(mismatch(name, f"None for {spec.cell}, which is one step", "masks"))
 
 
 def require_input(spec: ModelSpec, x: Any) -> int:
@@ -203,12 +244,11 @@ def require_inputs(network: NetworkSpec, batch: Batch) -> None:
     else:
         _require_symbols("x", batch.x, 0, network.vocabulary)
     size = batch.x.shape[1]
-    if batch.lengths is not None:
-        if network.readout == "last_sequence":
-            raise InvalidInput(mismatch("lengths", "None for last_sequence, whose steps are examples", "lengths"))
-        require_lengths(batch.lengths, batch.x.shape[0], size)
-    if batch.masks is not None:
-        require_masks(model, batch.masks, *batch.x.shape[:2])
+    for name in ("lengths", "mask"):
+        if getattr(batch, name) is not None and network.readout == "last_sequence":
+            raise InvalidInput(mismatch(name, "None for last_sequence, whose steps are examples", name))
+    require_valid_steps(batch.lengths, batch.mask, *batch.x.shape[:2])
+    require_masks(model, batch.masks, *batch.x.shape[:2])
     if (batch.decoder_x is not None) != network.has_decoder:
         wanted = "symbols (T', B)" if network.has_decoder else "None"
         got = "None" if batch.decoder_x is None else "an array"
@@ -219,8 +259,7 @@ def require_inputs(network: NetworkSpec, batch: Batch) -> None:
         _require_symbols("decoder_x", batch.decoder_x, 0, network.readout_size)
         if batch.decoder_x.shape[1] != size:
             raise InvalidInput(mismatch("decoder_x", f"{size} sequences, as in x", batch.decoder_x.shape[1]))
-        if batch.decoder_masks is not None:
-            require_masks(network.decoder, batch.decoder_masks, *batch.decoder_x.shape)
+        require_masks(network.decoder, batch.decoder_masks, *batch.decoder_x.shape)
 
 
 def require_batch(network: NetworkSpec, batch: Batch) -> None:
@@ -230,8 +269,10 @@ def require_batch(network: NetworkSpec, batch: Batch) -> None:
     if network.loss == "mse":
         owner = f"the readout {network.readout}"
         require_array("target", batch.target, (*shape, network.readout_size), network.model.dtype, owner)
-        if network.readout == "every_step" and batch.lengths is not None and not batch.lengths.any():
-            raise InvalidInput(mismatch("lengths", "at least one step whose target counts", "0 everywhere"))
+        for name, got in (("lengths", "0 everywhere"), ("mask", "False everywhere")):
+            valid = getattr(batch, name)
+            if network.readout == "every_step" and valid is not None and not valid.any():
+                raise InvalidInput(mismatch(name, "at least one step whose target counts", got))
         return
     _require_symbols("target", batch.target, -1, network.readout_size, shape)
     if (batch.target < 0).all():

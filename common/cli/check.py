@@ -24,6 +24,7 @@ from common.cli.options import (
     given,
     integers,
     named,
+    words,
 )
 from common.equivalence import ladder, processes, variants
 from common.equivalence.variants import PROBLEMS, REGIMES, B, H, I, T, Variant
@@ -34,7 +35,7 @@ from common.record_types import Record
 from common.study.environment import environment
 
 # The options of one problem, which are present only if they were given.
-PROBLEM = ("steps", "batch", "lengths", "given_state", "training", "regime")
+PROBLEM = ("steps", "batch", "lengths", "mask", "given_state", "training", "regime")
 
 
 def add(verbs: Verbs) -> None:
@@ -50,6 +51,8 @@ def add(verbs: Verbs) -> None:
     group.add_argument("--steps", type=at_least(1), metavar="T", help=f"time steps (default: {T})")
     group.add_argument("--batch", type=at_least(1), metavar="B", help=f"sequences in the batch (default: {B})")
     group.add_argument("--lengths", type=integers, metavar="N,N,...", help="steps of each sequence of a ragged batch")
+    text = "valid steps of each sequence, 1 for a valid one and 0 for any other, such as 0111,1101"
+    group.add_argument("--mask", type=words, metavar="01,01,...", help=text)
     group.add_argument("--no-state", dest="given_state", action="store_false", help="start from a state of zeros")
     group.add_argument("--eval", dest="training", action="store_false", help="without dropout")
     text = f"how the numbers are drawn, one of {', '.join(REGIMES)} (default: plain)"
@@ -115,7 +118,7 @@ def _able(names: list[str], chosen: Sequence[Variant]) -> list[str]:
     for name in names:
         backend = registry.load(name)
         asked = [variant for variant in chosen if not ladder.is_excused(backend, variant)]
-        lacks = {what for v in asked for what in unsupported(backend, v.spec, v.lengths is not None)}
+        lacks = {what for v in asked for what in unsupported(backend, v.spec, v.called)}
         if lacks:
             console.message(f"{name} is left out: it does not support {', '.join(sorted(lacks))}")
         else:

@@ -12,7 +12,8 @@ from common.cli.options import MODEL_ROWS, Verbs, add_backends, add_rows, add_ve
 from common.equivalence import ladder
 from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
 from common.model import describe as descriptions
-from common.model.spec import CELLS, ModelSpec
+from common.model.cells import CELLS, TABLE, Cell
+from common.model.spec import ModelSpec
 from common.record_types import Environment
 from common.study.environment import environment
 
@@ -44,7 +45,7 @@ def ls(options: Namespace) -> int:
             {"name": name, "summary": entry.summary, "installed": _installed(entry)}
             for name, entry in registry.available().items()
         ],
-        "cells": [{"name": cell, "summary": f"as torch.nn.{cell}"} for cell in CELLS],
+        "cells": [{"name": name, "summary": _summary(cell)} for name, cell in TABLE.items()],
         "tasks": [_task(task) for task in datasets.TASKS.values()],
         "checks": [{"name": name, "summary": text} for name, text in ladder.CHECKS.items()],
     }
@@ -66,6 +67,12 @@ def ls(options: Namespace) -> int:
             lines.append((item["name"], item["summary"] + state))
         console.table(what, ("name", "what it is"), lines)
     return 0
+
+
+def _summary(cell: Cell) -> str:
+    if cell.in_torch:
+        return f"as torch.nn.{cell.name}"
+    return f"as torch.nn.{cell.name.replace('1997', '')}, without a forget gate (Hochreiter & Schmidhuber 1997)"
 
 
 def _task(task: datasets.Task) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def describe(options: Namespace) -> int:
     chosen = given(options, MODEL_ROWS)
     for name in ("input_size", "hidden_size"):
         if name not in chosen:
-            option, wanted = f"--{name.replace('_', '-')}", f"a size, as torch.nn.{options.cell} needs it"
+            option, wanted = f"--{name.replace('_', '-')}", f"a size, as {options.cell} needs it"
             raise InvalidInput(mismatch(option, wanted, "none"))
     spec = ModelSpec(cell=options.cell, **chosen)
     axes = {"steps": options.seq_len, "batch": options.batch, "batch_first": options.batch_first}

@@ -127,6 +127,11 @@ def integers(value: str) -> tuple[int, ...]:
         raise _refused("integers with commas between them", repr(value)) from None
 
 
+def words(value: str) -> tuple[str, ...]:
+    """Words with commas between them."""
+    return tuple(value.split(","))
+
+
 def parser_of(kind: Kind) -> Callable[[str], Any]:
     """The function that reads a word of the command line as the value of a setting."""
     kinds: dict[type, Callable[[str], Any]] = {str: filled, int: integer, float: number}

@@ -9,8 +9,8 @@ import numpy as np
 
 from common.cli import console
 from common.datasets import TASKS
+from common.equivalence.comparison import relative_gaps
 from common.equivalence.coverage import coverage
-from common.equivalence.gaps import relative_gaps
 from common.equivalence.reproduce import row_command
 from common.equivalence.tally import (
     Tally,

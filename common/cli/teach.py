@@ -25,7 +25,7 @@ from common.cli.options import (
     integers,
     named,
 )
-from common.equivalence.gaps import relative_distance
+from common.equivalence.comparison import relative_distance
 from common.errors import BackendMissing, InvalidInput, mismatch
 from common.model.cells import CELLS
 from common.model.layout import Weights, named_weights
@@ -85,7 +85,7 @@ def _add_example(parser: Parser) -> None:
     sized = [
         MODEL_ROWS[name]._replace(help=f"{MODEL_ROWS[name].help} (default: {size})") for name, size in SIZES.items()
     ]
-    add_rows(parser, "model", [*sized, MODEL_ROWS["nonlinearity"], MODEL_ROWS["bias"]])
+    add_rows(parser, "model", [*sized, *(MODEL_ROWS[name] for name in ("nonlinearity", "reset_after", "bias"))])
 
 
 def load_teaching(module: str, notebooks: bool = False) -> Any:
@@ -145,14 +145,15 @@ def _chosen(what: str, numbers: tuple[int, ...] | None, size: int, usual: int) -
 
 def _example(options: Namespace) -> Example:
     """The example that the options describe."""
-    chosen = given(options, ("input_size", "hidden_size", "nonlinearity", "bias"))
+    chosen = given(options, ("input_size", "hidden_size", "nonlinearity", "reset_after", "bias"))
     if options.weights:
         for name, option in (("input_size", "input-size"), ("hidden_size", "hidden-size"), ("bias", "no-bias")):
             if name in chosen:
                 cause = "the file decides it"
                 raise InvalidInput(mismatch(f"--{option}", "none with --weights", chosen[name], cause))
         file = files.read(Path(options.weights), "--weights")
-        spec, params, notes = single_layer(file, options.cell, chosen.get("nonlinearity"))
+        unrecorded = (chosen.get(name) for name in ("nonlinearity", "reset_after"))
+        spec, params, notes = single_layer(file, options.cell, *unrecorded)
         for note in notes:
             console.message(note)
     else:
@@ -239,8 +240,9 @@ def _arrays(example: Example) -> dict[str, np.ndarray]:
 def _named(example: Example, name: str, value: Any) -> dict[str, np.ndarray]:
     """What a line assigned, under the names of a trace: the states' gradients and the sums are tuples."""
     letters = example.spec.kind.letters
-    if name == "a" and letters:
-        return {f"a_{gate}": part for gate, part in zip(letters, np.split(value, len(letters), axis=1), strict=True)}
+    if name in ("a", "q") and letters:
+        parts = np.split(value, value.shape[1] // example.spec.hidden_size, axis=1)
+        return {f"{name}_{gate}": part for gate, part in zip(letters, parts, strict=False)}
     if name == "dstate":
         return dict(zip(("dh", "dc_next"), value, strict=False))
     if isinstance(value, Weights):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.backend.contract import Backend, Grads, Problem
+from common.model.masks import Masks, as_masks
 from common.model.spec import COMPLEX, ModelSpec
 
 STEP = 1e-30
@@ -27,10 +28,13 @@ def complex_step(backend: Backend, spec: ModelSpec, problem: Problem, along: Gra
     if state0 is None:
         state0 = tuple(np.zeros_like(part) for part in problem.dstate)
     x, state = problem.x.astype(COMPLEX), tuple(part.astype(COMPLEX) for part in state0)
-    masks = None if problem.masks is None else problem.masks.astype(COMPLEX)
+    masks = as_masks(problem.masks)
+    if masks is not None:
+        masks = Masks(*(None if mask is None else mask.astype(COMPLEX) for mask in masks)).simplest
+    keywords = problem._replace(masks=masks).keywords
 
     def derivative() -> float:
-        y, final = backend.forward(spec, leaves, x, state, lengths=problem.lengths, masks=masks)
+        y, final = backend.forward(spec, leaves, x, state, **keywords)
         parts = zip((problem.dy, *problem.dstate), (y, *final), strict=True)
         return sum((cotangent * np.imag(output)).sum() for cotangent, output in parts) / STEP
 

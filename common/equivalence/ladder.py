@@ -143,7 +143,8 @@ def _require_untouched(given: Problem, after: Problem) -> None:
 def _arrays(value: Any) -> list[np.ndarray]:
     if isinstance(value, Mapping):
         return list(value.values())
-    return list(value) if isinstance(value, tuple) else [] if value is None else [value]
+    arrays = value if isinstance(value, tuple) else (value,)
+    return [array for array in arrays if array is not None]
 
 
 def _rows(
@@ -194,7 +195,7 @@ def _complex_step(
 
 def is_excused(backend: Backend, variant: Variant) -> bool:
     """Whether a variant is not asked of a backend: of a framework's own layers, which lack this form of its step."""
-    lacking = unsupported(backend, variant.spec, variant.lengths is not None)
+    lacking = unsupported(backend, variant.spec, variant.called)
     return backend.oracle and bool(lacking) and FORMS.issuperset(lacking)
 
 
@@ -205,7 +206,7 @@ def require_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Vari
             raise InvalidInput(mismatch("the name of a backend", f"another than {', '.join(ORACLES)}", repr(name)))
     for variant, backend in product(chosen, backends.values()):
         if not is_excused(backend, variant):
-            require_supported(backend, variant.spec, variant.lengths is not None)
+            require_supported(backend, variant.spec, variant.called)
 
 
 def is_trained(variant: Variant) -> bool:
@@ -214,7 +215,7 @@ def is_trained(variant: Variant) -> bool:
     It must have biases, as the third rung has already compared the gradients without them, and training adds only the
     optimiser.
     """
-    spec, plain = variant.spec, variant.regime == "plain" and variant.lengths is None
+    spec, plain = variant.spec, variant.regime == "plain" and not variant.called
     return plain and spec.bias and not variant.given_state and spec.is_single and spec.dtype in DTYPES
 
 
@@ -234,8 +235,9 @@ def check_drawn(backends: Mapping[str, Backend], variant: Variant) -> list[Row]:
 
     Each row is the worst of its rung and pair, counts the elements of all of them, and has the resolution of each.
     """
-    ragged = bool(variant.lengths)
-    able = {name: backend for name, backend in backends.items() if not unsupported(backend, variant.spec, ragged)}
+    able = {
+        name: backend for name, backend in backends.items() if not unsupported(backend, variant.spec, variant.called)
+    }
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in check_model(able, variant, elementwise=False):
         groups.setdefault((row.check, row.a, row.b), []).append(row)

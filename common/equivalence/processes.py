@@ -8,7 +8,8 @@ from common import parallel
 from common.backend.registry import load_all
 from common.equivalence import comparison, ladder
 from common.equivalence.reproduce import arguments, check_command
-from common.equivalence.variants import PROBLEMS, Variant, shrink
+from common.equivalence.shrinking import shrink
+from common.equivalence.variants import PROBLEMS, Variant
 from common.errors import BackendBroken, InvalidInput
 from common.parallel import Piece, Progress
 from common.record_types import Record

@@ -9,6 +9,7 @@ from common.equivalence.comparison import ORACLES
 from common.equivalence.variants import DEFAULTS
 from common.errors import InvalidInput, mismatch
 from common.model.run import OptimizerSpec
+from common.model.spec import DROPOUTS
 from common.record_types import Check, Problem, Run, Spec
 from common.training.settings import RULES
 
@@ -45,6 +46,8 @@ def problem_words(problem: Problem) -> list[str]:
     words += _model_words(spec) + _option("steps", problem["steps"]) + _option("batch", problem["batch"])
     if problem["lengths"]:
         words += _option("lengths", ",".join(map(str, problem["lengths"])))
+    if problem["mask"]:
+        words += _option("mask", ",".join(problem["mask"]))
     if not problem["given_state"]:
         words.append("--no-state")
     if not problem["training"]:
@@ -92,7 +95,7 @@ def _optimizer_words(run: Run) -> list[str]:
 def _model_words(spec: Spec) -> list[str]:
     """The options of a model, where they are not torch's defaults; without its sizes."""
     words = []
-    for name in ("num_layers", "nonlinearity", "proj_size", "dropout", "forget_bias"):
+    for name in ("num_layers", "nonlinearity", "proj_size", *DROPOUTS, "forget_bias"):
         if spec[name] != DEFAULTS[name]:
             words += _option(name, spec[name])
     if spec["bidirectional"]:

@@ -19,6 +19,7 @@ import numpy as np
 from common.backend.contract import Grads, Problem
 from common.backend.guards import zero_state
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
+from common.model.masks import Masks, as_masks
 from common.model.spec import ModelSpec
 
 # The largest relative error of rounding to nearest (Higham 2002, section 2.1).
@@ -92,33 +93,39 @@ def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> Answer:
     state0 = tuple(r.given(part, 1) for part in problem.state0 or zero_state(spec, B))
     dstate = tuple(r.given(part, 1) for part in problem.dstate)
     lengths = np.full(B, T) if problem.lengths is None else problem.lengths
-    valid = np.arange(T)[:, None, None, None] < lengths[:, None]
+    valid = np.arange(T)[:, None] < lengths if problem.mask is None else problem.mask
+    valid = valid[:, None, :, None]
     step = partial(STEPS[spec.layer.name], spec)
     levels = [range(row, row + D) for row in range(0, len(suffixes), D)]
-    masks = [None] * len(levels) if problem.masks is None else [*(r.given(mask, 1) for mask in problem.masks), None]
+    given = as_masks(problem.masks) or Masks()
+    masks = [None] * len(levels) if given.layers is None else [*(r.given(mask, 1) for mask in given.layers), None]
+    x_mask = None if given.input is None else r.given(given.input)
+    h_masks = [None] * len(suffixes) if given.recurrent is None else [r.given(mask) for mask in given.recurrent]
 
-    y, finals, pulls = np.where(valid, r.given(problem.x, 1), 0), [], []
+    y, finals, pulls = np.where(valid, dropped(r, r.given(problem.x, 1), x_mask), 0), [], []
     for rows, mask in zip(levels, masks, strict=True):
         outputs = []
         for row in rows:
             times = range(T) if row == rows[0] else range(T)[::-1]
             weights, start = layer_weights(params, suffixes[row]), tuple(part[row] for part in state0)
-            h, final, pull = _sweep(step, weights, y, start, valid, times, r)
+            run = step if h_masks[row] is None else partial(step, h_mask=h_masks[row])
+            h, final, pull = _sweep(run, weights, y, start, valid, times, r)
             outputs.append(h)
             finals.append(final)
             pulls.append(pull)
         y = np.concatenate(outputs, axis=-1)
-        y = y if mask is None else r(y * mask)
+        y = dropped(r, y, mask)
 
     grads, initials, dy = {}, {}, r.given(problem.dy, 1)
     for rows, mask in reversed(list(zip(levels, masks, strict=True))):
-        dy = np.where(valid, dy if mask is None else r(dy * mask), 0)
+        dy = np.where(valid, dropped(r, dy, mask), 0)
         dinputs = []
         for row, dh in zip(rows, np.split(dy, D, axis=-1), strict=True):
             dw, dx, initials[row] = pulls[row](dh, tuple(part[row] for part in dstate))
             grads |= named_weights(dw, suffixes[row])
             dinputs.append(dx)
         dy = r(np.sum(dinputs, axis=0))
+    dy = dropped(r, dy, x_mask)
     initial = [initials[row] for row in range(len(suffixes))]
     final, initial = (tuple(map(np.stack, zip(*states, strict=True))) for states in (finals, initial))
     return y, final, Grads(grads, dy, initial)
@@ -127,8 +134,8 @@ def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> Answer:
 def _sweep(
     step: Callable[..., Any], w: Weights, x: np.ndarray, state: State, valid: np.ndarray, times: range, r: Rounding
 ) -> tuple[np.ndarray, State, Callable[..., Any]]:
-    """One direction of one layer; past its end, a sequence keeps its state. Returns h (0 past the end), the final
-    state, and the backward pass: the gradients of both -> those of the weights, of x and of the initial state.
+    """One direction of one layer; at a step that is not valid, a sequence keeps its state. Returns h (0 there), the
+    final state, and the backward pass: the gradients of both -> those of the weights, of x and of the initial state.
     """
     h, pulls = [np.empty(0)] * len(x), []
     for t in times:
@@ -149,23 +156,32 @@ def _sweep(
     return np.stack(h), state, back
 
 
-def _elman(spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+def dropped(r: Rounding, u: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """u, or its gradient, with a mask of dropout if there is one."""
+    return u if mask is None else r(u * mask)
+
+
+def _elman(
+    spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State, h_mask: np.ndarray | None = None
+) -> tuple[State, Callable[..., Any]]:
     """One step, and its backward pass: dh -> the gradients of the weights, of x and of the state before."""
-    (h_prev,) = state
-    a, is_tanh = _preactivation(w, r, x, h_prev), spec.nonlinearity == "tanh"
+    h_in = dropped(r, state[0], h_mask)
+    a, is_tanh = _preactivation(w, r, x, h_in), spec.nonlinearity == "tanh"
     h = r(np.tanh(a) if is_tanh else np.maximum(a, 0))
 
     def back(dh: np.ndarray) -> tuple[Weights, np.ndarray, State]:
         da = r(dh * (1 - h * h if is_tanh else h > 0))
-        return _weights(w, r, da, x, h_prev), r(da @ w.weight_ih), (r(da @ w.weight_hh),)
+        return _weights(w, r, da, x, h_in), r(da @ w.weight_ih), (dropped(r, r(da @ w.weight_hh), h_mask),)
 
     return (h,), back
 
 
-def _lstm(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+def _lstm(
+    _: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State, h_mask: np.ndarray | None = None
+) -> tuple[State, Callable[..., Any]]:
     """One step, and its backward pass: dh and dc -> the gradients of the weights, of x and of the state before."""
-    h_prev, c_prev = state
-    a_i, a_f, a_g, a_o = np.split(_preactivation(w, r, x, h_prev), 4, axis=-1)
+    h_in, c_prev = dropped(r, state[0], h_mask), state[1]
+    a_i, a_f, a_g, a_o = np.split(_preactivation(w, r, x, h_in), 4, axis=-1)
     i, f, o = (r.gate(_sigmoid(a)) for a in (a_i, a_f, a_o))
     g = r(np.tanh(a_g))
     c = r(f * c_prev + i * g)
@@ -178,17 +194,19 @@ def _lstm(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) ->
         dc = r(dc + dm * o * (1 - tanh_c * tanh_c))
         slopes = dc * g * i * (1 - i), dc * c_prev * f * (1 - f), dc * i * (1 - g * g), dm * tanh_c * o * (1 - o)
         da = r(np.concatenate(slopes, axis=-1))
-        dw = _weights(w, r, da, x, h_prev)
+        dw = _weights(w, r, da, x, h_in)
         dw = dw if w.weight_hr is None else dw._replace(weight_hr=r(dh.mT @ m))
-        return dw, r(da @ w.weight_ih), (r(da @ w.weight_hh), r(dc * f))
+        return dw, r(da @ w.weight_ih), (dropped(r, r(da @ w.weight_hh), h_mask), r(dc * f))
 
     return (h, c), back
 
 
-def _lstm1997(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+def _lstm1997(
+    _: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State, h_mask: np.ndarray | None = None
+) -> tuple[State, Callable[..., Any]]:
     """One step, and its backward pass: dh and dc -> the gradients of the weights, of x and of the state before."""
-    h_prev, c_prev = state
-    a_i, a_g, a_o = np.split(_preactivation(w, r, x, h_prev), 3, axis=-1)
+    h_in, c_prev = dropped(r, state[0], h_mask), state[1]
+    a_i, a_g, a_o = np.split(_preactivation(w, r, x, h_in), 3, axis=-1)
     i, o = (r.gate(_sigmoid(a)) for a in (a_i, a_o))
     g = r(np.tanh(a_g))
     c = r(c_prev + i * g)
@@ -199,21 +217,24 @@ def _lstm1997(_: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State
         dc = r(dc + dh * o * (1 - tanh_c * tanh_c))
         slopes = dc * g * i * (1 - i), dc * i * (1 - g * g), dh * tanh_c * o * (1 - o)
         da = r(np.concatenate(slopes, axis=-1))
-        return _weights(w, r, da, x, h_prev), r(da @ w.weight_ih), (r(da @ w.weight_hh), dc)
+        return _weights(w, r, da, x, h_in), r(da @ w.weight_ih), (dropped(r, r(da @ w.weight_hh), h_mask), dc)
 
     return (h, c), back
 
 
-def _gru(spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) -> tuple[State, Callable[..., Any]]:
+def _gru(
+    spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State, h_mask: np.ndarray | None = None
+) -> tuple[State, Callable[..., Any]]:
     """One step, and its backward pass: dh -> the gradients of the weights, of x and of the state before."""
     (h_prev,), H, after = state, spec.hidden_size, spec.reset_after
+    h_in = dropped(r, h_prev, h_mask)
     of_gates, of_candidate = w.weight_hh[..., : 2 * H, :], w.weight_hh[..., 2 * H :, :]
-    a, a_h = r(x @ w.weight_ih.mT), r(h_prev @ of_gates.mT)
+    a, a_h = r(x @ w.weight_ih.mT), r(h_in @ of_gates.mT)
     if w.bias_ih is not None:
         a, a_h = r(a + w.bias_ih), r(a_h + w.bias_hh[..., : 2 * H])
     a_gates, a_n = a[..., : 2 * H], a[..., 2 * H :]
     reset, z = np.split(r.gate(_sigmoid(r(a_gates + a_h))), 2, axis=-1)
-    s = h_prev if after else r(reset * h_prev)
+    s = h_in if after else r(reset * h_in)
     q_n = r(s @ of_candidate.mT)
     q_n = q_n if w.bias_ih is None else r(q_n + w.bias_hh[..., 2 * H :])
     n = r(np.tanh(r(a_n + (reset * q_n if after else q_n))))
@@ -223,14 +244,15 @@ def _gru(spec: ModelSpec, w: Weights, r: Rounding, x: np.ndarray, state: State) 
         da_z, da_n = r(dh * (h_prev - n) * z * (1 - z)), r(dh * (1 - z) * (1 - n * n))
         dq_n = r(da_n * reset) if after else da_n
         ds = r(dq_n @ of_candidate)
-        da_r = r((da_n * q_n if after else ds * h_prev) * reset * (1 - reset))
+        da_r = r((da_n * q_n if after else ds * h_in) * reset * (1 - reset))
         da, da_h = np.concatenate([da_r, da_z, da_n], axis=-1), np.concatenate([da_r, da_z], axis=-1)
-        dw = _weights(w, r, da, x, h_prev)._replace(
-            weight_hh=np.concatenate([r(da_h.mT @ h_prev), r(dq_n.mT @ s)], axis=-2)
+        dw = _weights(w, r, da, x, h_in)._replace(
+            weight_hh=np.concatenate([r(da_h.mT @ h_in), r(dq_n.mT @ s)], axis=-2)
         )
         if w.bias_ih is not None:
             dw = dw._replace(bias_hh=r(np.concatenate([da_h, dq_n], axis=-1).sum(axis=-2, keepdims=True)))
-        dh_prev = r(dh * z + r(da_h @ of_gates) + (ds if after else ds * reset))
+        dh_in = r(da_h @ of_gates) + (ds if after else ds * reset)
+        dh_prev = r(dh * z + dropped(r, dh_in, h_mask))
         return dw, r(da @ w.weight_ih), (dh_prev,)
 
     return (h,), back

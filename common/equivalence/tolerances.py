@@ -42,7 +42,7 @@ class Bound(NamedTuple):
         one of twice that size always does. For an exact zero it is 0, as any error fails.
         """
         allowed, scale = np.ravel(self.allowed), np.ravel(self.scale)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             relative = np.where((scale == 0) & (allowed == 0), 0, allowed / scale)
         return float(np.nan_to_num(relative, nan=np.inf, posinf=np.inf).max(initial=0))
 
@@ -67,7 +67,7 @@ def largest(values: np.ndarray) -> float:
 
 def over_tolerance(error: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Error over tolerance, element by element: 0 where there is no error, infinite where none is allowed."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(error == 0, 0, error / allowed)
 
 

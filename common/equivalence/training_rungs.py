@@ -8,7 +8,7 @@ import numpy as np
 
 from common.backend.contract import Backend, Batch
 from common.equivalence.comparison import Row, compare_all
-from common.equivalence.variants import B, H, I, T, Variant, problem
+from common.equivalence.variants import DEFAULTS, FORMS, B, H, I, T, Variant, problem
 from common.model.cells import LAYERS
 from common.model.initial import initial_network
 from common.model.network import NetworkSpec
@@ -43,8 +43,9 @@ SETUPS = (
 
 
 def setups(variant: Variant) -> tuple[Setup, ...]:
-    """All setups for each layer with tanh; the first two for the others, as the code around a layer is the same."""
-    return SETUPS if variant.spec.cell in LAYERS and variant.spec.nonlinearity == "tanh" else SETUPS[:2]
+    """All setups for each layer in its default form; the first two for the rest, as the code around it is the same."""
+    default = all(getattr(variant.spec, name) == DEFAULTS[name] for name in FORMS)
+    return SETUPS if variant.spec.cell in LAYERS and default else SETUPS[:2]
 
 
 def network(setup: Setup, variant: Variant) -> NetworkSpec:

@@ -1,21 +1,23 @@
 """What the harness compares on: a model with all its options, and the problem that it is given.
 
-Some variants are fixed. Others are drawn at random from all combinations of options, and are shrunk when they fail.
+Some variants are fixed. Others are drawn at random from all combinations of options.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from common.backend.contract import Problem
+from common.backend.guards import refuse_both, used_by
 from common.errors import InvalidInput, choice, mismatch
 from common.model.cells import TABLE
 from common.model.dtypes import numpy_dtype
-from common.model.initial import dropout_masks, initial_parameters
-from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
+from common.model.initial import initial_parameters
+from common.model.masks import dropout_masks
+from common.model.spec import CELLS, DROPOUTS, DTYPES, HALF_DTYPES, ModelSpec
 from common.record_types import Problem as Data
 from common.record_types import Spec
 
@@ -34,10 +36,12 @@ FORMS: dict[str, tuple[Any, ...]] = {"nonlinearity": ("tanh", "relu"), "reset_af
 SATURATED = 5
 PROBLEMS = 4  # for each model drawn at random
 EMPTY = 0.2  # the share of sequences without a step in its ragged batches
+MASKED = 0.4  # the share of ragged batches with a mask in the place of lengths
+VALID = 0.6  # the share of valid steps in a mask
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelSpec)}
 # What ``Variant.options`` names, in the order of tables.
-OPTIONS = ("tanh", "relu", "reset_after", "reset_before", "num_layers", "bidirectional", "dropout", "proj_size")
-OPTIONS += ("no bias", "lengths")
+OPTIONS = ("tanh", "relu", "reset_after", "reset_before", "num_layers", "bidirectional", *DROPOUTS, "proj_size")
+OPTIONS += ("no bias", "lengths", "mask")
 OPTIONS += ("given state", "no state", "T=1", "B=1", "H=1", *REGIMES)
 
 
@@ -45,13 +49,15 @@ OPTIONS += ("given state", "no state", "T=1", "B=1", "H=1", *REGIMES)
 class Variant:
     """A model, the sizes T and B of its problem, and how the problem is made.
 
-    ``lengths`` are those of a ragged batch, from 0. ``training`` draws dropout masks, where the model has dropout.
+    ``lengths`` are those of a ragged batch, from 0; ``mask``, in their place, has a word for each sequence, such as
+    "0110", with 1 for each valid step. ``training`` draws dropout masks, where the model has dropout.
     """
 
     spec: ModelSpec
     steps: int = T
     batch: int = B
     lengths: tuple[int, ...] | None = None
+    mask: tuple[str, ...] | None = None
     given_state: bool = True
     training: bool = True
     regime: str = "plain"
@@ -62,30 +68,44 @@ class Variant:
             raise InvalidInput(choice("regime", list(REGIMES), self.regime))
         if self.lengths is not None and len(self.lengths) != self.batch:
             raise InvalidInput(mismatch("lengths", f"{self.batch}, one for each sequence", len(self.lengths)))
+        if self.mask is not None:
+            self._require_mask(self.mask)
+
+    def _require_mask(self, mask: tuple[str, ...]) -> None:
+        refuse_both(self.lengths, mask)
+        if len(mask) != self.batch:
+            raise InvalidInput(mismatch("mask", f"{self.batch} words, one for each sequence", len(mask)))
+        for word in mask:
+            if len(word) != self.steps or set(word) - {"0", "1"}:
+                raise InvalidInput(mismatch("mask", f"words of {self.steps} letters 0 and 1", repr(word)))
 
     @property
     def label(self) -> str:
         words = [self.spec.label]
-        if self.spec.dropout > 0:
-            words.append(f"dropout {self.spec.dropout:g}")
-            if not self.training:
-                words.append("evaluation")
-        if self.lengths is not None:
-            words.append("lengths")
+        drops = {name.replace("_", " "): getattr(self.spec, name) for name in DROPOUTS}
+        words += [f"{name} {p:g}" for name, p in drops.items() if p > 0]
+        if any(drops.values()) and not self.training:
+            words.append("evaluation")
+        words += self.called
         if self.regime != "plain":
             words.append(self.regime)
         return " ".join(words) + ("" if self.given_state else ", zero state")
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """The names in ``spec.OPTIONS`` that the call uses, whatever the model is."""
+        return used_by(self.lengths, self.mask)
+
+    @property
     def options(self) -> tuple[str, ...]:
         """What the variant exercises, as the table of coverage names it."""
         spec = self.spec
-        present = {*spec.options, self.regime, "given state" if self.given_state else "no state"}
+        present = {*spec.options, *self.called, self.regime, "given state" if self.given_state else "no state"}
         if "nonlinearity" in spec.kind.options:
             present.add(spec.nonlinearity)
         if "reset_after" in spec.kind.options and spec.reset_after:
             present.add("reset_after")
-        on = {"no bias": not spec.bias, "lengths": self.lengths is not None}
+        on = {"no bias": not spec.bias}
         on |= {"T=1": self.steps == 1, "B=1": self.batch == 1, "H=1": spec.hidden_size == 1}
         present |= {name for name, is_on in on.items() if is_on}
         return tuple(name for name in OPTIONS if name in present)
@@ -98,6 +118,7 @@ class Variant:
             steps=self.steps,
             batch=self.batch,
             lengths=None if self.lengths is None else list(self.lengths),
+            mask=None if self.mask is None else list(self.mask),
             given_state=self.given_state,
             training=self.training,
             regime=self.regime,
@@ -129,6 +150,8 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
     of_model = np.random.default_rng([seed, CELLS.index(cell)])
     of_problem = np.random.default_rng([seed, CELLS.index(cell), number])
     of_empty = np.random.default_rng([seed, CELLS.index(cell), number, 9])
+    of_masks = np.random.default_rng([seed, CELLS.index(cell), 10])
+    of_holes = np.random.default_rng([seed, CELLS.index(cell), number, 10])
 
     def pick(rng: np.random.Generator, *values: Any) -> Any:
         return values[rng.integers(len(values))]
@@ -142,6 +165,8 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
         options["bidirectional"] = pick(of_model, True, False)
         if options["num_layers"] > 1:
             options["dropout"] = pick(of_model, 0.0, 0.3, 0.6)
+        options["input_dropout"] = pick(of_masks, 0.0, 0.0, 0.3)
+        options["recurrent_dropout"] = pick(of_masks, 0.0, 0.0, 0.4)
     if "proj_size" in able and options["hidden_size"] > 1:
         options["proj_size"] = pick(of_model, 0, int(of_model.integers(1, options["hidden_size"])))
     steps, batch = pick(of_model, 1, 2, 3, 5, 8), pick(of_model, 1, 2, 3, 4)
@@ -149,12 +174,17 @@ def draw(cell: str, dtype: str, seed: int, number: int) -> Variant:
     regimes = ["plain", "plain", *REGIMES]
     if dtype in HALF_DTYPES and options.get("nonlinearity") == "relu":
         regimes = ["plain", "zero"]  # the other regimes overflow float16
-    lengths = of_problem.integers(1, steps + 1, batch) * (of_empty.random(batch) >= EMPTY) if ragged else None
+    lengths, mask = None, None
+    if ragged:
+        lengths = of_problem.integers(1, steps + 1, batch) * (of_empty.random(batch) >= EMPTY)
+        if of_masks.random() < MASKED:
+            lengths, mask = None, word_rows(of_holes.random((batch, steps)) < VALID)
     return Variant(
         spec=ModelSpec(cell=cell, dtype=dtype, **options),
         steps=steps,
         batch=batch,
         lengths=None if lengths is None else tuple(lengths.tolist()),
+        mask=mask,
         given_state=pick(of_problem, True, True, False),
         training=training,
         regime=pick(of_problem, *regimes),
@@ -173,15 +203,22 @@ def drawn(count: int, cells: Sequence[str], dtypes: Sequence[str], seed: int) ->
     return chosen
 
 
+def word_rows(valid: np.ndarray) -> tuple[str, ...]:
+    """The words of ``Variant.mask`` for valid steps (B, T)."""
+    return tuple("".join("1" if step else "0" for step in row) for row in valid)
+
+
 def problem(variant: Variant) -> Problem:
     """The problem on which a variant is checked."""
     spec = variant.spec
     args = random_problem(spec, variant.steps, variant.batch, variant.seed)
     if variant.lengths is not None:
         args = args._replace(lengths=np.array(variant.lengths))
-    if spec.num_layers > 1 and spec.dropout > 0 and variant.training:
+    if variant.mask is not None:
+        args = args._replace(mask=np.array([[step == "1" for step in word] for word in variant.mask]).T)
+    if variant.training:
         rng = np.random.default_rng([variant.seed, 3])
-        args = args._replace(masks=dropout_masks(spec, variant.steps, variant.batch, rng))
+        args = args._replace(masks=dropout_masks(spec, variant.steps, variant.batch, rng).simplest)
     if variant.regime == "saturated":
         # The spread of the sum of I products with x and two biases, all uniform in +-1/sqrt(H), is sqrt((I + 2) / 3H).
         factor = SATURATED * (3 * spec.hidden_size / (spec.input_size + 2)) ** 0.5
@@ -203,50 +240,3 @@ def random_problem(spec: ModelSpec, steps: int, batch: int, seed: int) -> Proble
     x, dy = draw(steps, batch, spec.input_size), draw(steps, batch, spec.output_size)
     state0, dstate = (tuple(draw(*shape) for shape in spec.state_shapes(batch)) for _ in range(2))
     return Problem(initial_parameters(spec, seed), x, state0, dy, dstate)
-
-
-def shrink(variant: Variant, fails: Callable[[Variant], bool], trials: int = 200) -> Variant:
-    """The simplest variant found that still fails: every change that keeps the failure is kept, until none does."""
-    while True:
-        for simpler in simplifications(variant):
-            trials -= 1
-            if trials < 0:
-                return variant
-            if fails(simpler):
-                variant = simpler
-                break
-        else:
-            return variant
-
-
-def simplifications(variant: Variant) -> Iterator[Variant]:
-    """Variants one change simpler, the largest changes first; sizes go to 2 before they go to 1."""
-    spec = variant.spec
-    for name in ("proj_size", "bidirectional", "dropout", "nonlinearity", "reset_after", "bias"):
-        if getattr(spec, name) != DEFAULTS[name]:
-            yield replace(variant, spec=replace(spec, **{name: DEFAULTS[name]}))
-    for name, simple in (("regime", "plain"), ("lengths", None), ("given_state", False), ("training", True)):
-        if getattr(variant, name) != simple:
-            yield replace(variant, **{name: simple})
-    if variant.lengths and 0 in variant.lengths:
-        yield replace(variant, lengths=tuple(max(length, 1) for length in variant.lengths))
-    if variant.lengths and max(variant.lengths) > 1:
-        yield replace(variant, lengths=(1,) * variant.batch)
-    for name, value in (
-        ("num_layers", spec.num_layers),
-        ("hidden_size", spec.hidden_size),
-        ("input_size", spec.input_size),
-    ):
-        for less in _less(value):
-            if name != "hidden_size" or less > spec.proj_size:
-                extra = {"dropout": 0.0} if name == "num_layers" and less == 1 else {}
-                yield replace(variant, spec=replace(spec, **{name: less}, **extra))
-    for less in _less(variant.steps):
-        lengths = variant.lengths and tuple(min(length, less) for length in variant.lengths)
-        yield replace(variant, steps=less, lengths=lengths)
-    for less in _less(variant.batch):
-        yield replace(variant, batch=less, lengths=variant.lengths and variant.lengths[:less])
-
-
-def _less(value: int) -> Iterator[int]:
-    yield from (less for less in (2, 1) if less < value)

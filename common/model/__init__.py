@@ -2,8 +2,9 @@
 
 Nothing here computes a network. ``cells`` says what a cell is made of (its gates, their order, its states, its
 options); ``spec``, ``network`` and ``run`` describe a model, what is around it, and its training; ``layout`` gives
-every parameter its name and shape, ``initial`` its value; ``conversions`` converts to the layouts of other systems and
-back; ``describe`` puts a model into words. ``arrays``, ``dtypes`` and ``validate`` hold the checks of single values.
+every parameter its name and shape, ``initial`` its value; ``masks`` draws those of dropout; ``conversions`` converts to
+the layouts of other systems and back; ``describe`` puts a model into words. ``arrays``, ``dtypes`` and ``validate``
+hold the checks of single values.
 """
 
 from common.model.cells import CELLS, TABLE, Cell, Gate
@@ -17,8 +18,9 @@ from common.model.conversions import (
     to_flax_simple_cell,
     to_one_bias,
 )
-from common.model.initial import dropout_masks, initial_network, initial_parameters
+from common.model.initial import initial_network, initial_parameters
 from common.model.layout import Parameters, Weights, network_shapes, parameter_shapes
+from common.model.masks import Masks, dropout_masks
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
@@ -29,6 +31,7 @@ __all__ = [
     "Cell",
     "Converted",
     "Gate",
+    "Masks",
     "ModelSpec",
     "NetworkSpec",
     "OneBias",

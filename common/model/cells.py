@@ -10,6 +10,7 @@ line where each oracle and conversion names it; CONTRIBUTING.md lists the files.
 (('i', 'f', 'g', 'o'), ('h', 'c'))
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -27,7 +28,7 @@ class Cell(NamedTuple):
     ``layer`` is the layer with the same equations, and so identifies them. ``gates`` stand in the order in which
     their rows are stacked in every weight and bias; an Elman network has none, and its matrices have H rows.
     ``states`` are those that a step passes on, the output h first. ``options`` are the constructor arguments beyond
-    the sizes, the bias and the dtype that the cell takes.
+    the sizes, the bias and the dtype that the cell takes. ``in_torch`` is whether torch.nn has a class of this name.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Cell(NamedTuple):
     states: tuple[str, ...]
     gates: tuple[Gate, ...]
     options: frozenset[str]
+    in_torch: bool = True
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -43,12 +45,17 @@ class Cell(NamedTuple):
         return tuple(gate.letter for gate in self.gates)
 
     @property
+    def quantities(self) -> tuple[str, ...]:
+        """What a step computes, as a module gives it on request: the states, then the gates by their letters."""
+        return self.states + self.letters
+
+    @property
     def num_blocks(self) -> int:
         """G: how many blocks of H rows each weight and bias has."""
         return len(self.gates) or 1
 
 
-LAYER_OPTIONS = frozenset({"num_layers", "dropout", "bidirectional"})
+LAYER_OPTIONS = frozenset({"num_layers", "dropout", "input_dropout", "recurrent_dropout", "bidirectional"})
 ELMAN_OPTIONS = frozenset({"nonlinearity"})
 LSTM_OPTIONS = frozenset({"forget_bias"})
 GRU_OPTIONS = frozenset({"reset_after"})
@@ -126,6 +133,7 @@ TABLE = {
             states=("h", "c"),
             gates=LSTM1997_GATES,
             options=LAYER_OPTIONS,
+            in_torch=False,
         ),
         Cell(
             name="LSTM1997Cell",
@@ -134,16 +142,31 @@ TABLE = {
             states=("h", "c"),
             gates=LSTM1997_GATES,
             options=frozenset(),
+            in_torch=False,
         ),
     )
 }
 CELLS = tuple(TABLE)
 LAYERS = tuple(cell.name for cell in TABLE.values() if not cell.is_step)
 OPTIONAL = frozenset().union(*(cell.options for cell in TABLE.values()))
-# The number of blocks stacked in a matrix -> the cell whose matrix it probably is, as a question in an error.
-CELL_OF_BLOCKS = {4: "an LSTM's?", 3: "a GRU's?", 1: "an RNN's?"}
 
 
 def with_option(name: str) -> tuple[str, ...]:
     """The cells that take an option."""
     return tuple(cell.name for cell in TABLE.values() if name in cell.options)
+
+
+def with_blocks(blocks: int, is_step: bool = False) -> tuple[str, ...]:
+    """The layers, or the steps, whose matrices are stacked from so many blocks of H rows."""
+    return tuple(cell.name for cell in TABLE.values() if cell.num_blocks == blocks and cell.is_step == is_step)
+
+
+def whose(cells: Iterable[str]) -> str:
+    """The cells that parameters may belong to, as the question at the end of an error; "" for none.
+
+    >>> whose(["LSTM", "GRU"])
+    "an LSTM's or a GRU's?"
+    """
+    # "An" stands before letters whose names begin with a vowel.
+    owners = [f"{'an' if cell[0] in 'AEFHILMNORSX' else 'a'} {cell}'s" for cell in cells]
+    return " or ".join(owners) + "?" if owners else ""

@@ -1,7 +1,7 @@
-"""A model of ``torch.nn`` in words: its parameters, its equations, its shapes, and what output and h_n share.
+"""A model in words, as torch.nn has it: its parameters, its equations, its shapes, and what output and h_n share.
 
 >>> from common.model.describe import describe
->>> from common.model.spec import ModelSpec
+>>> from common.model.spec import FORMS, ModelSpec
 >>> description = describe(ModelSpec(cell="RNNCell", input_size=3, hidden_size=5))
 >>> description.total, description.equations
 (50, ['h_1 = tanh(W_ih x + b_ih + W_hh h_0 + b_hh)'])
@@ -12,7 +12,7 @@ from math import prod
 
 from common.errors import InvalidInput, mismatch
 from common.model.layout import layer_suffixes, parameter_shapes
-from common.model.spec import ModelSpec
+from common.model.spec import FORMS, ModelSpec
 from common.model.validate import require_positive_int
 
 Axes = tuple[int | str, ...]
@@ -32,7 +32,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Relation:
-    """Two expressions over what torch.nn returns, which are equal; ``n`` is a sequence of a batch with ``lengths``."""
+    """Two expressions over what a module returns, which are equal; ``n`` is a sequence of a batch with ``lengths``."""
 
     left: str
     right: str
@@ -61,7 +61,9 @@ def describe(
     batch_first: bool = False,
     batched: bool = True,
 ) -> Description:
-    """Describe ``torch.nn.<spec.cell>``; without ``batched``, x is one sequence (T, I), or (I,) for a cell.
+    """Describe ``torch.nn.<spec.cell>``, or the module of ``torch_impl`` where torch.nn has none.
+
+    Without ``batched``, x is one sequence (T, I), or (I,) for a cell.
 
     Raises ``InvalidInput`` for a size below 1 and for options that do not go together.
     """
@@ -88,12 +90,18 @@ def shape_text(shape: Axes) -> str:
     return f"({', '.join(str(axis) for axis in shape)}{',' if len(shape) == 1 else ''})"
 
 
+def _in_torch(spec: ModelSpec) -> bool:
+    """Whether torch.nn has a module with these equations; torch_impl has one in any case."""
+    return spec.kind.in_torch and not FORMS.intersection(spec.options)
+
+
 def _constructor(spec: ModelSpec, batch_first: bool) -> str:
     defaults = {"num_layers": 1, "nonlinearity": "tanh", "bias": True, "batch_first": False}
-    defaults |= {"dropout": 0, "bidirectional": False, "proj_size": 0}
+    defaults |= {"dropout": 0, "bidirectional": False, "proj_size": 0, "reset_after": True}
     values = vars(spec) | {"batch_first": batch_first}
     given = [f", {name}={values[name]!r}" for name in defaults if values[name] != defaults[name]]
-    return f"torch.nn.{spec.cell}({spec.input_size}, {spec.hidden_size}{''.join(given)})"
+    package = "torch.nn" if _in_torch(spec) else "torch_impl"
+    return f"{package}.{spec.cell}({spec.input_size}, {spec.hidden_size}{''.join(given)})"
 
 
 def _symbols(spec: ModelSpec, text: str) -> str:
@@ -110,7 +118,7 @@ def _role(spec: ModelSpec, name: str) -> str:
     before = "h_(t+1)" if direction else "h_(t-1)"
     symbol, text = {
         "weight_ih": ("W_ih", f"reads x_t, {f'output of layer {layer - 1}' if layer else 'the input'}"),
-        "weight_hh": ("W_hh", f"reads the state {before}"),
+        "weight_hh": ("W_hh", f"reads the state {before}" if spec.reset_after else f"reads {before}; for n_t, s_t"),
         "bias_ih": ("b_ih", "added to W_ih x_t"),
         "bias_hh": ("b_hh", f"added to W_hh {before}"),
         "weight_hr": ("W_hr", "maps o_t * tanh(c_t) to h_t"),
@@ -121,15 +129,47 @@ def _role(spec: ModelSpec, name: str) -> str:
 def _step(spec: ModelSpec) -> list[str]:
     """One step of one layer in one direction."""
     b_ih, b_hh = (" + b_ih", " + b_hh") if spec.bias else ("", "")
-    a, size = f"W_ih x_t{b_ih} + W_hh h_(t-1){b_hh}", spec.hidden_size
+    a = f"W_ih x_t{b_ih} + W_hh h_(t-1){b_hh}"
     if not spec.kind.gates:
         return [_symbols(spec, f"h_t = {spec.nonlinearity}({a})")]
-    lines = [f"a_t = {a}"]
-    for row, gate in enumerate(spec.kind.gates):
-        equation = _symbols(spec, f"{gate.letter}_t = {gate.activation}(a_t[{row * size}:{(row + 1) * size}])")
-        lines.append(f"{equation:<27}   {gate.name}")
+    if "z" in spec.kind.letters:
+        return _gru_step(spec)
+    kept = "f_t * c_(t-1)" if "f" in spec.kind.letters else "c_(t-1)"
     h = "W_hr (o_t * tanh(c_t))" if spec.proj_size else "o_t * tanh(c_t)"
-    return [_symbols(spec, line) for line in (*lines, "c_t = f_t * c_(t-1) + i_t * g_t", f"h_t = {h}")]
+    arguments = {letter: f"a_t[{_rows(spec, letter)}]" for letter in spec.kind.letters}
+    lines = [f"a_t = {a}", *_gates(spec, arguments), f"c_t = {kept} + i_t * g_t", f"h_t = {h}"]
+    return [_symbols(spec, line) for line in lines]
+
+
+def _gru_step(spec: ModelSpec) -> list[str]:
+    """The reset gate scales W_hn h + b_hn or, if not ``reset_after``, h before the product with W_hn."""
+    b_ih, b_hh = (" + b_ih", " + b_hh") if spec.bias else ("", "")
+    r, z, n = (_rows(spec, letter) for letter in spec.kind.letters)
+    arguments = {"r": f"a_t[{r}] + q_t[{r}]", "z": f"a_t[{z}] + q_t[{z}]", "n": f"a_t[{n}] + r_t * q_t[{n}]"}
+    lines = [f"a_t = W_ih x_t{b_ih}", f"q_t = W_hh h_(t-1){b_hh}"]
+    if not spec.reset_after:
+        gates = f"0:{2 * spec.hidden_size}"
+        bias, inner = (f" + b_hh[{rows}]" if spec.bias else "" for rows in (gates, n))
+        lines[1] = f"q_t = W_hh[{gates}] h_(t-1){bias}"
+        arguments["n"] = f"a_t[{n}] + W_hh[{n}] s_t{inner}"
+    *gates, candidate = _gates(spec, arguments)
+    reset = [] if spec.reset_after else ["s_t = r_t * h_(t-1)"]
+    lines += [*gates, *reset, candidate, "h_t = (1 - z_t) * n_t + z_t * h_(t-1)"]
+    return [_symbols(spec, line) for line in lines]
+
+
+def _gates(spec: ModelSpec, arguments: dict[str, str]) -> list[str]:
+    """The line of every gate, with its name after it; ``arguments`` are what its activation is applied to."""
+    gates = spec.kind.gates
+    lines = [_symbols(spec, f"{gate.letter}_t = {gate.activation}({arguments[gate.letter]})") for gate in gates]
+    width = max(27, *map(len, lines))
+    return [f"{line:<{width}}   {gate.name}" for line, gate in zip(lines, gates, strict=True)]
+
+
+def _rows(spec: ModelSpec, letter: str) -> str:
+    """The rows of a gate in every weight and bias."""
+    start = spec.kind.letters.index(letter) * spec.hidden_size
+    return f"{start}:{start + spec.hidden_size}"
 
 
 def _equations(spec: ModelSpec, last: int | str) -> list[str]:
@@ -193,12 +233,21 @@ def _notes(spec: ModelSpec, shapes: dict[str, Axes], batch_first: bool, batched:
     letters = ", ".join(spec.kind.letters)
     matrices = "W_ih, W_hh and the biases" if spec.bias else "W_ih and W_hh"
     rows = f"The {spec.num_blocks * size} rows of {matrices} are the gates {letters} in this order, {size} rows each."
+    last = f"the last {size} numbers of b_hh"
+    paper = "GRU of Cho et al. (2014)" if spec.kind.in_torch else "LSTM of Hochreiter & Schmidhuber (1997)"
+    is_gru = "z" in spec.kind.letters
     narrow = f"The projection makes h and each direction of output {spec.proj_size} wide; c keeps {size}."
     notes = {
         f"There is no output: {spec.cell} returns the new state, and the caller loops over the steps.": spec.is_cell,
         "T is the number of steps.": "T" in shapes["input"],
         "B is the number of sequences.": "B" in shapes["input"],
         rows: bool(spec.kind.gates),
+        f"torch.nn has no such module: this is torch_impl's, the {paper}.": not _in_torch(spec),
+        "r_t acts after the product with W_hh: it scales the rows of q_t that n_t reads.": is_gru and spec.reset_after,
+        "r_t acts before the product with W_hh, in the rows that n_t reads.": is_gru and not spec.reset_after,
+        f"b_hn, {last}, is multiplied by r_t, so b_ih cannot take it in.": is_gru and spec.reset_after and spec.bias,
+        "h is the only state, of which z_t is the share that is kept; there is no c.": is_gru,
+        "There is no forget gate, so c is never scaled down: torch.nn.LSTM with f_t = 1.": not spec.kind.in_torch,
         narrow: spec.proj_size > 0,
         "Row 2k of a state is layer k forward, row 2k + 1 is layer k reverse.": spec.bidirectional,
         "Dropout acts between layers: with one layer it does nothing, and torch warns.": spec.dropout > 0 and one,

@@ -1,4 +1,4 @@
-"""Initial parameters and dropout masks, drawn from a seed. All initial weights are made here.
+"""Initial parameters, drawn from a seed. All initial weights are made here.
 
 >>> from common.model.initial import initial_parameters
 >>> from common.model.spec import ModelSpec
@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def initial_run(run: RunSpec) -> Parameters:
     return params
 
 
-def _set_gate_bias(params: Parameters, spec: ModelSpec, letter: str, bias: float) -> None:
+def _set_gate_bias(params: Mapping[str, Any], spec: ModelSpec, letter: str, bias: float) -> None:
     """Write the initial bias of a gate into ``bias_ih``, and zero into ``bias_hh``, in place."""
     row = spec.kind.letters.index(letter) * spec.hidden_size
     gate = slice(row, row + spec.hidden_size)
@@ -62,15 +63,11 @@ def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters
     rng = np.random.default_rng(seed)
     bound = spec.hidden_size**-0.5
     params = {name: rng.uniform(-bound, bound, shape).astype(numpy_dtype(spec.dtype)) for name, shape in shapes.items()}
-    if spec.forget_bias is not None:
-        _set_gate_bias(params, spec, "f", spec.forget_bias)
+    set_forget_bias(spec, params)
     return params
 
 
-def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
-    """Dropout masks (L-1, T, B, D*H): 0 with probability p, else 1/(1-p) (inverted dropout, as torch's).
-
-    Each is a factor of a layer's output; the last layer has none (documentation of ``torch.nn.LSTM``, *dropout*).
-    """
-    kept = rng.random(spec.mask_shape(steps, batch)) >= spec.dropout
-    return (kept / (1 - spec.dropout) if spec.dropout < 1 else 0.0 * kept).astype(numpy_dtype(spec.dtype))
+def set_forget_bias(spec: ModelSpec, params: Mapping[str, Any]) -> None:
+    """Write ``forget_bias``, if the model has one, into its biases, in place; in arrays of any framework that can."""
+    if spec.forget_bias is not None:
+        _set_gate_bias(params, spec, "f", spec.forget_bias)

@@ -21,7 +21,7 @@ import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.arrays import Shape, require_array
-from common.model.cells import CELL_OF_BLOCKS
+from common.model.cells import TABLE, whose, with_blocks
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 
@@ -112,30 +112,65 @@ def _require(params: Mapping[str, Any], shapes: Mapping[str, Shape], spec: Model
     if missing or extra:
         problems = {"missing": missing, "extra": extra}
         got = "; ".join(f"{what} {', '.join(names)}" for what, names in problems.items() if names)
-        cause = _likely_cause(spec, list(params), shapes)
+        cause = _likely_cause(spec, params, shapes)
         raise InvalidInput(mismatch(f"parameters of {spec.label}", ", ".join(shapes), got, cause))
     for name, shape in shapes.items():
-        require_parameter(spec, name, params[name], shape)
+        require_parameter(spec, name, params[name], shape, params)
 
 
-def require_parameter(spec: ModelSpec, name: str, array: Any, shape: Shape) -> None:
-    """Raise unless this can be the parameter of that name and shape: in the spec's dtype, and finite."""
-    owner = f"{spec.cell}(hidden_size={spec.hidden_size})"
-    cause = "" if getattr(array, "shape", ()) == shape else _other_cell(spec, array, shape)
+def require_parameter(
+    spec: ModelSpec, name: str, array: Any, shape: Shape, params: Mapping[str, Any] | None = None
+) -> None:
+    """Raise unless this can be the parameter of that name and shape: in the spec's dtype, and finite.
+
+    ``params`` are those that were given with it, if any: together they show which cell they belong to.
+    """
+    owner, cause = f"{spec.cell}(hidden_size={spec.hidden_size})", ""
+    if getattr(array, "shape", ()) != shape:
+        cause = likely_owner(spec, params or {}) or _other_cell(spec, array, shape)
     require_array(name, array, shape, spec.dtype, owner, cause)
 
 
+def recurrent_sizes(params: Mapping[str, Any]) -> tuple[int, int] | None:
+    """G and H of the first layer or the step that has these parameters; None where there is none, or rows are left.
+
+    The parameters may be arrays of any framework.
+    """
+    suffix = "" if "weight_hh" in params else "_l0"
+    hh, hr = (tuple(getattr(params.get(f"{name}{suffix}"), "shape", ())) for name in ("weight_hh", "weight_hr"))
+    if len(hh) != 2:
+        return None
+    hidden_size = hr[1] if len(hr) == 2 else hh[1]
+    blocks, rest = divmod(hh[0], hidden_size) if hidden_size else (0, 0)
+    return None if rest or not blocks else (blocks, hidden_size)
+
+
+def likely_owner(spec: ModelSpec, params: Mapping[str, Any]) -> str:
+    """The cells whose parameters these probably are, as a question, where that of ``spec`` is none of them, or "".
+
+    A GRU and an LSTM without a forget gate have the same names and shapes, and so cannot be told apart.
+    """
+    sizes = recurrent_sizes(params)
+    cells = with_blocks(sizes[0], "weight_hh" in params) if sizes else ()
+    if any(name.startswith("weight_hr") for name in params):
+        cells = tuple(cell for cell in cells if "proj_size" in TABLE[cell].options)
+    return "" if spec.cell in cells else whose(cells)
+
+
 def _other_cell(spec: ModelSpec, array: Any, shape: Shape) -> str:
-    """The cell whose weights these probably are, where their number of rows is that of another one."""
+    """The cells whose parameter this probably is, where its number of rows is that of another cell."""
     got = getattr(array, "shape", ())
     if shape[0] != spec.num_blocks * spec.hidden_size or not got or got[1:] != shape[1:]:
         return ""
     blocks, rest = divmod(got[0], spec.hidden_size)
-    return "" if rest else CELL_OF_BLOCKS.get(blocks, "")
+    return "" if rest else whose(with_blocks(blocks, spec.is_cell))
 
 
-def _likely_cause(spec: ModelSpec, names: list[str], shapes: Mapping[str, Shape]) -> str:
-    """What the names of the parameters say about the model that they belong to."""
+def _likely_cause(spec: ModelSpec, params: Mapping[str, Any], shapes: Mapping[str, Shape]) -> str:
+    """What the names and shapes of the parameters say about the model that they belong to."""
+    if owner := likely_owner(spec, params):
+        return owner
+    names = list(params)
     prefix = names[0][: names[0].rfind(".") + 1] if names else ""
     if prefix and {name.removeprefix(prefix) for name in names} == set(shapes):
         return f"every name begins with {prefix!r}: take it off"

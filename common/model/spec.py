@@ -25,9 +25,11 @@ HALF_DTYPES: tuple[str, ...] = ("float16", "bfloat16")
 COMPLEX = "complex128"
 # The options that change the equations of a step.
 STEP_OPTIONS: tuple[str, ...] = ("nonlinearity", "reset_after")
+# Probabilities of dropout: of a layer's output, of the input, and of the state inside the recurrence.
+DROPOUTS: tuple[str, ...] = ("dropout", "input_dropout", "recurrent_dropout")
 # What a model may have beyond one direction of one layer in torch.nn's form; ``Backend.options`` lists what a backend
 # supports of it.
-OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", "dropout", "proj_size", "lengths", "reset_before")
+OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", *DROPOUTS, "proj_size", "lengths", "mask", "reset_before")
 # Those that are forms of a step, which a framework's own layers may lack.
 FORMS = frozenset({"reset_before"})
 
@@ -40,7 +42,8 @@ class ModelSpec:
     of the cells. ``batch_first`` belongs to the modules, not to the core. ``forget_bias`` is the initial value of the
     two biases of the forget gate together; None draws them like all others, as torch does. ``reset_after`` is where the
     reset gate of a GRU acts: on W_hn h + b_hn, as in torch.nn, or, if it is False, on h before the product (Cho et al.
-    2014; ONNX calls the first ``linear_before_reset``, and Keras has both under this name).
+    2014; ONNX calls the first ``linear_before_reset``, and Keras has both under this name). torch.nn has no
+    ``input_dropout`` and no ``recurrent_dropout``; for their masks see ``common.model.masks``.
 
     Raises ``InvalidInput`` or ``InvalidType`` for a value out of range, and for an option that the cell does not take.
     """
@@ -52,6 +55,8 @@ class ModelSpec:
     nonlinearity: str = "tanh"
     bias: bool = True
     dropout: float = 0.0
+    input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
     bidirectional: bool = False
     proj_size: int = 0
     forget_bias: float | None = None
@@ -67,9 +72,10 @@ class ModelSpec:
         require_flag("bias", self.bias)
         require_flag("bidirectional", self.bidirectional)
         require_flag("reset_after", self.reset_after)
-        require_number("dropout", self.dropout)
-        if not 0 <= self.dropout <= 1:
-            raise InvalidInput(mismatch("dropout", "a probability in [0, 1]", self.dropout))
+        for name in DROPOUTS:
+            require_number(name, getattr(self, name))
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInput(mismatch(name, "a probability in [0, 1]", getattr(self, name)))
         require_one_of("dtype", (*DTYPES, *HALF_DTYPES, COMPLEX), self.dtype)
         require_int("proj_size", self.proj_size)
         if self.forget_bias is not None:
@@ -161,7 +167,7 @@ class ModelSpec:
         used = {
             "num_layers": self.num_layers > 1,
             "bidirectional": self.bidirectional,
-            "dropout": self.dropout > 0,
+            **{name: getattr(self, name) > 0 for name in DROPOUTS},
             "proj_size": self.proj_size > 0,
             "reset_before": not self.reset_after,
         }

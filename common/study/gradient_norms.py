@@ -19,10 +19,10 @@ def gradient_norms(backend: Backend, network: NetworkSpec, params: Parameters, b
 
     For sequences of equal length, read out at the last step of one direction of one layer, with squared errors.
     """
-    model, lengths = network.model, batch.lengths
-    plain = (network.readout, network.loss, network.inputs, lengths) == ("last_step", "mse", "features", None)
-    if not plain or model.num_layers > 1 or model.bidirectional:
-        wanted = "last_step, mse, features, one layer and direction, no lengths"
+    model = network.model
+    plain = (network.readout, network.loss, network.inputs) == ("last_step", "mse", "features")
+    if not plain or batch.lengths is not None or batch.mask is not None or model.num_layers > 1 or model.bidirectional:
+        wanted = "last_step, mse, features, one layer and direction, no lengths or mask"
         raise InvalidInput(mismatch("network", wanted, f"{network.readout}, {network.loss}, {model.label}"))
     parts, (T, B, _) = split_network(params), batch.x.shape
     prediction, _ = backend.predict(network, params, batch)

@@ -15,7 +15,7 @@ import numpy as np
 from common import datasets
 from common.backend import registry
 from common.datasets.task import Dataset
-from common.equivalence.gaps import relative_gaps
+from common.equivalence.comparison import relative_gaps
 from common.errors import Diverged, InvalidInput, mismatch
 from common.model.cells import LAYERS
 from common.model.initial import initial_run

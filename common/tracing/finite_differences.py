@@ -59,7 +59,9 @@ def trace(example: Example, cell: ModuleType, units: Sequence[int] | None = None
 def forward_steps(example: Example) -> int:
     """How many steps of the cell ``trace`` computes for all units; it is slow for large networks."""
     spec, T = example.spec, len(example.x)
-    intermediates = (2 * spec.num_blocks + 2 * len(spec.state_names)) * spec.hidden_size + spec.input_size
+    products = 4 if "z" in spec.kind.letters else 0  # the state's side of a GRU's gates, s and q_n
+    blocks = 2 * spec.num_blocks + 2 * len(spec.state_names) + products
+    intermediates = blocks * spec.hidden_size + spec.input_size
     return 2 * T * T * (intermediates + sum(value.size for value in example.params.values()))
 
 

@@ -66,6 +66,11 @@ class Trace(NamedTuple):
     everything that follows, for ``h_prev`` and ``c_prev`` through this step alone; ``dc_next`` is the ``dc_prev`` of
     the step after; ``dx``; ``dweight_ih_step``, ... is what step t contributes, and ``dweight_ih``, ... the sum of the
     contributions of steps T-1 to t, so that entry 0 is the gradient.
+
+    In a GRU the two sides of a pre-activation are apart: ``a`` is the input's side with ``bias_ih``, of all gates;
+    ``q`` (T, 2H) the state's side of r and z with ``bias_hh``; ``s`` (T, H) what the candidate's recurrent weights
+    multiply, and ``q_n`` (T, H) the product with its bias. So ``da`` is the derivative of the whole pre-activation too,
+    ``dq`` has its blocks r and z, and ``dq_n`` is its block n, times r if the reset gate acts after the product.
     """
 
     arrays: dict[str, np.ndarray]

@@ -105,6 +105,8 @@ SETTINGS = (
     Setting("reset_after", Kind(bool, usual=True), MODEL, "GRU of Cho et al. 2014: r scales h before the product"),
     Setting("bias", Kind(bool, usual=True), MODEL, "leave out both biases"),
     Setting("dropout", NUMBER, MODEL, "probability of dropout between layers, in training (default: 0)"),
+    Setting("input_dropout", NUMBER, MODEL, "probability of dropout of x, the same at each step (default: 0)"),
+    Setting("recurrent_dropout", NUMBER, MODEL, "probability of dropout of h on its way to the next step (default: 0)"),
     Setting("bidirectional", Kind(bool), MODEL, "read each sequence in both directions"),
     Setting("proj_size", Kind(int, least=0), MODEL, "size to which the LSTM projects h (default: 0, no projection)"),
     Setting("forget_bias", OPTIONAL_NUMBER, MODEL, "initial bias of the LSTM's forget gate, or none: as in PyTorch"),

@@ -1,15 +1,16 @@
 """The one recurrent layer in a file of weights, as traces need it: which model it is, and its parameters in float64."""
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.cells import CELL_OF_BLOCKS, TABLE
+from common.model.cells import TABLE, with_blocks
 from common.model.dtypes import widened
-from common.model.layout import Parameters, require_parameters, split_network
+from common.model.layout import Parameters, recurrent_sizes, require_parameters, split_network
 from common.model.spec import ModelSpec
 from common.weights.source import WeightsFile
 
@@ -22,28 +23,33 @@ class Layer(NamedTuple):
     notes: tuple[str, ...]
 
 
-def single_layer(file: WeightsFile, cell: str | None = None, nonlinearity: str | None = None) -> Layer:
+def single_layer(
+    file: WeightsFile, cell: str | None = None, nonlinearity: str | None = None, reset_after: bool | None = None
+) -> Layer:
     """The one recurrent layer of a file: of the network that ``rosetta train`` saved, or of a module of any kind.
 
-    The names and shapes decide the model where the file does not record it; with ``cell``, any other is refused. A
-    nonlinearity that neither the file nor the caller gives is tanh, with a note. Raises ``InvalidInput`` for more than
-    one layer in one direction, and ``InvalidType`` for dtypes that are not exact in float64 (``common.model.dtypes``).
+    The names and shapes decide the model where the file does not record it; with ``cell``, any other is refused. What
+    they leave open, and the caller too, is assumed with a note: a nonlinearity is tanh, three blocks are a GRU's and
+    not those of an LSTM without a forget gate, and the reset gate of a GRU acts where it does in torch.nn. Raises
+    ``InvalidInput`` for more than one layer in one direction, and ``InvalidType`` for dtypes that are not exact in
+    float64 (``common.model.dtypes``).
     """
+    given = {"nonlinearity": nonlinearity, "reset_after": reset_after}
+    options = {name: value for name, value in given.items() if value is not None}
     if file.network is None:
         part, params, notes = _recurrent_part(file)
         try:
-            model = recognised(params, nonlinearity or "tanh")
+            model = recognised(params, cell, **options)
         except InvalidInput as error:
             raise type(error)(f"weights in {file.path}: {error}") from error
-        if "nonlinearity" in model.kind.options and nonlinearity is None:
-            assumed = "assuming tanh (use --nonlinearity relu otherwise)"
-            notes += (f"{file.path} does not record the nonlinearity; {assumed}",)
+        notes += _assumptions(file.path, model, [*options, *(["cell"] if cell else [])])
     else:
         model, notes = file.network.model.with_dtype("float64"), ()
         part, params = "", split_network(file.params)["rnn"]
-        if nonlinearity not in (None, model.nonlinearity):
-            recorded = f"{model.nonlinearity}, which {file.path} records"
-            raise InvalidInput(mismatch("--nonlinearity", recorded, nonlinearity))
+        for name, value in options.items():
+            recorded = getattr(model, name)
+            if value != recorded:
+                raise InvalidInput(mismatch(name, f"{recorded}, which {file.path} records", value))
     has_decoder = file.network is not None and file.network.has_decoder
     if has_decoder or not model.is_single or (cell is not None and TABLE[cell].layer != model.kind.layer):
         wanted = f"one layer{f' of {cell}' if cell else ''} in one direction, without a projection"
@@ -71,34 +77,48 @@ def _recurrent_part(file: WeightsFile) -> tuple[str, Parameters, tuple[str, ...]
     return prefix, {name.removeprefix(f"{prefix}."): params[name] for name in params if name not in left}, (note,)
 
 
-def recognised(params: Mapping[str, np.ndarray], nonlinearity: str = "tanh") -> ModelSpec:
+def _assumptions(path: Path, model: ModelSpec, given: Iterable[str]) -> tuple[str, ...]:
+    """A note for whatever about the model neither the names and shapes nor the caller decide."""
+    alike = [cell for cell in with_blocks(model.num_blocks, model.is_cell) if cell != model.cell]
+    others = " or ".join(f"--cell {cell}" for cell in alike)
+    options = model.kind.options - set(given)
+    assumed = {
+        f"the cell; assuming {model.cell} (use {others} otherwise)": bool(alike) and "cell" not in given,
+        "the nonlinearity; assuming tanh (use --nonlinearity relu otherwise)": "nonlinearity" in options,
+        "reset_after; assuming that r acts after the product, as in torch.nn (use --no-reset-after otherwise)": (
+            "reset_after" in options
+        ),
+    }
+    return tuple(f"{path} does not record {text}" for text, applies in assumed.items() if applies)
+
+
+def recognised(params: Mapping[str, np.ndarray], cell: str | None = None, **options: Any) -> ModelSpec:
     """The model, in float64, that has parameters of these names and shapes in torch's layout.
 
-    What no model has, such as a bias without its twin, is left for ``layout.require_parameters`` to refuse. Raises
-    ``InvalidInput`` where there is no first layer, or its shapes are those of no cell.
+    Where these are alike in several cells, it is that of the layer of ``cell``, or else the first in the table.
+    ``options`` are those of the specification that parameters do not show. What no model has, such as a bias without
+    its twin, is left for ``layout.require_parameters`` to refuse. Raises ``InvalidInput`` where there is no first
+    layer, or its shapes are those of no cell.
     """
     suffix = "" if "weight_hh" in params else "_l0"
     ih, hh, hr = (f"{name}{suffix}" for name in ("weight_ih", "weight_hh", "weight_hr"))
     if any(name not in params or params[name].ndim != 2 for name in (ih, hh)):
         got = ", ".join(f"{name} {value.shape}" for name, value in params.items()) or "nothing"
         raise InvalidInput(mismatch("names", f"matrices {ih} and {hh} among others", got))
-    rows, width = params[hh].shape
-    projected = hr in params and params[hr].ndim == 2
-    hidden_size = params[hr].shape[1] if projected else width
-    blocks, rest = divmod(rows, hidden_size) if hidden_size else (0, 0)
-    cells = [cell for cell in TABLE.values() if cell.is_step != bool(suffix) and cell.num_blocks == blocks]
-    if not cells or rest:
-        known = ", ".join(f"{cell.num_blocks} for {cell.name}" for cell in TABLE.values() if not cell.is_step)
-        wanted = f"(G*H, H) with G one of {known}"
-        raise InvalidInput(mismatch(hh, wanted, params[hh].shape, "" if rest else CELL_OF_BLOCKS.get(blocks, "")))
+    blocks, hidden_size = recurrent_sizes(params) or (0, 0)
+    cells = with_blocks(blocks, not suffix)
+    if not cells:
+        known = ", ".join(f"{kind.num_blocks} for {kind.name}" for kind in TABLE.values() if not kind.is_step)
+        raise InvalidInput(mismatch(hh, f"(G*H, H) with G one of {known}", params[hh].shape))
+    asked = [name for name in cells if cell is not None and TABLE[name].layer == TABLE[cell].layer]
     layers = [int(match[1]) for name in params if (match := re.fullmatch(r"weight_hh_l(\d{1,6})(_reverse)?", name))]
     return ModelSpec(
-        cell=cells[0].name,
+        cell=(asked or cells)[0],
         input_size=params[ih].shape[1],
         hidden_size=hidden_size,
         num_layers=max(layers, default=0) + 1,
-        nonlinearity=nonlinearity,
         bias=f"bias_ih{suffix}" in params,
         bidirectional=f"weight_hh{suffix}_reverse" in params,
-        proj_size=params[hr].shape[0] if projected else 0,
+        proj_size=params[hr].shape[0] if hr in params and params[hr].ndim == 2 else 0,
+        **options,
     )

@@ -309,7 +309,8 @@ np.testing.assert_allclose(others[1], wanted, rtol=1e-12)
 show.text(f"Gates in the wrong order change the output by up to {np.abs(others[0] - wanted).max():.2f}.")
 
 # %% [markdown]
-# You can [step through a small LSTM](stepper-lstm.html) line by line, forward and backward.
+# You can [step through a small LSTM](stepper-lstm.html) line by line, forward and backward. Lesson 12 is about the GRU,
+# which makes do with one state and fewer gates.
 #
 # ## Exercises
 #

@@ -26,7 +26,7 @@ import numpy_impl
 from common.backend import registry
 from common.errors import InvalidInput
 from common.model.describe import describe
-from common.model.initial import dropout_masks
+from common.model.masks import dropout_masks
 from common.model.network import READOUTS
 from reports.teaching import show
 
@@ -71,7 +71,7 @@ assert same(h_n, np.concatenate([h_lower, h_upper]))
 
 # %%
 dropping = numpy_impl.RNN(I, H, num_layers=2, dropout=0.5, dtype="float64", seed=1)
-masks = dropout_masks(dropping.spec, T, B, rng)  # (layers - 1, T, B, H)
+masks = dropout_masks(dropping.spec, T, B, rng).layers  # (layers - 1, T, B, H)
 y_dropped, h_dropped = dropping(x, h_0[:2], masks=masks)
 assert same(y_dropped, upper(y_lower * masks[0], h_0[1:2])[0])
 assert same(h_dropped[0], h_lower[0])

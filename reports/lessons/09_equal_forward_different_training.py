@@ -29,7 +29,8 @@ import torch
 from common import datasets
 from common.backend import registry
 from common.backend.contract import Batch
-from common.model.initial import dropout_masks, initial_network, initial_parameters
+from common.model.initial import initial_network, initial_parameters
+from common.model.masks import dropout_masks
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.equivalence.gaps import relative_gaps
+from common.equivalence.comparison import relative_gaps
 from common.record_types import Record, Training
 from common.record_types import Run as Data
 from common.records import of_kind

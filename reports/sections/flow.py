@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.equivalence.gaps import relative_gaps
+from common.equivalence.comparison import relative_gaps
 from common.record_types import GradientNorms, Record
 from common.records import of_kind
 from reports.page import plots, task_plots

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from common.tracing.trace import Example, Trace
-from reports.teaching.words import ACCUMULATED, MEANINGS
+from reports.teaching.words import ACCUMULATED, meanings
 
 
 class Pick:
@@ -14,6 +14,7 @@ class Pick:
 
     def __init__(self, example: Example, units: Sequence[int], inputs: Sequence[int]):
         self.example, self.units, self.inputs = example, list(units), list(inputs)
+        self.meanings = meanings(example.spec.kind.layer)
         self.gates = example.spec.kind.letters or ("",)
         self.rows = [place * example.spec.hidden_size + unit for place in range(len(self.gates)) for unit in units]
 
@@ -34,11 +35,11 @@ class Pick:
         """The quantities of a trace; the pre-activations of several gates are separated."""
         arrays = dict(trace.arrays)
         if self.example.spec.kind.gates:
-            for name in ("a", "da"):
+            for name in ("a", "q", "da"):  # q has no candidate
                 if name in arrays:
-                    parts = np.split(arrays.pop(name), len(self.gates), axis=1)
-                    arrays |= {f"{name}_{gate}": part for gate, part in zip(self.gates, parts, strict=True)}
-        return {name: array for name, array in arrays.items() if name in MEANINGS}
+                    parts = np.split(array := arrays.pop(name), array.shape[1] // self.example.spec.hidden_size, axis=1)
+                    arrays |= {f"{name}_{gate}": part for gate, part in zip(self.gates, parts, strict=False)}
+        return {name: array for name, array in arrays.items() if name in self.meanings}
 
     def all(self, traces: Mapping[str, Trace], example: Example) -> dict[str, dict[str, Any]]:
         """Quantity -> who computed it, except NumPy -> the numbers."""
@@ -68,6 +69,8 @@ class Pick:
         match assigned:
             case "a" if self.example.spec.kind.gates:
                 return [f"a_{gate}" for gate in self.gates]
+            case "q":
+                return [f"q_{gate}" for gate in self.gates[:2]]
             case "dstate":
                 return ["dh", *(f"d{name}_next" for name in self.example.spec.state_names[1:])]
             case "total":
@@ -80,7 +83,7 @@ class Pick:
         quantities = {}
         units, inputs = ([str(number + 1) for number in numbers] for numbers in (self.units, self.inputs))
         rows = [f"{gate} {unit}".strip() for gate in self.gates for unit in units]
-        for name, meaning in MEANINGS.items():
+        for name, meaning in self.meanings.items():
             columns = None
             if "weight" in name:
                 columns = [f"x {n}" for n in inputs] if "weight_ih" in name else [f"h {n}" for n in units]

@@ -20,6 +20,7 @@ from reports.teaching.html import code, mathematics, templates
 PAGES = (
     ("stepper-rnn.html", "Step through an RNN, forward and backward", "RNNCell"),
     ("stepper-lstm.html", "Step through an LSTM, forward and backward", "LSTMCell"),
+    ("stepper-gru.html", "Step through a GRU, forward and backward", "GRUCell"),
 )
 # In the loop around any cell the sum over uses is hard to read; the network with its own loop states it plainly.
 SIMPLER = {("RNN", "U1"): "E7"}

@@ -20,7 +20,7 @@ from common.tracing.trace import Example, Step, Trace
 from reports.teaching import sources
 from reports.teaching.mistakes import mistakes
 from reports.teaching.pick import Pick
-from reports.teaching.words import BACKWARD, FORWARD, SAYS
+from reports.teaching.words import BACKWARD, FORWARD, says
 
 LOSSES = {"every": "the state after every step", "last": "only the last state"}
 FACTORS = (0.5, 1.0, 2.0)
@@ -32,7 +32,7 @@ CLOSE = {"jax": 1e-11, "torch": 1e-11, FINITE_DIFFERENCES: 1e-6}
 def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[str, Any]:
     """Everything that the page shows of these hidden units and inputs (counted from 0)."""
     pick = Pick(example, units, inputs)
-    cell = example.spec.kind.layer
+    cell, possible = example.spec.kind.layer, mistakes(example.spec)
     worlds, runs = {}, {}
     steps: tuple[Step, ...] = ()
     for (loss, factor), key in ((world, "/".join(map(str, world))) for world in product(LOSSES, FACTORS)):
@@ -48,7 +48,7 @@ def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[
         floor = 8 * np.finfo("float64").eps * size / finite_differences.STEP
         runs[f"{key}/"] = _run(pick, traces["numpy"], traces, floor)
         steps = steps or traces["numpy"].events
-        for mistake in mistakes(cell) if factor == 1 else ():
+        for mistake in possible if factor == 1 else ():
             with planted((f"numpy_impl/{mistake.file}", mistake.old, mistake.new)) as name:
                 wrong = importlib.import_module(f"{name}.trace").trace(changed_example)
             changed = _changed(steps, wrong.events)
@@ -65,10 +65,10 @@ def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[
         "shown": {"units": [unit + 1 for unit in units], "inputs": [number + 1 for number in inputs]},
         "losses": LOSSES,
         "factors": FACTORS,
-        "bugs": {mistake.key: mistake.title for mistake in mistakes(cell)},
-        "means": {mistake.key: mistake.means for mistake in mistakes(cell)},
+        "bugs": {mistake.key: mistake.title for mistake in possible},
+        "means": {mistake.key: mistake.means for mistake in possible},
         "quantities": pick.quantities(),
-        "tags": {tag: sources.equation(tag)._asdict() | {"says": SAYS[tag]} for tag in tags},
+        "tags": {tag: sources.equation(tag)._asdict() | {"says": says(tag, example.spec)} for tag in tags},
         "moments": moments,
         "worlds": worlds,
         "runs": runs,

@@ -60,7 +60,7 @@ function ranges(marks) {
 }
 
 // Quantities of the same kind share a colour scale.
-const kind = (name) => name.replace("target", "h").replace("dy", "dh").replace(/^[ifgo]$/, "gate").replace(/_([ifgo]|prev|next)$/, "");
+const kind = (name) => name.replace("target", "h").replace("dy", "dh").replace(/^[ifgorzn]$/, "gate").replace(/_([ifgorzn]|prev|next)$/, "");
 
 function paint(cell, name, text) {
   const value = Number(text ?? 0);

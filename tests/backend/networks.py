@@ -9,8 +9,9 @@ import numpy as np
 from common.backend import registry
 from common.backend.contract import Batch
 from common.backend.guards import rows_shape
-from common.model.initial import dropout_masks, initial_network
+from common.model.initial import initial_network
 from common.model.layout import Parameters
+from common.model.masks import dropout_masks
 from common.model.network import INPUTS, LOSSES, READOUTS, NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec

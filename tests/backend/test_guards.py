@@ -139,7 +139,7 @@ def test_the_padding_may_hold_anything() -> None:
 REFUSED: list[tuple[Any, type[Exception], str]] = [
     (np.full((4 * H, H), np.nan), InvalidInput, r"^weight_hh_l0: expected finite values, got nan at index \(0, 0\)$"),
     (np.zeros((4 * H, H + 1)), InvalidInput, r"^weight_hh_l0: expected \(28, 7\) for LSTM.*, got \(28, 8\)"),
-    (np.zeros((3 * H, H)), InvalidInput, r"^weight_hh_l0: .*, got \(21, 7\); a GRU's\?$"),
+    (np.zeros((3 * H, H)), InvalidInput, r"^weight_hh_l0: .*, got \(21, 7\); a GRU's or an LSTM1997's\?$"),
     (np.zeros((4 * H, H), int), InvalidType, "^weight_hh_l0: expected float64 for LSTM.*, got int64"),
     ([[0.0]], InvalidType, "^weight_hh_l0: expected an array or a tensor, got list$"),
 ]

@@ -10,6 +10,7 @@ import pytest
 from common.cli import main
 from common.equivalence import reproduce
 from common.equivalence.variants import Variant, drawn, problem
+from common.model.cells import LAYERS
 from tests.refusals import assert_refusal
 
 PAIR = ["--backend", "numpy", "--backend", "torch"]
@@ -93,7 +94,7 @@ def test_one_model_is_checked_in_every_dtype_and_cell_that_has_its_options(capsy
     captured = capsys.readouterr()
     rows = [json.loads(line) for line in captured.out.splitlines()]
     seen = {(row["cell"], row["dtype"]) for row in rows if row["kind"] == "check"}
-    assert seen == {(cell, dtype) for cell in ("RNN", "LSTM") for dtype in ("float64", "float32")}
+    assert seen == {(cell, dtype) for cell in LAYERS for dtype in ("float64", "float32")}
     assert "RNNCell is left out: num_layers: expected 1 for RNNCell" in captured.err
 
 

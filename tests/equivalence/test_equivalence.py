@@ -192,6 +192,32 @@ def test_a_backend_that_lacks_a_cell_is_refused_and_not_left_out() -> None:
         list(ladder.check(backends, [lstm]))
 
 
+def test_only_an_oracle_is_excused_and_only_from_a_form_of_a_step() -> None:
+    """A framework's own layers may lack a form; a user's backend may not, and an oracle no other option."""
+
+    def lacking(name: str, *options: str, oracle: bool) -> Any:
+        backend = copy.copy(registry.load(name))
+        for field, value in (("options", registry.load(name).options - {*options}), ("oracle", oracle)):
+            setattr(backend, field, value)
+        return backend
+
+    spec = ModelSpec(cell="GRU", input_size=3, hidden_size=4, reset_after=False)
+    before, after = (Variant(spec=replace(spec, reset_after=form), steps=3, batch=2) for form in (False, True))
+    backends = {name: registry.load(name) for name in ("numpy", "torch", "torch.nn")}
+    rows = list(ladder.check(backends, [before, after]))
+    seen = {(row.variant.label, name) for row in rows for name in (row.a, row.b) if name in backends}
+    assert seen == {("GRU", name) for name in backends} | {("GRU reset before", name) for name in ("numpy", "torch")}
+    with pytest.raises(InvalidInput, match=r"options for backend torch: expected .*, got 'reset_before'"):
+        list(
+            ladder.check({"numpy": backends["numpy"], "mine": lacking("torch", "reset_before", oracle=False)}, [before])
+        )
+    deep = Variant(spec=replace(spec, num_layers=2), steps=3, batch=2)
+    for options, named in ((("num_layers",), "num_layers"), (("num_layers", "reset_before"), "num_layers")):
+        oracle = lacking("torch", *options, oracle=True)
+        with pytest.raises(InvalidInput, match=rf"options for backend torch: expected .*, got '{named}'"):
+            list(ladder.check({"numpy": backends["numpy"], "theirs": oracle}, [deep]))
+
+
 def test_names_are_those_that_the_caller_gave() -> None:
     """Two backends that call themselves the same are still compared."""
     twins = {"first": registry.load("numpy"), "second": registry.load("numpy")}

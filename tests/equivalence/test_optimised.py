@@ -10,8 +10,9 @@ import pytest
 from tests.conftest import ROOT
 
 RUNGS = {"complex step", "forward", "gradient"}
+OF_CELLS = [word for cell in ("RNN", "RNNCell", "LSTM", "GRU", "LSTM1997") for word in ("--cell", cell)]
 CHECKED = {
-    "drawn": (("jax", "flax"), ("--configs", "12"), RUNGS),
+    "drawn": (("jax", "flax"), ("--configs", "20", *OF_CELLS), RUNGS),
     "trained": (("jax",), ("--cell", "LSTM", "--dtype", "float64", "--no-state"), RUNGS | {"loss", "training"}),
 }
 

@@ -33,6 +33,8 @@ SETTINGS = [
     "--cell LSTM --proj-size 2 --bidirectional",
     "--cell LSTM --forget-bias none",
     "--cell LSTM --forget-bias 0.5",
+    "--cell GRU --no-reset-after",
+    "--cell LSTM1997 --num-layers 2",
     "--cell LSTM1997 --input-bias=-2.5",
     "--cell LSTM1997 --input-bias none",
 ]

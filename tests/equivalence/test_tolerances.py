@@ -9,7 +9,7 @@ from common.equivalence import rounding
 from common.equivalence.comparison import FAILED, PASSED, UNDECIDED, ZERO, Row, compare, decided
 from common.equivalence.ladder import CHECKS, all_passed
 from common.equivalence.tally import Tally, badness, tally, used, verdicts
-from common.equivalence.tolerances import COARSEST, MARGIN, TOLERANCES, Bound, Tolerance, bounds
+from common.equivalence.tolerances import COARSEST, MARGIN, TOLERANCES, Bound, Tolerance, bounds, over_tolerance
 from common.equivalence.variants import H, I, Variant
 from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
 from common.record_types import End
@@ -40,6 +40,14 @@ def test_a_run_that_is_not_finite_bounds_nothing() -> None:
         assert found["y"].resolution == np.inf
         assert found["y"].allowed == np.inf
     assert row([1.0], [1.0], bound=found["y"]).verdict == UNDECIDED
+
+
+def test_a_result_near_the_smallest_number_decides_nothing_without_a_warning() -> None:
+    """A gate of a saturated GRU has such gradients; the quotient of bound and result overflows."""
+    tiny = Bound(0.1, 4e-317)
+    assert tiny.resolution == np.inf
+    assert row([4e-317], [0.0], bound=tiny).verdict == UNDECIDED
+    assert over_tolerance(np.array([0.1]), np.array([4e-317])) == [np.inf]
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, *HALF_DTYPES])

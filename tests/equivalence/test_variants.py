@@ -16,6 +16,7 @@ from common.backend.guards import unsupported
 from common.cli import check, options
 from common.equivalence import comparison, ladder, processes, reproduce
 from common.equivalence.coverage import coverage
+from common.equivalence.shrinking import shrink, simplifications
 from common.equivalence.variants import (
     OPTIONS,
     REGIMES,
@@ -24,10 +25,9 @@ from common.equivalence.variants import (
     drawn,
     problem,
     random_problem,
-    shrink,
-    simplifications,
 )
 from common.errors import BackendBroken, InvalidInput
+from common.model.cells import LAYERS
 from common.model.spec import CELLS, DTYPES, HALF_DTYPES, ModelSpec
 from common.record_types import Check, End
 from common.records import of_kind
@@ -66,9 +66,10 @@ def test_drawn_variants_agree_over_all_pairs(dtype: str, start: int) -> None:
         ]
         assert not failed, f"rosetta check {words(variant)}\n{failed}"
         able = [name for name, own in backends.items() if not unsupported(own, variant.spec, bool(variant.lengths))]
-        assert ("flax" in able) == (variant.spec.proj_size == 0)
+        assert ("flax" in able) == (variant.spec.proj_size == 0 and variant.spec.reset_after)
+        assert ("torch.nn" in able) == variant.spec.reset_after
         assert ("numpy" in able) == (dtype != "bfloat16")
-        assert {"jax", "torch", "torch.nn"} <= set(able)
+        assert {"jax", "torch"} <= set(able)
         pairs = len(able) * (len(able) + 1) // 2  # with the exact result
         kinked = variant.spec.nonlinearity == "relu" and dtype in HALF_DTYPES
         expected = {"forward": pairs} if kinked else {"forward": pairs, "gradient": pairs, "complex step": 1}
@@ -91,7 +92,7 @@ def test_the_drawn_variants_cover_every_option_and_the_corners() -> None:
     layers = [variant for variant in found if not variant.spec.is_cell]
     assert {variant.spec.num_layers for variant in layers} == {1, 2, 3}
     together = [v for v in layers if {"num_layers", "bidirectional", "lengths", "dropout"} <= set(v.options)]
-    assert {variant.spec.cell for variant in together} == {"RNN", "LSTM"}
+    assert {variant.spec.cell for variant in together} == set(LAYERS)
     assert any(problem(variant).masks is not None and variant.spec.proj_size for variant in together)
     assert any(variant.lengths and len(set(variant.lengths)) > 2 for variant in layers)
     assert {variant.regime for variant in found} == set(REGIMES)

@@ -1,10 +1,11 @@
-"""Modules of torch.nn that the tests of descriptions describe, and what each computes on random input."""
+"""Modules of torch.nn, and of torch_impl where torch.nn has none, that the tests of descriptions describe."""
 
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 
+import torch_impl
 from common.model.describe import Description, describe
 from common.model.spec import ModelSpec
 
@@ -14,7 +15,7 @@ LENGTHS = (6, 3, 1, 4)
 
 
 class Case(NamedTuple):
-    """A constructor call of torch.nn, and whether x has an axis of sequences."""
+    """A constructor call of torch.nn or torch_impl, and whether x has an axis of sequences."""
 
     cell: str
     arguments: dict[str, Any]
@@ -28,11 +29,24 @@ class Case(NamedTuple):
 
     def module(self) -> Any:
         torch.manual_seed(1)
-        return getattr(torch.nn, self.cell)(I, H, dtype=torch.float64, **self.arguments)
+        return self.made(I, **self.arguments)
+
+    def made(self, input_size: int, **arguments: Any) -> Any:
+        """A module of the same class."""
+        package = torch.nn if self.in_torch else torch_impl
+        return getattr(package, self.cell)(input_size, H, dtype=torch.float64, **arguments)
+
+    @property
+    def in_torch(self) -> bool:
+        return hasattr(torch.nn, self.cell) and "reset_after" not in self.arguments
 
     @property
     def is_cell(self) -> bool:
         return self.cell.endswith("Cell")
+
+    @property
+    def states(self) -> str:
+        return "hc" if self.cell.startswith("LSTM") else "h"
 
     @property
     def full(self) -> Description:
@@ -63,6 +77,17 @@ CASES = [
     Case("LSTM", {"bidirectional": True, "batch_first": True}),
     Case("LSTMCell", {}),
     Case("LSTMCell", {"bias": False}, batched=False),
+    Case("GRU", {}),
+    Case("GRU", {"num_layers": 2, "bidirectional": True, "batch_first": True, "dropout": 0.5}),
+    Case("GRU", {"bias": False}, batched=False),
+    Case("GRU", {"reset_after": False, "num_layers": 2, "bidirectional": True}),
+    Case("GRUCell", {}),
+    Case("GRUCell", {"bias": False}, batched=False),
+    Case("GRUCell", {"reset_after": False}),
+    Case("GRUCell", {"reset_after": False, "bias": False}),
+    Case("LSTM1997", {}),
+    Case("LSTM1997", {"num_layers": 2, "bidirectional": True, "bias": False}),
+    Case("LSTM1997Cell", {}),
 ]
 every = pytest.mark.parametrize("case", CASES, ids=str)
 sequences = pytest.mark.parametrize("case", [case for case in CASES if not case.is_cell], ids=str)
@@ -94,7 +119,7 @@ def run(case: Case, module: Any, steps: int = T, lengths: tuple[int, ...] | None
     time, rows = (steps,), case.arguments.get("num_layers", 1) * (2 if case.arguments.get("bidirectional") else 1)
     lead = batch if case.is_cell else batch + time if first else time + batch
     x: Any = random(*lead, I)
-    sizes = [case.arguments.get("proj_size") or H] + [H] * case.cell.startswith("LSTM")
+    sizes = [case.arguments.get("proj_size") or H, H][: len(case.states)]
     before = tuple(random(*(() if case.is_cell else (rows,)), *batch, size) for size in sizes)
     if lengths:
         x = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), first, enforce_sorted=False)

@@ -1,6 +1,7 @@
 """Conversions refuse everything but the weights that they are for, in one line: what, expected, got, likely cause."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import flax.linen as nn
@@ -27,24 +28,14 @@ def drawn(rows: int, columns: int = H, bias: bool = True, seed: int = 5) -> Weig
 
 
 # What is wrong with weights in the neutral layout, for which conversions, and what the message says.
-ELMAN, LONG, ALL = ("to_one_bias", "to_flax_simple_cell"), ("to_flax_lstm",), tuple(TO)
+ELMAN, LSTM, GRU, ALL = ("to_one_bias", "to_flax_simple_cell"), ("to_flax_lstm",), ("to_flax_gru",), tuple(TO)
+GRUS = r"a GRU's or an LSTM1997's\?"
 NEUTRAL: list[tuple[str, tuple[str, ...], Callable[[str], Any], type[Exception], str]] = [
-    (
-        "an LSTM",
-        ELMAN,
-        lambda _: drawn(4 * H),
-        InvalidInput,
-        r"weight_hh: expected \(H, H\) .* got \(28, 7\); an LSTM's",
-    ),
-    ("a GRU", ALL, lambda _: drawn(3 * H), InvalidInput, r"weight_hh: expected .* got \(21, 7\); a GRU's\?"),
-    ("an RNN", LONG, lambda _: drawn(H), InvalidInput, r"weight_hh: expected \(4H, H\) .* got \(7, 7\); an RNN's\?"),
-    (
-        "an LSTM's, no bias",
-        ELMAN,
-        lambda _: drawn(28, bias=False),
-        InvalidInput,
-        r"weight_hh: .*\(28, 7\); an LSTM's\?",
-    ),
+    ("an LSTM", ELMAN, lambda _: drawn(4 * H), InvalidInput, r"weight_hh: expected \(H, H\) .*\(28, 7\); an LSTM's\?"),
+    ("a GRU", ELMAN + LSTM, lambda _: drawn(3 * H), InvalidInput, rf"weight_hh: expected .* got \(21, 7\); {GRUS}"),
+    ("an LSTM", GRU, lambda _: drawn(4 * H), InvalidInput, r"weight_hh: expected \(3H, H\) .*\(28, 7\); an LSTM's\?"),
+    ("an RNN", LSTM + GRU, lambda _: drawn(H), InvalidInput, r"weight_hh: expected .* got \(7, 7\); an RNN's\?"),
+    ("no bias", ELMAN, lambda _: drawn(28, bias=False), InvalidInput, r"weight_hh: .*\(28, 7\); an LSTM's\?"),
     (
         "a projection",
         ALL,
@@ -72,21 +63,21 @@ NEUTRAL: list[tuple[str, tuple[str, ...], Callable[[str], Any], type[Exception],
         ALL,
         lambda name: weights(name)._replace(weight_ih=weights(name).weight_ih.T),
         InvalidInput,
-        r"weight_ih: expected .*, got \(3, (7|28)\); transposed\?",
+        r"weight_ih: expected .*, got \(3, (7|21|28)\); transposed\?",
     ),
     (
         "transposed, recurrent",
-        LONG,
+        LSTM + GRU,
         lambda name: weights(name)._replace(weight_hh=weights(name).weight_hh.T),
         InvalidInput,
-        r"weight_hh: expected \(4H, H\) .*, got \(7, 28\); transposed\?",
+        r"weight_hh: expected \([34]H, H\) .*, got \(7, (21|28)\); transposed\?",
     ),
     (
         "another bias",
-        ALL,
+        ELMAN + LSTM,
         lambda name: weights(name)._replace(bias_ih=np.ones(3 * H)),
         InvalidInput,
-        r"bias_ih: expected .* H=7, I=3, got \(21,\); a GRU's\?",
+        rf"bias_ih: expected .* H=7, I=3, got \(21,\); {GRUS}",
     ),
     (
         "an axis more",
@@ -149,11 +140,12 @@ def test_wrong_weights_are_refused(name: str, make: Callable[[str], Any], error:
 
 
 def test_wrong_weights_are_refused_while_tracing() -> None:
-    for name in TO:
-        with pytest.raises(InvalidInput, match=r"^weight_hh: expected .* got \(21, 7\); a GRU's\?"):
+    for name in ELMAN + LSTM:
+        with pytest.raises(InvalidInput, match=rf"^weight_hh: expected .* got \(21, 7\); {GRUS}"):
             jax.jit(lambda w, name=name: TO[name](w).params)(drawn(3 * H))
 
 
+@cache
 def nnx_state(kind: Any) -> Any:
     return nnx.to_pure_dict(nnx.state(kind(I, H, rngs=nnx.Rngs(0)), nnx.Param))
 
@@ -167,17 +159,25 @@ def changed(tree: Mapping[str, Any], path: str, change: Callable[[Any], Any] | N
     return {**tree, name: changed(tree[name], rest, change)}
 
 
-SIMPLE, GATED = "from_flax_simple_cell", "from_flax_lstm"
+SIMPLE, GATED, RESET = "from_flax_simple_cell", "from_flax_lstm", "from_flax_gru"
+OWNERS = {"SimpleCell": "an RNN's", "LSTMCell": "an LSTM's", "OptimizedLSTMCell": "an LSTM's", "GRUCell": "a GRU's"}
+WRONG = [
+    (name, kind, cell, OWNERS[cell])
+    for name, own in ((SIMPLE, "an RNN's"), (GATED, "an LSTM's"), (RESET, "a GRU's"))
+    for kind in ("linen", "nnx")
+    for cell in OWNERS
+    if OWNERS[cell] != own
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "cell", "owner"), WRONG)
+def test_the_tree_of_another_cell_is_refused_with_its_name(name: str, kind: str, cell: str, owner: str) -> None:
+    tree = linen_tree(getattr(nn, cell)) if kind == "linen" else nnx_state(getattr(nnx, cell))
+    with pytest.raises(InvalidInput, match=rf": expected .*, got .*; {owner}\?$"):
+        FROM[name](tree)
+
+
 TREES: list[tuple[str, str, Callable[[], Any], type[Exception], str]] = [
-    ("linen LSTM", SIMPLE, lambda: linen_tree(nn.LSTMCell), InvalidInput, ".*an LSTM's"),
-    ("linen GRU", SIMPLE, lambda: linen_tree(nn.GRUCell), InvalidInput, ".*a GRU's"),
-    ("nnx LSTM", SIMPLE, lambda: nnx_state(nnx.LSTMCell), InvalidInput, ".*an LSTM's"),
-    ("nnx optimized LSTM", SIMPLE, lambda: nnx_state(nnx.OptimizedLSTMCell), InvalidInput, ".*an LSTM's"),
-    ("nnx GRU", SIMPLE, lambda: nnx_state(nnx.GRUCell), InvalidInput, r"dense_h.kernel: .*\(7, 21\); a GRU's"),
-    ("linen RNN", GATED, lambda: linen_tree(nn.SimpleCell), InvalidInput, ".*an RNN's"),
-    ("linen GRU", GATED, lambda: linen_tree(nn.GRUCell), InvalidInput, ".*a GRU's"),
-    ("nnx RNN", GATED, lambda: nnx_state(nnx.SimpleCell), InvalidInput, ".*an RNN's"),
-    ("nnx GRU", GATED, lambda: nnx_state(nnx.GRUCell), InvalidInput, ".*a GRU's"),
     (
         "a module",
         GATED,
@@ -213,6 +213,20 @@ TREES: list[tuple[str, str, Callable[[], Any], type[Exception], str]] = [
         lambda: changed(linen_tree(nn.LSTMCell), "ig.kernel", np.transpose),
         InvalidInput,
         r"ig.kernel: expected \(I, H\) of .* with H=7, I=3, got \(7, 3\); transposed\?",
+    ),
+    (
+        "a candidate without bias",
+        RESET,
+        lambda: changed(linen_tree(nn.GRUCell), "hn.bias", None),
+        InvalidInput,
+        "parameters of flax.linen.GRUCell: expected .*, got missing hn.bias",
+    ),
+    (
+        "the bias that nnx documents",
+        RESET,
+        lambda: changed(nnx_state(nnx.GRUCell), "dense_h", lambda dense: {**dense, "bias": np.ones(3 * H)}),
+        InvalidInput,
+        "parameters of nnx.GRUCell: expected .*, got extra dense_h.bias",
     ),
     (
         "a gate without bias",
@@ -264,7 +278,7 @@ def test_other_trees_are_refused(name: str, make: Callable[[], Any], error: type
         ((I + H, 4 * H), None, H, r"weight: expected \(H, I\+H\) of .*, got \(10, 28\); an LSTM's\?"),
         ((12, 20), 20, 5, r"weight: expected \(H, I\+H\) of .* with H=5, got \(12, 20\); an LSTM's\?"),
         ((12, 20), 20, 12, r"bias: expected \(H,\) of .* with H=12, I=20, got \(20,\)"),
-        ((3 * H, I + H), 3 * H, H, r"weight: expected \(H, I\+H\) of .*, got \(21, 10\); a GRU's\?"),
+        ((3 * H, I + H), 3 * H, H, rf"weight: expected \(H, I\+H\) of .*, got \(21, 10\); {GRUS}"),
         ((H, I + H), 4 * H, H, r"bias: expected \(H,\) of .*, got \(28,\); an LSTM's\?"),
         ((H,), None, H, r"weight: expected \(H, I\+H\) of .*, got \(7,\); an axis too many or too few\?"),
     ],

@@ -1,7 +1,7 @@
 """Conversions keep the function of Flax's own modules, and can be differentiated through."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 
 from common.backend import registry
 from common.errors import InvalidInput
 from common.model import conversions
-from common.model.conversions import ONE_BIAS_NOTE
+from common.model.cells import with_blocks
+from common.model.conversions import GRU_NOTE, NO_BIAS_NOTE, ONE_BIAS_NOTE
 from common.model.initial import initial_parameters
 from common.model.layout import Weights, layer_weights, named_weights
 from common.model.spec import ModelSpec
@@ -24,13 +26,16 @@ TO: dict[str, Callable[[Weights], Any]] = {
     "to_one_bias": conversions.to_one_bias,
     "to_flax_simple_cell": conversions.to_flax_simple_cell,
     "to_flax_lstm": conversions.to_flax_lstm,
+    "to_flax_gru": conversions.to_flax_gru,
 }
 FROM: dict[str, Callable[..., Weights]] = {
     "from_one_bias": partial(conversions.from_one_bias, hidden_size=H),
     "from_flax_simple_cell": conversions.from_flax_simple_cell,
     "from_flax_lstm": conversions.from_flax_lstm,
+    "from_flax_gru": conversions.from_flax_gru,
 }
-LSTMS = {"to_flax_lstm", "from_flax_lstm"}
+CELL_OF = {"to_one_bias": "RNN", "to_flax_simple_cell": "RNN", "to_flax_lstm": "LSTM", "to_flax_gru": "GRU"}
+NOTES = dict.fromkeys(TO, ONE_BIAS_NOTE) | {"to_flax_gru": GRU_NOTE}
 ROUND_TRIPS = list(zip(TO, FROM, strict=True))
 
 
@@ -43,7 +48,7 @@ def in_float64_compiled_quickly() -> Iterator[None]:
 
 
 def spec_of(name: str, **options: Any) -> ModelSpec:
-    return ModelSpec(cell="LSTM" if name in LSTMS else "RNN", input_size=I, hidden_size=H, **options)
+    return ModelSpec(cell=CELL_OF[name], input_size=I, hidden_size=H, **options)
 
 
 def weights(name: str, **options: Any) -> Weights:
@@ -58,8 +63,12 @@ def inputs(states: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
 
 def by_numpy(w: Weights, reverse: bool = False) -> list[np.ndarray]:
     """y and the final state of a layer with these weights, from the inputs above; ``reverse`` in time."""
-    lstm = len(w.weight_hh) > H
-    spec, (x, state0) = spec_of("to_flax_lstm" if lstm else ""), inputs(2 if lstm else 1)
+    (cell, *_) = with_blocks(len(w.weight_hh) // H)
+    return computed(ModelSpec(cell=cell, input_size=I, hidden_size=H), w, reverse)
+
+
+def computed(spec: ModelSpec, w: Weights, reverse: bool = False) -> list[np.ndarray]:
+    x, state0 = inputs(len(spec.state_names))
     params = {name: np.array(value) for name, value in named_weights(w, "_l0").items()}
     y, state = registry.load("numpy").forward(spec, params, x[::-1].copy() if reverse else x, state0)
     return [y[::-1] if reverse else y, *(part[0] for part in state)]
@@ -82,9 +91,18 @@ def flat(y: Any, carry: Any) -> list[np.ndarray]:
     return [np.asarray(part) for part in (y, *(carry[::-1] if isinstance(carry, tuple) else (carry,)))]
 
 
-LINEN = {nn.SimpleCell: "from_flax_simple_cell", nn.LSTMCell: "from_flax_lstm", nn.OptimizedLSTMCell: "from_flax_lstm"}
-NNX = {nnx.SimpleCell: "from_flax_simple_cell", nnx.LSTMCell: "from_flax_lstm", nnx.OptimizedLSTMCell: "from_flax_lstm"}
+LINEN: dict[Any, str] = {
+    nn.SimpleCell: "from_flax_simple_cell",
+    nn.LSTMCell: "from_flax_lstm",
+    nn.OptimizedLSTMCell: "from_flax_lstm",
+    nn.GRUCell: "from_flax_gru",
+}
+NNX: dict[Any, str] = {getattr(nnx, kind.__name__): name for kind, name in LINEN.items()}
 DTYPES: dict[str, Any] = {"dtype": "float64", "param_dtype": "float64"}
+
+
+def states_of(kind: Any) -> int:
+    return 2 if "LSTM" in kind.__name__ else 1
 
 
 def linen_layer(kind: Any) -> tuple[Any, Any]:
@@ -98,6 +116,7 @@ def nnx_layer(kind: Any) -> Any:
     return layer
 
 
+@cache
 def linen_tree(kind: Any) -> Any:
     return nn.RNN(kind(H)).init(jax.random.key(0), jnp.zeros((B, T, I), "float32"))["params"]["cell"]
 
@@ -111,7 +130,7 @@ def close(got: list[np.ndarray], reference: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize("kind", LINEN)
 def test_the_function_of_flax_linen_is_kept(kind: Any) -> None:
-    states, convert = 2 if kind is not nn.SimpleCell else 1, FROM[LINEN[kind]]
+    states, convert = states_of(kind), FROM[LINEN[kind]]
     layer, variables = linen_layer(kind)
     carry, y = layer.apply(variables, jnp.array(inputs(states)[0]), initial_carry=carry_of(states))
     for tree in (variables, variables["params"], variables["params"]["cell"], {"params": variables["params"]["cell"]}):
@@ -120,7 +139,7 @@ def test_the_function_of_flax_linen_is_kept(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", NNX)
 def test_the_function_of_flax_nnx_is_kept(kind: Any) -> None:
-    states, convert = 2 if kind is not nnx.SimpleCell else 1, FROM[NNX[kind]]
+    states, convert = states_of(kind), FROM[NNX[kind]]
     layer = nnx_layer(kind)
     carry, y = layer(jnp.array(inputs(states)[0]), initial_carry=carry_of(states))
     state = nnx.state(layer, nnx.Param)
@@ -130,7 +149,7 @@ def test_the_function_of_flax_nnx_is_kept(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", LINEN)
 def test_a_layer_of_flax_with_converted_weights_computes_as_numpy(kind: Any) -> None:
-    states, name = 2 if kind is not nn.SimpleCell else 1, LINEN[kind].replace("from", "to")
+    states, name = states_of(kind), LINEN[kind].replace("from", "to")
     w = weights(name)
     layer, _ = linen_layer(kind)
     variables = {"params": {"cell": jax.tree.map(jnp.array, TO[name](w).params)}}
@@ -138,9 +157,9 @@ def test_a_layer_of_flax_with_converted_weights_computes_as_numpy(kind: Any) -> 
     close(by_numpy(w), flat(y, carry))
 
 
-@pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell])
+@pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell, nn.GRUCell])
 def test_a_bidirectional_layer_is_converted_one_direction_at_a_time(kind: Any) -> None:
-    states, convert = 2 if kind is not nn.SimpleCell else 1, FROM[LINEN[kind]]
+    states, convert = states_of(kind), FROM[LINEN[kind]]
     rnns: Any = [nn.RNN(kind(H, **DTYPES)) for _ in range(2)]
     layer: Any = nn.Bidirectional(*rnns, time_major=True)
     variables = scattered(layer.init(jax.random.key(0), jnp.zeros((T, B, I))))
@@ -153,6 +172,12 @@ def test_a_bidirectional_layer_is_converted_one_direction_at_a_time(kind: Any) -
         convert(variables)
 
 
+def merged(w: Weights, name: str) -> Weights:
+    """The weights that come back: the two biases of a row are one, but for those of a GRU's candidate."""
+    apart = np.arange(len(w.bias_hh)) >= (2 * H if CELL_OF[name] == "GRU" else len(w.bias_hh))
+    return w._replace(bias_ih=w.bias_ih + w.bias_hh * ~apart, bias_hh=w.bias_hh * apart)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("there", "back"), ROUND_TRIPS)
 def test_a_round_trip_keeps_the_function(there: str, back: str, bias: bool) -> None:
@@ -161,10 +186,11 @@ def test_a_round_trip_keeps_the_function(there: str, back: str, bias: bool) -> N
     again = FROM[back](params)
     for one, other in zip(again[:2], given[:2], strict=True):
         np.testing.assert_array_equal(one, other)
-    assert note == (ONE_BIAS_NOTE if bias else "")
+    assert note == (NOTES[there] if bias else "")
     if bias:
-        np.testing.assert_array_equal(again.bias_ih, given.bias_ih + given.bias_hh)
-        assert not again.bias_hh.any()
+        wanted = merged(given, there)
+        np.testing.assert_array_equal(again.bias_ih, wanted.bias_ih)
+        np.testing.assert_array_equal(again.bias_hh, wanted.bias_hh)
     elif there == "to_one_bias":
         assert again.bias_ih is again.bias_hh is None
     else:  # Flax's cells always have one
@@ -179,8 +205,8 @@ def test_conversions_are_differentiated_through(there: str, back: str) -> None:
     factors = scattered(given)
 
     def value(w: Weights, convert: bool) -> Any:
-        w = FROM[back](TO[there](w).params) if convert else w._replace(bias_ih=w.bias_ih + w.bias_hh, bias_hh=0.0)
-        parts = (w.weight_ih, w.weight_hh, w.bias_ih)
+        w = FROM[back](TO[there](w).params) if convert else merged(w, there)
+        parts = (w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh)
         return sum(jnp.vdot(factor, part**2) for factor, part in zip(factors, parts, strict=False))
 
     got, wanted = (jax.jit(jax.grad(partial(value, convert=convert)))(given) for convert in (True, False))
@@ -205,9 +231,26 @@ def test_nnx_simple_cell_rounds_to_float32_without_a_dtype() -> None:
     assert conversions.from_flax_simple_cell(nnx.state(cell, nnx.Param)).weight_hh.dtype == "float64"
 
 
-@pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell, nn.OptimizedLSTMCell])
+@pytest.mark.parametrize("kind", LINEN)
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_names_and_shapes_are_flaxs_own(kind: Any, bias: bool) -> None:
     name = LINEN[kind].replace("from", "to")
     params, _ = TO[name](weights(name, bias=bias))
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, dict(linen_tree(kind)))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_lstm_without_a_forget_gate_is_one_with_the_gate_open(bias: bool) -> None:
+    """To the last bit, and in the recurrence of torch.nn too, where the rows of i and g stay where they are."""
+    spec = ModelSpec(cell="LSTM1997", input_size=I, hidden_size=H, bias=bias)
+    given = layer_weights(initial_parameters(spec, 3), "_l0")
+    lstm, note = conversions.to_lstm(given)
+    assert note == ("" if bias else NO_BIAS_NOTE)
+    for one, other in zip(by_numpy(lstm), computed(spec, given), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert np.ptp(other) > 0.1
+    theirs = torch.nn.LSTM(I, H, dtype=torch.float64)
+    theirs.load_state_dict({name: torch.tensor(value) for name, value in named_weights(lstm, "_l0").items()})
+    x, state0 = ([torch.tensor(part) for part in parts] for parts in ([inputs(2)[0]], inputs(2)[1]))
+    y, (h, c) = theirs(x[0], tuple(state0))
+    close(computed(spec, given), [part.detach().numpy() for part in (y, h[0], c[0])])

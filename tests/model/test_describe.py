@@ -1,10 +1,11 @@
-"""A description against the modules of torch.nn: its names, shapes, equations as text, roles and notes."""
+"""A description against the modules: its names, shapes, equations as text, roles and notes."""
 
 import re
 from typing import Any
 
 import torch
 
+import torch_impl
 from common.model.describe import describe
 from common.model.spec import ModelSpec
 from tests.model.described import B, Case, H, I, P, T, every, run
@@ -13,8 +14,9 @@ from tests.refusals import refused
 
 @every
 def test_the_constructor_builds_the_same_module(case: Case) -> None:
-    found, ours = case.module(), eval(case.full.constructor, {"torch": torch})
+    found, ours = case.module(), eval(case.full.constructor, {"torch": torch, "torch_impl": torch_impl})
     assert type(ours) is type(found)
+    assert any("torch.nn has no such module" in note for note in case.full.notes) != case.in_torch
 
     def settings(module: Any) -> dict[str, Any]:
         return {name: value for name, value in vars(module).items() if isinstance(value, str | int | float)}
@@ -92,6 +94,8 @@ def test_a_role_says_the_layer_the_direction_and_what_is_read() -> None:
     assert found["weight_hh_l1"] == "W_hh, layer 1 forward: reads the state h_(t-1)"
     assert found["weight_hh_l1_reverse"] == "W_hh, layer 1 reverse: reads the state h_(t+1)"
     assert found["bias_hh_l0_reverse"] == "b_hh, layer 0 reverse: added to W_hh h_(t+1)"
+    reset = {row.name: row.role for row in Case("GRU", {"reset_after": False, "bidirectional": True}).full.parameters}
+    assert reset["weight_hh_l0_reverse"] == "W_hh, layer 0 reverse: reads h_(t+1); for n_t, s_t"
     assert [row.role for row in Case("RNNCell", {"bias": False}).full.parameters] == [
         "W_ih: reads x, the input",
         "W_hh: reads the state h_0",
@@ -107,6 +111,16 @@ def test_notes_name_what_is_particular() -> None:
     )
     assert "biases" not in notes("LSTM", bias=False)
     assert "gates" not in notes("RNN")
+    assert "are the gates r, z, n in this order" in notes("GRU")
+    assert "are the gates i, g, o in this order" in notes("LSTM1997Cell")
+    inner = "b_hn, the last 5 numbers of b_hh, is multiplied by r_t, so b_ih cannot take it in."
+    before = {"reset_after": False}
+    for arguments, held in (({}, True), ({"bias": False}, False), (before, False)):
+        assert (inner in notes("GRU", **arguments)) == held
+        assert ("r_t acts after the product" in notes("GRU", **arguments)) == (arguments != before)
+        assert ("r_t acts before the product" in notes("GRU", **arguments)) == (arguments == before)
+    assert all(("there is no c." in notes(cell)) == (cell == "GRU") for cell in ("RNN", "LSTM", "GRU", "LSTM1997"))
+    assert all(("no forget gate" in notes(cell)) == (cell == "LSTM1997") for cell in ("LSTM", "GRU", "LSTM1997"))
     assert "makes h and each direction of output 3 wide; c keeps 5" in notes("LSTM", proj_size=P)
     assert "projection" not in notes("LSTM")
     assert "There is no output: RNNCell returns the new state" in notes("RNNCell")

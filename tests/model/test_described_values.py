@@ -14,8 +14,8 @@ def solve(equations: list[str], values: dict[str, Any]) -> dict[str, Any]:
     """Compute the lines ``symbol = formula`` one after another; vectors are columns, as in the text."""
     functions = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}
     for line in equations:
-        if found := re.fullmatch(r"\s*([aifgoch](?:_[t1])?) = (.*?)(   .*)?", line):
-            code = re.sub(r"(W_\w\w) ", r"\1 @ ", found[2]).replace("_(t-1)", "_before")
+        if found := re.fullmatch(r"\s*([aqirzfgnsoch](?:_[t1])?) = (.*?)(   .*)?", line):
+            code = re.sub(r"(W_\w\w(?:\[\d+:\d+\])?) ", r"\1 @ ", found[2]).replace("_(t-1)", "_before")
             values[found[1]] = eval(code, functions | values)
     return values
 
@@ -154,8 +154,8 @@ def test_what_the_notes_say_output_does_not_show_is_not_in_it(case: Case) -> Non
         hidden = eval(expression, result.names)
         assert len(hidden) == (module.num_layers - 1) * (2 if module.bidirectional else 1)
         assert not occurs(hidden, result)
-    assert ("c_n is never a part of output." in notes) == (case.cell == "LSTM")
-    if case.cell == "LSTM":
+    assert ("c_n is never a part of output." in notes) == ("c" in case.states)
+    if "c" in case.states:
         assert not occurs(result.after[1], result)
 
 
@@ -171,11 +171,11 @@ def test_the_reverse_half_of_the_last_output_is_one_step_old(case: Case) -> None
     top = module.num_layers - 1
     x = result.x.transpose(0, 1) if module.batch_first and case.batched else result.x
     if top:
-        below = getattr(torch.nn, case.cell)(I, H, dtype=torch.float64, num_layers=top, **arguments)
+        below = case.made(I, num_layers=top, **arguments)
         below.load_state_dict({k: v for k, v in module.state_dict().items() if f"_l{top}" not in k})
         states = tuple(state[: 2 * top] for state in result.before)
         x = below(x, states if len(states) == 2 else states[0])[0]
-    last = getattr(torch.nn, case.cell)(x.shape[-1], H, dtype=torch.float64, **arguments)
+    last = case.made(x.shape[-1], **arguments)
     own = {k.replace(f"_l{top}", "_l0"): v for k, v in module.state_dict().items() if f"_l{top}" in k}
     last.load_state_dict(own)
     states = tuple(state[2 * top :] for state in result.before)

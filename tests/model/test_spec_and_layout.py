@@ -14,6 +14,7 @@ from common.model.layout import Parameters, parameter_shapes
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import CELLS, HALF_DTYPES, ModelSpec
+from tests.backend.modules.references import MODULES
 from tests.refusals import refused
 
 I, H, O = 3, 7, 2
@@ -29,10 +30,10 @@ every_layer = pytest.mark.parametrize("spec", [SPEC, ModelSpec(cell="LSTM", inpu
 
 NAN, INF = float("nan"), float("inf")
 DTYPE_NAMES = "float64, float32, float16, bfloat16, complex128"
-CELL_NAMES = "RNN, RNNCell, LSTM, LSTMCell"
+CELL_NAMES = "RNN, RNNCell, LSTM, LSTMCell, GRU, GRUCell, LSTM1997, LSTM1997Cell"
 # The class, the argument, the values that it refuses, the exception, and what the message says was expected.
 REFUSALS = [
-    (ModelSpec, "cell", ["GRU", "rnn", "", None], InvalidInput, f"one of {CELL_NAMES}"),
+    (ModelSpec, "cell", ["LSTM1998", "rnn", "", None], InvalidInput, f"one of {CELL_NAMES}"),
     (ModelSpec, "input_size", [0, -3], InvalidInput, "at least 1"),
     (ModelSpec, "input_size", [3.0, True, "3", None], InvalidType, "an int"),
     (ModelSpec, "hidden_size", [0, -7], InvalidInput, "at least 1"),
@@ -49,6 +50,8 @@ REFUSALS = [
     (ModelSpec, "proj_size", [None, 2.0, True], InvalidType, "an int"),
     (ModelSpec, "forget_bias", [1.0], InvalidInput, "None for RNN"),
     (ModelSpec, "forget_bias", [True, "1"], InvalidType, "a number"),
+    (ModelSpec, "reset_after", [False], InvalidInput, "True for RNN"),
+    (ModelSpec, "reset_after", [0, 1, None], InvalidType, "a bool"),
 ]
 TABLE = [(kind, name, value, error, text) for kind, name, values, error, text in REFUSALS for value in values]
 
@@ -62,8 +65,8 @@ def test_a_wrong_argument_is_refused(kind, name, value, error, expected) -> None
     assert str(caught.value).partition(";")[0] == f"{name}: expected {expected}, got {shown}"
 
 
-@pytest.mark.parametrize("cell", ["LSTM", "LSTMCell"])
-def test_an_lstm_has_no_relu(cell: str) -> None:
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if not cell.startswith("RNN")])
+def test_a_gated_cell_has_no_relu(cell: str) -> None:
     text = f"^nonlinearity: expected 'tanh' for {cell}, got 'relu'; only RNN and RNNCell have it$"
     with pytest.raises(InvalidInput, match=text):
         ModelSpec(cell=cell, input_size=I, hidden_size=H, nonlinearity="relu")
@@ -72,12 +75,17 @@ def test_an_lstm_has_no_relu(cell: str) -> None:
 # The cell, its options, the argument that is named, and what the message says was expected.
 COMBINATIONS = [
     (cell, {name: value}, name, f"{only} for {cell}")
-    for cell in ("RNNCell", "LSTMCell")
+    for cell in CELLS
+    if cells.TABLE[cell].is_step
     for name, value, only in (("num_layers", 2, "1"), ("dropout", 0.5, "0.0"), ("bidirectional", True, "False"))
 ]
-COMBINATIONS += [(cell, {"proj_size": 2}, "proj_size", f"0 for {cell}") for cell in ("RNN", "RNNCell", "LSTMCell")]
+COMBINATIONS += [(cell, {"proj_size": 2}, "proj_size", f"0 for {cell}") for cell in CELLS if cell != "LSTM"]
 COMBINATIONS += [("LSTM", {"proj_size": n}, "proj_size", r"0 \(no projection\) to 6, .*") for n in (-1, H, H + 1)]
-COMBINATIONS += [(cell, {"forget_bias": 1.0}, "forget_bias", f"None for {cell}") for cell in ("RNN", "RNNCell")]
+for cell in CELLS:
+    if cell not in ("LSTM", "LSTMCell"):
+        COMBINATIONS += [(cell, {"forget_bias": 1.0}, "forget_bias", f"None for {cell}")]
+    if cell not in ("GRU", "GRUCell"):
+        COMBINATIONS += [(cell, {"reset_after": False}, "reset_after", f"True for {cell}")]
 BIASED = "a finite number, with bias=True"
 COMBINATIONS += [("LSTMCell", {"bias": False, "forget_bias": 1.0}, "forget_bias", BIASED)]
 COMBINATIONS += [("LSTM", {"forget_bias": value}, "forget_bias", BIASED) for value in (NAN, INF)]
@@ -100,36 +108,17 @@ def test_specifications_are_values(kind: type) -> None:
 
 
 SHAPED = [(cell, {"bias": bias}) for cell in CELLS for bias in (True, False)]
-SHAPED += [(cell, {"num_layers": 3, "bidirectional": True}) for cell in ("RNN", "LSTM")]
+SHAPED += [(cell, {"num_layers": 3, "bidirectional": True}) for cell in cells.LAYERS]
 SHAPED += [("LSTM", {"num_layers": 2, "bidirectional": two, "proj_size": 4, "bias": not two}) for two in (True, False)]
 
 
 @pytest.mark.parametrize(("cell", "options"), SHAPED, ids=str)
 def test_names_shapes_and_their_order_are_torchs(cell: str, options: dict[str, Any]) -> None:
     spec = ModelSpec(cell=cell, input_size=I, hidden_size=H, **options)
-    state = getattr(torch.nn, cell)(I, H, **options).state_dict()
+    state = MODULES[cell](I, H, **options).state_dict()
     expected = [(name, tuple(value.shape)) for name, value in state.items()]
     assert list(parameter_shapes(spec).items()) == expected
     assert [(name, value.shape) for name, value in initial_parameters(spec, 0).items()] == expected
-
-
-@pytest.mark.parametrize("cell", ["LSTM", "LSTMCell"])
-def test_the_order_of_gates_is_torchs(cell: str) -> None:
-    """Zero weights, so that the bias alone sets the gates, each to a value of its own."""
-    spec = ModelSpec(cell=cell, input_size=I, hidden_size=H)
-    a = dict(zip("ifgo", torch.tensor([0.3, -0.8, 1.2, -0.2], dtype=torch.float64), strict=True))
-    module = getattr(torch.nn, cell)(I, H, dtype=torch.float64)
-    values = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in parameter_shapes(spec).items()}
-    (bias,) = (name for name in values if name.startswith("bias_ih"))
-    values[bias] = torch.cat([a[gate].repeat(H) for gate in cells.TABLE["LSTM"].letters])
-    module.load_state_dict(values)
-    x, c0 = torch.ones(1, I, dtype=torch.float64), torch.full((1, H), 0.7, dtype=torch.float64)
-    with torch.no_grad():
-        result = module(x, (torch.zeros_like(c0), c0))
-    h, c = result if spec.is_cell else result[1]
-    wanted = torch.sigmoid(a["f"]) * 0.7 + torch.sigmoid(a["i"]) * torch.tanh(a["g"])
-    assert torch.allclose(c, wanted, rtol=1e-14, atol=0)
-    assert torch.allclose(h, torch.sigmoid(a["o"]) * torch.tanh(wanted), rtol=1e-14, atol=0)
 
 
 def check_uniform(params: Parameters, bound: float) -> None:
@@ -144,7 +133,7 @@ def test_initial_values_fill_the_bound_of_torch(cell: str) -> None:
     spec = ModelSpec(cell=cell, input_size=2, hidden_size=400)
     check_uniform(initial_parameters(spec, 0), 1 / 20)
     check_uniform(initial_network(NetworkSpec(model=spec, readout_size=150), 0), 1 / 20)
-    module = getattr(torch.nn, cell)(2, 400)
+    module = MODULES[cell](2, 400)
     for name, value in module.state_dict().items():
         assert 0.95 / 20 < value.abs().max() <= 1 / 20, name
 
@@ -171,7 +160,7 @@ def test_narrow_dtypes_are_float64_rounded(cell: str, dtype: str) -> None:
         assert np.array_equal(value.astype(narrow[name].dtype), narrow[name]), name
 
 
-@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+@pytest.mark.parametrize("cell", cells.LAYERS)
 def test_a_cell_and_a_layer_share_their_values(cell: str) -> None:
     layer, step = (initial_parameters(ModelSpec(cell=c, input_size=I, hidden_size=H), 3) for c in (cell, cell + "Cell"))
     assert [name.removesuffix("_l0") for name in layer] == list(step)
@@ -270,7 +259,7 @@ def test_axes_in_another_order_are_named() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "cause"),
     [
-        ("weight_ih_l0", (3 * H, I), "a GRU's?"),
+        ("weight_ih_l0", (3 * H, I), "a GRU's or an LSTM1997's?"),
         ("weight_hh_l0", (H, 2), "an RNN's?"),
         ("weight_ih_l0", (3 * H + 1, I), ""),
         ("weight_hr_l0", (3 * H, H), ""),

@@ -27,7 +27,9 @@ def hue(text: str) -> str:
 
 def note_of(name: str, quantities: dict[str, Any]) -> str:
     """The words under a name, where they are the same at every moment."""
-    own = {"x": "input", "dc_next": "from later", "dh_prev": "sent back", "dc_prev": "sent back"}
+    own = {"x": "input", "dc_next": "from later", "dh_prev": "sent back", "dc_prev": "sent back", "s": "into W_hn"}
+    if "q_r" in quantities and re.fullmatch("[aq]_[rzn]", name):
+        return f"{'x' if name[0] == 'a' else 'h'} into {name[2:]}"
     if name in own or "weight" in name or "bias" in name:
         return own.get(name, "")
     if name in quantities and name[0] != "d" and name[:2] != "a_":

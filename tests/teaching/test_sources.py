@@ -16,7 +16,7 @@ from reports.teaching.items import Beside
 ROOT = Path(__file__).parents[2]
 DERIVATION = (ROOT / "numpy_impl" / "DERIVATION.md").read_text(encoding="utf-8")
 FOLDERS = {"NumPy": "numpy_impl", "JAX": "jax_impl", "PyTorch": "torch_impl"}
-PARTS = ("rnn_cell", "elman", "lstm_cell", "lstm", "unroll")
+PARTS = ("rnn_cell", "elman", "lstm_cell", "lstm", "gru_cell", "gru", "lstm1997_cell", "lstm1997", "unroll")
 
 
 def tagged(path: Path, tag: str) -> list[str]:
@@ -39,16 +39,19 @@ def tags_by_function(name: str) -> dict[str, str]:
 
 FORWARD, BACKWARD = tags_by_function("forward"), tags_by_function("backward")
 BOTH = FORWARD | BACKWARD
-# Only NumPy needs some equations of the LSTM over a sequence, for one tanh of four gates and for the backward pass, and
-# a separate line for each frozen step.
+# Only NumPy needs some equations of the gated layers over a sequence, for one tanh of four gates and for the backward
+# pass, and a separate line for each frozen step.
 FROZEN = {"E4", "E6", "E10", "L6", "L10", "L20"}
-COMMON = {tag for tag in BOTH if tag[0] != "L" or tag in sources.SAME_AS or tag == "L9"}
+GATED = set("LRW")
+COMMON = {tag for tag in BOTH if tag[0] not in GATED or tag in sources.SAME_AS or tag == "L9"}
 SHOWN = {tag: file for tag, file in BOTH.items() if tag in COMMON - FROZEN}
 ALONE = sorted(BOTH.keys() - SHOWN.keys())
 # From which equations each backward equation follows: "C4 C3" means that (C4) follows from (C3).
 DERIVED = """
 C4 C3, C5 C1, C6 C1, C7 C2, C8 C1, C9 C1, E5 E3, E8 E3, E9 E3, E11 E1, E12 E3, E13 E2, E14 E1, K9 K7 K8, K10 K3 K7,
-K11 K4 K7, K12 K5 K7, K13 K6 K8, K14 K1, K15 K1, K16 K2, K17 K1, K18 K1, K19 K7
+K11 K4 K7, K12 K5 K7, K13 K6 K8, K14 K1, K15 K1, K16 K2, K17 K1, K18 K1, K19 K7, G12 G6 G11, G13 G10 G11, G14 G10,
+G15 G8, G16 G7 G10, G17 G5, G18 G1, G19 G2 G8, G20 G3, G21 G4 G9, G22 G1, G23 G2 G7 G11, V8 V6 V7, V9 V3 V6, V10 V4 V6,
+V11 V5 V7, V12 V1, V13 V1, V14 V2, V15 V1, V16 V1, V17 V6
 """
 DERIVED_FROM = {tag: origins for tag, *origins in map(str.split, DERIVED.split(","))}
 AUTOMATIC = {
@@ -59,11 +62,13 @@ AUTOMATIC = {
 
 
 def test_the_sections_have_the_equations_that_the_files_have() -> None:
-    written = set(re.findall(r"\\tag\{([CEKLU]\d+)\}", DERIVATION))
+    written = set(re.findall(r"\\tag\{([CEKLUGRVW]\d+)\}", DERIVATION))
     assert written == BOTH.keys()
-    assert len(written) == 9 + 14 + 19 + 25 + 2
+    assert len(written) == 9 + 14 + 19 + 25 + 2 + 23 + 24 + 17 + 21
     assert not FORWARD.keys() & BACKWARD.keys()
-    assert set(ALONE) == {"L4", "L5"} | FROZEN | {tag for tag in BACKWARD if tag[0] == "L"}
+    assert set(ALONE) == {"L4", "L5"} | FROZEN | {tag for tag in BACKWARD if tag[0] == "L"} | {
+        tag for tag in BOTH if tag[0] in "RW"
+    }
 
 
 @pytest.mark.parametrize("tag", SHOWN)
@@ -89,7 +94,7 @@ def test_an_equation_appears_next_to_the_lines_of_the_files(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", ALONE)
 def test_an_equation_that_only_numpy_has_is_not_shown(tag: str) -> None:
-    message = rf"\({tag}\) in jax_impl/(elman|lstm).py: expected a line with its tag, got none"
+    message = rf"\({tag}\) in jax_impl/(elman|lstm|gru|lstm1997).py: expected a line with its tag, got none"
     with pytest.raises(InvalidInput, match=message):
         sources.equation(tag)
 
@@ -109,8 +114,8 @@ def test_another_file_of_the_frameworks_can_be_named() -> None:
 
 
 def test_every_step_back_has_a_forward_equation_or_needs_none() -> None:
-    """This covers what autodiff has to derive; the LSTM over a sequence is the same as its cell."""
-    assert DERIVED_FROM.keys() | AUTOMATIC.keys() == {tag for tag in BACKWARD if tag[0] != "L"} - FROZEN
+    """This covers what autodiff has to derive; a gated layer over a sequence is the same as its cell."""
+    assert DERIVED_FROM.keys() | AUTOMATIC.keys() == {tag for tag in BACKWARD if tag[0] not in GATED} - FROZEN
     assert {tag: list(origins) for tag, origins in sources.DERIVED_FROM.items()} == DERIVED_FROM
     assert sources.AUTOMATIC == AUTOMATIC
     for tag, origins in DERIVED_FROM.items():
@@ -120,7 +125,7 @@ def test_every_step_back_has_a_forward_equation_or_needs_none() -> None:
 
 @pytest.mark.parametrize("tag", ["C10", "E0", "Z1", "c1", "", "C1, C2"])
 def test_an_unknown_tag(tag: str) -> None:
-    with pytest.raises(InvalidInput, match=rf"tag: expected one of B1, .*U2, got '{tag}'"):
+    with pytest.raises(InvalidInput, match=rf"tag: expected one of B1, .*W9, got '{tag}'"):
         sources.equation(tag)
     with show.collecting() as items, pytest.raises(InvalidInput):
         show.lines("C1", tag)
@@ -157,6 +162,8 @@ def without(path: Path, what: str) -> None:
         ("torch_impl/lstm_cell.py", "K3", "K10", ["K11"]),
         ("torch_impl/lstm.py", "K7", "L7", ["L8"]),
         ("torch_impl/lstm.py", "L9", "L9", ["L8"]),
+        ("torch_impl/gru_cell.py", "G7", "G16", ["G17"]),
+        ("jax_impl/gru_cell.py", "G9", "G21", ["G19"]),
     ],
 )
 def test_a_missing_tag_is_reported(file: str, tag: str, shown: str, others: list[str], copied: Path) -> None:

@@ -7,7 +7,7 @@ from common.model.spec import ModelSpec
 from common.tracing.trace import Example
 
 T, I, H = 4, 2, 3
-RNN, LSTM = (ModelSpec(cell=cell, input_size=I, hidden_size=H) for cell in ("RNN", "LSTM"))
+RNN, LSTM, GRU = (ModelSpec(cell=cell, input_size=I, hidden_size=H) for cell in ("RNN", "LSTM", "GRU"))
 EXACT, DIFFERENCES = 1e-12, 1e-7
 
 

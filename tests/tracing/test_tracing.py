@@ -18,15 +18,28 @@ from common.errors import InvalidInput
 from common.model.spec import ModelSpec
 from common.tracing import backends as tracing
 from common.tracing.backends import FINITE_DIFFERENCES, TRACED
+from common.tracing.finite_differences import forward_steps
 from common.tracing.trace import Trace
-from tests.tracing.small import DIFFERENCES, EXACT, LSTM, RNN, H, I, T, example
+from tests.tracing.small import DIFFERENCES, EXACT, GRU, LSTM, RNN, H, I, T, example
 
 MODELS = [
     ModelSpec(cell=cell, input_size=I, hidden_size=H, nonlinearity=phi, bias=bias)
     for cell, phi in [("RNN", "tanh"), ("RNN", "relu"), ("RNNCell", "tanh"), ("LSTM", "tanh"), ("LSTMCell", "tanh")]
     for bias in (True, False)
 ]
-FORWARD = {True: {"a", "i", "f", "g", "o", "c", "h"}, False: {"a", "h"}}
+MODELS += [
+    ModelSpec(cell=cell, input_size=I, hidden_size=H, bias=bias, **options)
+    for cell, bias, options in [
+        ("GRU", True, {}),
+        ("GRUCell", False, {}),
+        ("GRUCell", True, {"reset_after": False}),
+        ("LSTM1997Cell", True, {}),
+    ]
+]
+# Layer -> the intermediates of its step, and those whose derivative NumPy has no line for.
+FORWARD = {"RNN": {"a", "h"}, "LSTM": {"a", "i", "f", "g", "o", "c", "h"}, "LSTM1997": {"a", "i", "g", "o", "c", "h"}}
+FORWARD["GRU"] = {"a", "q", "r", "z", "s", "q_n", "n", "h"}
+ELSEWHERE = {"RNN": set(), "LSTM": {"di", "df", "dg", "do"}, "LSTM1997": {"di", "dg", "do"}, "GRU": {"dz", "dn"}}
 WEIGHTS = {True: {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}, False: {"weight_ih", "weight_hh"}}
 every_model = pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.label)
 
@@ -49,7 +62,8 @@ def apart(found: Trace, wanted: Trace, tolerance: float = EXACT) -> dict[str, li
 
 def derivatives(spec: ModelSpec) -> set[str]:
     """What every backend has besides the forward values and the derivatives of the gates' values."""
-    own = {"da", "dh", "dx", "dh_prev"} | ({"dc", "dc_prev", "dc_next"} if spec.kind.gates else set())
+    own = {"da", "dh", "dx", "dh_prev"} | ({"dc", "dc_prev", "dc_next"} if "c" in spec.state_names else set())
+    own |= {"dq", "dq_n", "ds", "dr"} if spec.kind.layer == "GRU" else set()
     return own | {f"d{name}{end}" for name in WEIGHTS[spec.bias] for end in ("", "_step")}
 
 
@@ -57,10 +71,11 @@ def derivatives(spec: ModelSpec) -> set[str]:
 @pytest.mark.parametrize("counted", [(1, 1, 1, 1), (0, 0, 0, 1), (0, 1, 0, 1)])
 def test_the_four_agree(spec: ModelSpec, counted: tuple[int, ...]) -> None:
     found = traces(spec, counted)
-    wanted = FORWARD[bool(spec.kind.gates)] | derivatives(spec)
-    gates = {"di", "df", "dg", "do"} if spec.kind.gates else set()
+    wanted = FORWARD[spec.kind.layer] | derivatives(spec)
+    gates = ELSEWHERE[spec.kind.layer]
     assert found["numpy"].arrays.keys() >= wanted
-    entering = {"h_prev", "c_prev"} if spec.kind.gates else {"h_prev"}
+    assert not found["numpy"].arrays.keys() & gates
+    entering = {f"{name}_prev" for name in spec.state_names}
     assert found["torch"].arrays.keys() == found["jax"].arrays.keys() == wanted | gates | entering
     differences = found[FINITE_DIFFERENCES].arrays.keys()
     assert differences == {name for name in derivatives(spec) if not name.endswith("_step")} | gates
@@ -73,21 +88,9 @@ def test_the_four_agree(spec: ModelSpec, counted: tuple[int, ...]) -> None:
 def test_shapes(spec: ModelSpec) -> None:
     """No batch axis; the agreement alone would not notice one."""
     rows = spec.num_blocks * H
-    names = FORWARD[bool(spec.kind.gates)] | {
-        "dc",
-        "dh",
-        "di",
-        "df",
-        "dg",
-        "do",
-        "h_prev",
-        "c_prev",
-        "dh_prev",
-        "dc_prev",
-        "dc_next",
-    }
+    names = FORWARD[spec.kind.layer] | derivatives(spec) | ELSEWHERE[spec.kind.layer] | {"h_prev", "c_prev"}
     shapes: dict[str, Any] = dict.fromkeys(names, (T, H))
-    shapes |= {"a": (T, rows), "da": (T, rows), "dx": (T, I)}
+    shapes |= {"a": (T, rows), "da": (T, rows), "q": (T, 2 * H), "dq": (T, 2 * H), "dx": (T, I)}
     for end in ("", "_step"):
         shapes |= {f"dweight_ih{end}": (T, rows, I), f"dweight_hh{end}": (T, rows, H)}
         shapes |= {f"dbias_ih{end}": (T, rows), f"dbias_hh{end}": (T, rows)}
@@ -133,14 +136,14 @@ def test_a_model_without_bias_skips_its_lines() -> None:
     assert [event.tag for event in log[-1].events] == ["U1", "C4", "C5", "C6", "C8", "C9", "U2"]
 
 
-@pytest.mark.parametrize("spec", [RNN, LSTM], ids=lambda spec: spec.cell)
+@pytest.mark.parametrize("spec", [RNN, LSTM, GRU], ids=lambda spec: spec.cell)
 def test_a_planted_fault_shows_where_it_is(spec: ModelSpec) -> None:
     wanted, accumulated = traces(spec)["jax"], {f"d{name}" for name in WEIGHTS[True]}
     with planted(("numpy_impl/unroll", "dstate[0] + dy[t]", "dy[t]")) as name:
         found = importlib.import_module(f"{name}.trace").trace(example(spec))
     wrong = {key: [0, 1, 2] for key in derivatives(spec)}
     # What the last step sends back is right.
-    assert apart(found, wanted) == wrong | ({"dc_next": [0, 1]} if spec.kind.gates else {})
+    assert apart(found, wanted) == wrong | ({"dc_next": [0, 1]} if "dc_next" in wrong else {})
     with planted(("numpy_impl/unroll", "total = add(total, dw)", "total = dw")) as name:
         found = importlib.import_module(f"{name}.trace").trace(example(spec))
     assert apart(found, wanted) == {key: [0, 1, 2] for key in accumulated}
@@ -152,6 +155,23 @@ def test_a_copy_of_a_package_traces_itself(package: str) -> None:
         found = apart(importlib.import_module(f"{name}.trace").trace(example(LSTM)), traces(LSTM)["numpy"])
     assert found["c"] == found["h"] == [0, 1, 2, 3]
     assert found["a"] == found["i"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("package", TRACED)
+def test_a_gru_s_intermediates_are_followed(package: str) -> None:
+    """In PyTorch a state under a second name is one tensor; a fault that swaps it for another shows in ``s``."""
+    with planted((f"{package}_impl/gru_cell", "s = h_prev if", "s = z * h_prev if")) as name:
+        found = apart(importlib.import_module(f"{name}.trace").trace(example(GRU)), traces(GRU)["numpy"])
+    assert found["s"] == found["q_n"] == found["n"] == found["h"] == [0, 1, 2, 3]
+    assert "a" not in found  # only the input's side
+
+
+def test_the_steps_of_finite_differences_are_counted() -> None:
+    """Twice for each number that is moved, from the step on where it is moved."""
+    for spec in (LSTM, GRU):
+        numbers = sum(array[0].size for array in traces(spec)[FINITE_DIFFERENCES].arrays.values())
+        numbers -= H if "c" in spec.state_names else 0  # dc_next is dc_prev of the next step
+        assert forward_steps(example(spec)) == 2 * T * T * numbers
 
 
 def test_what_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

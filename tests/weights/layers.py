@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import torch_impl
 from common.errors import InvalidInput, InvalidType
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters
@@ -20,28 +21,30 @@ def spec_of(cell: str, **options: Any) -> ModelSpec:
 
 
 def written(file: Path, spec: ModelSpec, **changes: Any) -> Parameters:
-    """Weights in a file of float32; of torch's own module, if that is what the name says."""
+    """Weights in a file of float32; of torch's own module where it has one, if that is what the name says."""
     params = initial_parameters(spec, 6)
     if file.suffix == ".npz":
         arrays: dict[str, Any] = {name: value.astype("float32") for name, value in params.items()} | changes
         np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
     else:
         options = {"bias": spec.bias} | {name: getattr(spec, name) for name in spec.options}
-        module = getattr(torch.nn, spec.cell)(spec.input_size, spec.hidden_size, **options)
+        package = torch.nn if hasattr(torch.nn, spec.cell) else torch_impl
+        module = getattr(package, spec.cell)(spec.input_size, spec.hidden_size, **options)
         module.load_state_dict({name: torch.tensor(value, dtype=torch.float32) for name, value in params.items()})
         torch.save(module.state_dict(), file)
     return {name: value.astype("float32").astype("float64") for name, value in params.items()}
 
 
-def read(file: Path, cell: str | None = None, nonlinearity: str | None = None) -> tuple[ModelSpec, Parameters]:
-    spec, params, _ = single_layer(files.read(file), cell, nonlinearity)
+def read(file: Path, *asked: Any) -> tuple[ModelSpec, Parameters]:
+    """``asked`` are the cell, the nonlinearity and ``reset_after``, as the caller gives them."""
+    spec, params, _ = single_layer(files.read(file), *asked)
     return spec, params
 
 
-def refused(path: Path, cell: str | None = None, nonlinearity: str | None = None) -> str:
+def refused(path: Path, *asked: Any) -> str:
     """What is said of a file that is refused, its path as FILE."""
     with pytest.raises((InvalidInput, InvalidType)) as caught:
-        read(path, cell, nonlinearity)
+        read(path, *asked)
     return str(caught.value).replace(str(path), "FILE")
 
 

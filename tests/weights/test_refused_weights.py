@@ -22,6 +22,12 @@ from tests.weights.layers import refused, spec_of, written
         (spec_of("RNN"), "LSTM", "RNN"),
         (spec_of("LSTM"), "RNN", "LSTM"),
         (spec_of("LSTMCell"), "RNN", "LSTMCell"),
+        (spec_of("GRU"), "LSTM", "GRU"),
+        (spec_of("GRUCell"), "RNN", "GRUCell"),
+        (spec_of("LSTM"), "GRU", "LSTM"),
+        (spec_of("LSTM"), "LSTM1997", "LSTM"),
+        (spec_of("RNN"), "LSTM1997", "RNN"),
+        (spec_of("GRU", num_layers=2), None, "GRU 2 layers"),
         (spec_of("RNN", num_layers=2), "RNN", "RNN 2 layers"),
         (spec_of("RNN", bidirectional=True), None, "RNN bidirectional"),
         (spec_of("LSTM", proj_size=2), None, "LSTM proj_size 2"),
@@ -34,13 +40,6 @@ def test_another_model(spec: ModelSpec, asked: str | None, got: str, file: str, 
     written(tmp_path / file, spec)
     expected = f"one layer{f' of {asked}' if asked else ''} in one direction, without a projection"
     assert_refusal(refused(tmp_path / file, asked), "model in FILE", expected, got)
-
-
-def test_a_gru_is_named(tmp_path: Path) -> None:
-    torch.save(torch.nn.GRU(4, 5).state_dict(), tmp_path / "gru.pt")
-    for asked in ("RNN", None):
-        text = refused(tmp_path / "gru.pt", asked)
-        assert_refusal(text, "weights in FILE: weight_hh_l0", "1 for RNN, 4 for LSTM", "(15, 5)", "a GRU's?")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +69,34 @@ def test_weights_that_fit_no_model(
     changes: dict[str, Any], argument: str, expected: str, got: str, tmp_path: Path
 ) -> None:
     written(tmp_path / "own.npz", spec_of("RNN"), **changes)
+    assert_refusal(refused(tmp_path / "own.npz"), f"weights in FILE: {argument}", expected, got)
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument", "expected", "got"),
+    [
+        ({"weight_hh_l0": np.ones((16, 5))}, "weight_hh_l0", "(G*H, H) with G one of 1 for RNN", "(16, 5)"),
+        ({"weight_hh_l0": np.ones((10, 5))}, "weight_hh_l0", "4 for LSTM, 3 for GRU, 3 for LSTM1997", "(10, 5)"),
+        ({"weight_ih_l0": np.ones((16, 4))}, "weight_ih_l0", "(15, 4) for GRU(hidden_size=5)", "(16, 4)"),
+        ({"weight_ih_l0": np.ones((4, 15))}, "weight_ih_l0", "(15, 15) for GRU(hidden_size=5)", "(4, 15)"),
+        ({"bias_hh_l0": np.ones(5)}, "bias_hh_l0", "(15,) for GRU(hidden_size=5)", "(5,)"),
+        ({"bias_hh_l0": None}, "parameters of GRU", "bias_hh_l0", "missing bias_hh_l0"),
+        # As a projection would have them.
+        ({"weight_hh_l0": np.ones((15, 2))}, "weight_hh_l0", "(G*H, H) with G one of 1 for RNN", "(15, 2)"),
+        (
+            {"weight_hh_l0": np.ones((15, 2)), "weight_hr_l0": np.ones((2, 5))},
+            "proj_size",
+            "0 for GRU",
+            "2; only LSTM has it",
+        ),
+        ({"weight_hr_l0": np.ones((2, 7))}, "weight_hh_l0", "(G*H, H) with G one of 1 for RNN", "(15, 5)"),
+        ({"weight_hh_l0": np.full((15, 5), np.inf)}, "weight_hh_l0", "finite values", "inf at index (0, 0)"),
+    ],
+)
+def test_damaged_weights_of_a_gru(
+    changes: dict[str, Any], argument: str, expected: str, got: str, tmp_path: Path
+) -> None:
+    written(tmp_path / "own.npz", spec_of("GRU"), **changes)
     assert_refusal(refused(tmp_path / "own.npz"), f"weights in FILE: {argument}", expected, got)
 
 

@@ -43,6 +43,8 @@ NETWORKS = {
         readout="final_state",
         loss="cross_entropy",
     ),
+    "GRU of 2014": NetworkSpec(model=model("GRU", reset_after=False, num_layers=2, bidirectional=True), readout_size=2),
+    "LSTM1997": NetworkSpec(model=model("LSTM1997"), readout_size=2, readout="every_step"),
     "RNNCell": NetworkSpec(model=model("RNNCell"), readout_size=1, readout="last_sequence"),
     "one-hot": NetworkSpec(
         model=model("LSTMCell"), readout_size=3, readout="every_step", inputs="one_hot", vocabulary=3
@@ -175,6 +177,20 @@ def test_a_file_that_is_whole_and_wrong_is_refused(edit: Any, message: str, tmp_
     with pytest.raises((InvalidInput, InvalidType)) as caught:
         files.read_trained(path)
     assert str(caught.value).replace(str(path), "FILE").startswith(message)
+
+
+@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+def test_a_file_from_before_a_field_was_added_has_its_default(cell: str, tmp_path: Path) -> None:
+    network = replace(NETWORKS["RNN"], model=model(cell))
+    path, params = written(tmp_path, network)
+
+    def without_reset_after(about: dict[str, Any], _: Any) -> None:
+        assert about["network"]["model"].pop("reset_after") is True
+
+    change(path, without_reset_after)
+    found = files.read_trained(path)
+    assert found.network == network
+    assert all(np.array_equal(found.params[name], value) for name, value in params.items())
 
 
 def foreign_files(folder: Path) -> dict[str, str]:

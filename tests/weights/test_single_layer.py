@@ -22,9 +22,19 @@ from tests.weights.layers import ABOUT, read, refused, spec_of, written
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("cell", "asked"),
-    [("RNN", "RNN"), ("LSTM", "LSTM"), ("RNNCell", "RNNCell"), ("RNNCell", "RNN"), ("LSTM", "LSTMCell")],
+    [
+        ("RNN", "RNN"),
+        ("LSTM", "LSTM"),
+        ("GRU", "GRU"),
+        ("LSTM1997", "LSTM1997"),
+        ("RNNCell", "RNN"),
+        ("LSTM", "LSTMCell"),
+        ("GRUCell", None),
+        ("LSTM1997Cell", "LSTM1997"),
+        ("LSTM1997", "LSTM1997Cell"),
+    ],
 )
-def test_the_shapes_decide_the_model(cell: str, asked: str, bias: bool, file: str, tmp_path: Path) -> None:
+def test_the_shapes_decide_the_model(cell: str, asked: str | None, bias: bool, file: str, tmp_path: Path) -> None:
     spec = spec_of(cell, bias=bias)
     wanted = written(tmp_path / file, spec)
     found, params = read(tmp_path / file, asked)
@@ -67,7 +77,7 @@ def test_every_dtype_that_float64_holds_is_widened_and_no_other(tmp_path: Path) 
         read(tmp_path / "own.npz", "LSTM")
 
 
-@pytest.mark.parametrize("cell", ["RNN", "LSTMCell"])
+@pytest.mark.parametrize("cell", ["RNN", "LSTMCell", "GRU"])
 def test_a_trace_of_torch_s_weights_is_torch_s_own(cell: str, tmp_path: Path) -> None:
     spec = spec_of(cell)
     written(tmp_path / "own.pt", spec)
@@ -93,6 +103,38 @@ def test_the_nonlinearity_comes_from_the_caller_or_is_tanh_with_a_note(tmp_path:
     with pytest.raises(InvalidInput) as caught:
         read(path, "LSTM", "relu")
     assert_refusal(str(caught.value), f"weights in {path}: nonlinearity", "'tanh' for LSTM", "'relu'")
+
+
+CELL_NOTE = "FILE does not record the cell; assuming {0} (use --cell {1} otherwise)"
+RESET_NOTE = "FILE does not record reset_after; assuming that r acts after the product, as in torch.nn"
+
+
+@pytest.mark.parametrize(
+    ("written_cell", "asked", "reset_after", "found", "notes"),
+    [
+        ("GRU", None, None, "GRU", [CELL_NOTE.format("GRU", "LSTM1997"), RESET_NOTE]),
+        ("LSTM1997", None, True, "GRU", [CELL_NOTE.format("GRU", "LSTM1997")]),
+        ("GRUCell", None, False, "GRUCell", [CELL_NOTE.format("GRUCell", "LSTM1997Cell")]),
+        ("GRU", "GRUCell", None, "GRU", [RESET_NOTE]),
+        ("GRU", "GRU", False, "GRU", []),
+        ("LSTM1997", "LSTM1997", None, "LSTM1997", []),
+        ("LSTM1997Cell", "LSTM1997", None, "LSTM1997Cell", []),
+    ],
+)
+def test_three_blocks_are_a_gru_s_unless_the_caller_says_otherwise(
+    written_cell: str, asked: str | None, reset_after: bool | None, found: str, notes: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "own.npz"
+    written(path, spec_of(written_cell))
+    layer = single_layer(files.read(path), asked, None, reset_after)
+    options = {"reset_after": reset_after is not False} if "GRU" in found else {}
+    assert layer.spec == spec_of(found, **options)
+    assert len(layer.notes) == len(notes)
+    for note, wanted in zip(layer.notes, notes, strict=True):
+        assert note.replace(str(path), "FILE").startswith(wanted)
+    if asked == "LSTM1997":
+        with pytest.raises(InvalidInput, match=r"reset_after: expected True for LSTM1997.*, got False; only GRU"):
+            read(path, asked, None, False)
 
 
 def test_the_layer_of_a_larger_module_is_found_with_a_note(tmp_path: Path) -> None:
@@ -137,11 +179,26 @@ def test_what_was_trained_records_its_nonlinearity_and_is_no_decoder(tmp_path: P
         spec, params, notes = single_layer(files.read(path), "RNN", given)
         assert (spec, notes) == (network.model, ())
         assert set(params) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
-    assert_refusal(refused(path, "RNN", "tanh"), "--nonlinearity", "relu, which FILE records", "tanh")
+    assert_refusal(refused(path, "RNN", "tanh"), "nonlinearity", "relu, which FILE records", "tanh")
     assert_refusal(refused(path, "LSTM"), "model in FILE", "one layer of LSTM in one direction", "RNN relu")
     network = datasets.load("kana").network("LSTM", hidden_size=5)
     files.write(path, network, initial_network(network, 0), ABOUT | {"task": "kana"})
     assert_refusal(refused(path), "model in FILE", "one layer in one direction", "LSTM with a decoder")
+
+
+@pytest.mark.parametrize(("cell", "reset_after"), [("GRU", False), ("GRU", True), ("LSTM1997", True)])
+def test_what_was_trained_records_its_cell_and_its_form(cell: str, reset_after: bool, tmp_path: Path) -> None:
+    network = datasets.load("sine").network(cell, hidden_size=5, reset_after=reset_after)
+    path = tmp_path / "own.npz"
+    files.write(path, network, initial_network(network, 0), ABOUT)
+    asked_for: list[Any] = [(), (cell,), (cell, None, reset_after)]
+    for asked in asked_for:
+        spec, _, notes = single_layer(files.read(path), *asked)
+        assert (spec, notes) == (network.model, ())
+    wrong = refused(path, cell, None, not reset_after)
+    assert_refusal(wrong, "reset_after", f"{reset_after}, which FILE records", str(not reset_after))
+    other = "GRU" if cell == "LSTM1997" else "LSTM1997"
+    assert_refusal(refused(path, other), "model in FILE", f"one layer of {other} in one direction", cell)
 
 
 def test_a_trained_network_in_float32_is_widened(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 The neutral layout is theirs, so the parameters go in by name through ``torch.func.functional_call``. Ragged batches go
 through ``pack_padded_sequence``, which refuses a length of 0: a sequence of 0 steps is computed with one step,
-and then its output is set to zero and its final state to the initial one. torch.nn draws its own dropout masks, so
-given masks are applied between modules of one layer each. An LSTM of 1997 is ``torch.nn.LSTM`` with its forget gate
-held open, and torch.nn has one form of the GRU.
+and then its output is set to zero and its final state to the initial one. torch.nn has no mask of valid steps: they are
+gathered at the front of each sequence, in their order, and what comes out is put back. It draws its own dropout masks,
+so given ones are applied between modules of one layer each; and it has none inside the recurrence, where a mask of h is
+as good as one of the columns of W_hh, so that each sequence has weights of its own and is computed alone. An LSTM of
+1997 is ``torch.nn.LSTM`` with its forget gate held open, and torch.nn has one form of the GRU.
 """
 
 import warnings
@@ -20,13 +22,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from common.model.conversions import OPEN
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
-from common.model.spec import OPTIONS, ModelSpec
+from common.model.masks import Masks
+from common.model.spec import DROPOUTS, OPTIONS, ModelSpec
 
 from ..backend import TorchBackend
 from ..stack import State, unroll
 
 # Options of a cell that its module is built without: masks are applied here, and nothing is initialised.
-NOT_PASSED_ON = {"dropout", "forget_bias", "reset_after"}
+NOT_PASSED_ON = {*DROPOUTS, "forget_bias", "reset_after"}
 
 
 @cache
@@ -73,11 +76,53 @@ def forward(
     x: Tensor,
     state0: State,
     lengths: Tensor | None = None,
-    masks: Tensor | None = None,
+    masks: Masks | None = None,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """x (T, B, I) and state0, each (D*L, B, H) -> y (T, B, D*H) and the final state; a cell is stepped T times."""
     if spec.kind.layer == "LSTM1997":
         spec, params = held_open(spec, params)
+    masks = masks or Masks()
+    if mask is not None:
+        return compacted(spec, params, x, state0, masks, mask)
+    if masks.input is not None:
+        x = x * masks.input
+    if masks.recurrent is not None:
+        return one_by_one(spec, params, x, state0, lengths, masks)
+    return ragged(spec, params, x, state0, lengths, masks.layers)
+
+
+def compacted(
+    spec: ModelSpec, params: Mapping[str, Tensor], x: Tensor, state0: State, masks: Masks, mask: Tensor
+) -> tuple[Tensor, State]:
+    """The same for valid steps in any pattern: mask (T, B)."""
+    order, place = torch.argsort((~mask).long(), dim=0, stable=True)[:, :, None], mask.long().cumsum(0)[:, :, None] - 1
+    if masks.layers is not None:
+        masks = masks._replace(layers=masks.layers.take_along_dim(order[None], dim=1))
+    y, state = forward(spec, params, x.take_along_dim(order, dim=0), state0, mask.sum(0), masks)
+    return torch.where(mask[:, :, None], y.take_along_dim(place.clamp(min=0), dim=0), 0), state
+
+
+def one_by_one(
+    spec: ModelSpec, params: Mapping[str, Tensor], x: Tensor, state0: State, lengths: Tensor | None, masks: Masks
+) -> tuple[Tensor, State]:
+    """The same with masks of h: each sequence with its own columns of W_hh."""
+    results = []
+    for b in range(x.shape[1]):
+        one, own = slice(b, b + 1), dict(params)
+        for row, suffix in enumerate(layer_suffixes(spec)):
+            own[f"weight_hh{suffix}"] = params[f"weight_hh{suffix}"] * masks.recurrent[row, b]
+        between = None if masks.layers is None else masks.layers[:, :, one]
+        end = None if lengths is None else lengths[one]
+        results.append(ragged(spec, own, x[:, one], tuple(part[:, one] for part in state0), end, between))
+    states = zip(*(state for _, state in results), strict=True)
+    return torch.cat([y for y, _ in results], dim=1), tuple(torch.cat(parts, dim=1) for parts in states)
+
+
+def ragged(
+    spec: ModelSpec, params: Mapping[str, Tensor], x: Tensor, state0: State, lengths: Tensor | None, masks: Any
+) -> tuple[Tensor, State]:
+    """The same with lengths, of which some may be 0, and masks between layers."""
     if lengths is None:
         return layers(spec, params, x, state0, None, masks)
     empty = (lengths == 0)[:, None]

@@ -15,12 +15,14 @@ import numpy_impl
 import torch_impl
 from common.model.initial import initial_parameters
 from common.model.spec import CELLS, ModelSpec
+from tests.backend.modules.references import MODULES, TORCH_NN
 
 T, B, I, H, P = 9, 5, 3, 7, 4
 LENGTHS = np.array([4, 8, 1, 6, 8])  # not sorted, a tie, one step, and none as long as T
 TOLERANCE = {"float64": 1e-11, "float32": 1e-5}
-PACKAGES = {"numpy": numpy_impl, "jax": jax_impl, "torch": torch_impl, "torch.nn": torch.nn}
+PACKAGES = {"numpy": numpy_impl, "jax": jax_impl, "torch": torch_impl, "torch.nn": TORCH_NN}
 STACKED = {"RNN": {"num_layers": 2}, "LSTM": {"num_layers": 2, "bidirectional": True, "proj_size": P}}
+STACKED |= {"GRU": {"num_layers": 2, "bidirectional": True}, "LSTM1997": {"num_layers": 2}}
 # A cell, its options, and how it is called: "no hx", "unbatched", "lengths".
 VARIANTS = [
     ("RNN", {}, ()),
@@ -49,6 +51,17 @@ VARIANTS = [
     ("LSTMCell", {}, ()),
     ("LSTMCell", {"bias": False}, ("no hx",)),
     ("LSTMCell", {}, ("unbatched",)),
+    ("GRU", {}, ()),
+    ("GRU", {"bias": False}, ("no hx",)),
+    ("GRU", {"num_layers": 2, "bidirectional": True, "batch_first": True}, ("lengths",)),
+    ("GRU", {"num_layers": 3}, ("unbatched",)),
+    ("GRUCell", {}, ()),
+    ("GRUCell", {"bias": False}, ("unbatched", "no hx")),
+    ("LSTM1997", {}, ()),
+    ("LSTM1997", {"num_layers": 2, "bidirectional": True, "batch_first": True}, ("lengths",)),
+    ("LSTM1997", {"bias": False}, ("unbatched", "no hx")),
+    ("LSTM1997Cell", {}, ()),
+    ("LSTM1997Cell", {"bias": False}, ("unbatched",)),
 ]
 MODELS = [v[:2] for i, v in enumerate(VARIANTS) if v[:2] not in [u[:2] for u in VARIANTS[:i]]]
 every_cell = pytest.mark.parametrize("cell", CELLS)
@@ -102,7 +115,7 @@ def pack(arrays):
 def call(module, x, *hx, lengths=None, **keywords):
     """y and the final state, flat. torch.nn's own module takes lengths by way of a packed sequence."""
     keywords |= {} if lengths is None else {"lengths": lengths}
-    if lengths is None or not type(module).__module__.startswith("torch.nn"):
+    if lengths is None or type(module) not in MODULES.values():
         return jax.tree.leaves(module(x, pack(hx), **keywords))
     packed = pack_padded_sequence(x, torch.as_tensor(lengths), module.batch_first, enforce_sorted=False)
     y, state = module(packed, pack(hx))

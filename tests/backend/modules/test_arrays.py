@@ -16,7 +16,20 @@ from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.training.decoding import generate
-from tests.backend.modules.calls import LENGTHS, B, H, I, T, build, call, loaded, numpy_backward, problem, weights
+from tests.backend.modules.calls import (
+    LENGTHS,
+    B,
+    H,
+    I,
+    T,
+    build,
+    call,
+    every_cell,
+    loaded,
+    numpy_backward,
+    problem,
+    weights,
+)
 
 MASKED = (
     r"expected an array without a mask, got MaskedArray; its mask would be ignored; array.filled\(value\) has none$"
@@ -136,7 +149,7 @@ def test_batches_and_prompts_have_no_mask() -> None:
         generate(registry.load("numpy"), text, initial_network(text, 0), masked(np.array([1, 0, 2])), 2)
 
 
-@pytest.mark.parametrize("cell", ["RNN", "LSTM", "RNNCell", "LSTMCell"])
+@every_cell
 def test_numpy_s_backward_uses_the_weights_of_its_call(cell: str) -> None:
     inputs, cotangents = problem(cell)
     results = []

@@ -11,8 +11,8 @@ from flax import nnx
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from common.errors import InvalidInput, InvalidType
-from common.model.initial import dropout_masks
 from common.model.layout import parameter_shapes
+from common.model.masks import dropout_masks
 from tests.backend.modules.calls import (
     PACKAGES,
     RESULTS,
@@ -35,6 +35,7 @@ from tests.backend.modules.calls import (
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 LAYERS = [("RNN", {"num_layers": 2, "nonlinearity": "relu", "batch_first": True}), ("LSTM", {"num_layers": 3})]
 LAYERS += [("LSTM", {"num_layers": 2, "bidirectional": True, "proj_size": P})]
+LAYERS += [("GRU", {"num_layers": 2, "bidirectional": True}), ("LSTM1997", {"num_layers": 2, "batch_first": True})]
 every_layer = pytest.mark.parametrize(("cell", "options"), LAYERS, ids=str)
 
 

@@ -27,6 +27,7 @@ from tests.backend.modules.calls import (
     native,
     problem,
     torch_results,
+    weights,
 )
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -44,6 +45,23 @@ def test_outputs_states_and_gradients_are_those_of_torch_nn(package, cell, optio
         assert_close(
             RESULTS[package](loaded(package, cell, dtype, **options), *p, **keywords), reference, TOLERANCE[dtype]
         )
+
+
+@pytest.mark.parametrize(("cell", "options"), [("GRU", STACKED["GRU"]), ("GRUCell", {})], ids=str)
+def test_the_gru_with_reset_before_agrees_in_all_packages(cell, options):
+    """torch.nn has no such form; the complex step judges NumPy's (``test_ladder``)."""
+    lengths = {} if cell == "GRUCell" else {"lengths": LENGTHS}
+    inputs_and_cotangents = problem(cell, **options)
+    of_form = {}
+    for package in ("numpy", "jax", "torch"):
+        for reset_after in (True, False):
+            module = build(package, cell, reset_after=reset_after, **options)
+            params = weights(cell, **options)
+            module.load_state_dict(native("torch", params) if package == "torch" else params)
+            of_form[package, reset_after] = RESULTS[package](module, *inputs_and_cotangents, **lengths)
+        assert_close(of_form[package, False], of_form["numpy", False], 1e-5)
+        after, before = (of_form[package, form]["output 0"] for form in (True, False))
+        assert np.abs(after - before).max() > 1e-3
 
 
 @every_package

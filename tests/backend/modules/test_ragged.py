@@ -39,6 +39,8 @@ PACKED = [
     ("LSTM", {"num_layers": 3, "batch_first": True}, ()),
     ("LSTM", {"num_layers": 2, "bidirectional": True, "proj_size": P}, ()),
     ("LSTM", {"bidirectional": True}, ("no hx",)),
+    ("GRU", {"num_layers": 2, "bidirectional": True}, ()),
+    ("LSTM1997", {"batch_first": True}, ()),
 ]
 TWO = [PACKED[1], PACKED[3]]
 every_packed = pytest.mark.parametrize(("cell", "options", "words"), PACKED, ids=str)

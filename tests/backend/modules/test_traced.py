@@ -9,7 +9,8 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from common.errors import InvalidType
-from tests.backend.modules.calls import B, I, T, build, loaded, problem
+from common.model.cells import LAYERS
+from tests.backend.modules.calls import B, I, T, build, every_cell, loaded, problem
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated"),
@@ -63,7 +64,7 @@ OTHERS = [[9, 8, 1, 6, 8], [9, 9, 9, 9, 9], [1, 2, 3, 4, 9]]
 
 
 @pytest.mark.parametrize("kind", [Packed, Padded])
-@pytest.mark.parametrize(("cell", "options"), [("RNN", {}), ("LSTM", DEEP), ("LSTM", {"batch_first": True})], ids=str)
+@pytest.mark.parametrize(("cell", "options"), [("RNN", {}), ("LSTM", DEEP), ("GRU", {"batch_first": True})], ids=str)
 def test_a_trace_takes_other_lengths_and_batches(kind: Any, cell: str, options: dict[str, Any]) -> None:
     net, first = kind(cell, **options), options.get("batch_first", False)
     trace = traced(net, batch(B, batch_first=first), torch.tensor([9, 4, 1, 6, 8]))
@@ -103,14 +104,14 @@ def test_gradients_of_a_compiled_length_that_is_none_are_nan() -> None:
     assert all(param.grad is not None and param.grad.isnan().all() for param in net.parameters())
 
 
-@pytest.mark.parametrize("cell", ["RNN", "LSTM", "RNNCell", "LSTMCell"])
+@every_cell
 def test_a_trace_takes_states_of_the_batch_alone(cell: str) -> None:
     module = loaded("torch", cell).requires_grad_(False)
     x, *hx = (torch.tensor(array) for array in problem(cell)[0])
 
     def run(x: torch.Tensor, *hx: torch.Tensor) -> Outputs:
         found = module(x, hx if len(hx) == 2 else hx[0])
-        return found if cell == "LSTMCell" else (found,) if cell == "RNNCell" else (found[0], *flat(found[1]))
+        return (found[0], *flat(found[1])) if cell in LAYERS else flat(found)
 
     trace, axis = traced(run, x, *hx), -2
     fewer = [part.narrow(axis, 1, 3) for part in (x, *hx)]

@@ -1,0 +1,204 @@
+"""The names and shapes of a cell's parameters in each system that ``common.model.conversions`` converts, and checks.
+
+``Table`` is one such layout. ``require_params``, ``require_neutral`` and ``flax_params`` compare parameters with it and
+raise ``InvalidInput`` or ``InvalidType``; they read no values, so that JAX can trace them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from common.errors import InvalidInput, InvalidType, mismatch
+from common.model.cells import TABLE, whose, with_blocks
+from common.model.dtypes import dtype_label
+from common.model.layout import Weights, named_weights
+from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES
+
+GATES, GRU_GATES = TABLE["LSTM"].letters, TABLE["GRU"].letters
+DIRECTIONS = ("forward_rnn", "backward_rnn")
+
+
+class Table(NamedTuple):
+    """Name -> axes of every parameter of a cell in one system, each axis 2, H, I, 3H, 4H, 6H or I+H.
+
+    H is the shorter axis of the ``recurrent`` parameter, and I is read from the ``input`` one.
+    """
+
+    owner: str
+    shapes: Mapping[str, tuple[str, ...]]
+    recurrent: str
+    input: str
+
+    def without(self, *names: str) -> "Table":
+        return self._replace(shapes={name: axes for name, axes in self.shapes.items() if name not in names})
+
+
+def _neutral(owner: str, rows: str) -> Table:
+    biases = {"bias_ih": (rows,), "bias_hh": (rows,)}
+    return Table(owner, {"weight_ih": (rows, "I"), "weight_hh": (rows, "H"), **biases}, "weight_hh", "weight_ih")
+
+
+def _gated(owner: str, suffix: str) -> Table:
+    """Flax's LSTM with a Dense for each gate; ``if`` is a word of Python, which nnx cannot have as an attribute."""
+    names = {gate: gate + suffix if gate == "f" else gate for gate in GATES}
+    shapes: dict[str, tuple[str, ...]] = {f"i{names[gate]}.kernel": ("I", "H") for gate in GATES}
+    shapes |= {f"h{gate}.kernel": ("H", "H") for gate in GATES} | {f"h{gate}.bias": ("H",) for gate in GATES}
+    return Table(owner, shapes, "hi.kernel", "ii.kernel")
+
+
+def _gru(owner: str) -> Table:
+    """Flax's GRU with a Dense for each gate; only the candidate has a bias on the recurrent side."""
+    shapes: dict[str, tuple[str, ...]] = {}
+    for gate in GRU_GATES:
+        shapes |= {f"i{gate}.kernel": ("I", "H"), f"i{gate}.bias": ("H",), f"h{gate}.kernel": ("H", "H")}
+    return Table(owner, shapes | {"hn.bias": ("H",)}, "hr.kernel", "ir.kernel")
+
+
+def _dense(owner: str, i: str, h: str, columns: str, bias: str) -> Table:
+    """Flax's cells with one Dense for x and one for h."""
+    shapes = {f"{i}.kernel": ("I", columns), f"{h}.kernel": ("H", columns), f"{bias}.bias": (columns,)}
+    return Table(owner, shapes, f"{h}.kernel", f"{i}.kernel")
+
+
+ELMAN, LSTM = _neutral("an Elman network", "H"), _neutral("an LSTM", "4H")
+GRU, LSTM1997 = _neutral("a GRU", "3H"), _neutral("an LSTM without a forget gate", "3H")
+ONE_BIAS = Table("tanh(Linear([x, h]))", {"weight": ("H", "I+H"), "bias": ("H",)}, "weight", "weight")
+LINEN_SIMPLE = _dense("flax.linen.SimpleCell", "i", "h", "H", "i")
+NNX_SIMPLE = _dense("nnx.SimpleCell", "dense_i", "dense_h", "H", "dense_i")
+LINEN_LSTM, NNX_LSTM = _gated("flax.linen.LSTMCell", ""), _gated("nnx.LSTMCell", "_")
+NNX_OPTIMIZED_LSTM = _dense("nnx.OptimizedLSTMCell", "dense_i", "dense_h", "4H", "dense_h")
+LINEN_GRU = _gru("flax.linen.GRUCell")
+NNX_GRU = Table(
+    "nnx.GRUCell",
+    {"dense_i.kernel": ("I", "3H"), "dense_i.bias": ("3H",), "dense_h.kernel": ("H", "3H")},
+    "dense_h.kernel",
+    "dense_i.kernel",
+)
+_KERAS = {"kernel": ("I", "3H"), "recurrent_kernel": ("H", "3H")}
+KERAS_GRU = {
+    True: Table("keras GRU, reset_after=True", {**_KERAS, "bias": ("2", "3H")}, "recurrent_kernel", "kernel"),
+    False: Table("keras GRU, reset_after=False", {**_KERAS, "bias": ("3H",)}, "recurrent_kernel", "kernel"),
+}
+ONNX_GRU = Table("one direction of ONNX's GRU", {"W": ("3H", "I"), "R": ("3H", "H"), "B": ("6H",)}, "R", "W")
+# A name, alone or as a prefix, that shows where parameters come from if they are not the table's.
+MARKS = {"weight_hr": "it has a projection, which the other system does not have", "in": "a GRU's?", "ii": "an LSTM's?"}
+MARKS |= {"i": "an RNN's?", "rngs": "nnx.state(module, nnx.Param) leaves it out"}
+MARKS |= dict.fromkeys(DIRECTIONS, "one direction at a time, of " + " and ".join(f"[{name!r}]" for name in DIRECTIONS))
+
+
+def require_params(table: Table, params: Mapping[str, Any], hidden: int | None = None) -> None:
+    """Raise unless these are the parameters of the table; reads no values, so that JAX can trace them."""
+    missing, extra = [n for n in table.shapes if n not in params], [n for n in params if n not in table.shapes]
+    if missing or extra:
+        problems = {"missing": missing, "extra": extra}
+        got = [f"{what} {', '.join(names)}" for what, names in problems.items() if names]
+        cause = next((MARKS[mark] for mark in MARKS if any(name.split(".")[0] == mark for name in extra)), "")
+        cause = cause or _cause(table, table.recurrent, getattr(params.get(table.recurrent), "shape", ()))
+        raise InvalidInput(mismatch(f"parameters of {table.owner}", ", ".join(table.shapes), "; ".join(got), cause))
+    _require_dtypes(params)
+    for name, axes in table.shapes.items():
+        shape = tuple(params[name].shape)
+        if len(shape) != len(axes) or 0 in shape:
+            cause = "" if 0 in shape else "an axis too many or too few?"
+            raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner}", shape, cause))
+    hidden = hidden or min(params[table.recurrent].shape)
+    columns = params[table.input].shape[next(i for i, axis in enumerate(table.shapes[table.input]) if "I" in axis)]
+    sizes = _blocks(hidden) | {"I": columns, "I+H": max(columns, hidden + 1)}
+    for name in sorted(table.shapes, key=lambda name: name != table.recurrent):
+        axes, shape = table.shapes[name], tuple(params[name].shape)
+        if shape != tuple(sizes[axis] for axis in axes):
+            known = f"H={hidden}" if name == table.input else f"H={hidden}, I={columns}"
+            cause = _cause(table, name, shape, hidden)
+            raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner} with {known}", shape, cause))
+
+
+def _require_dtypes(params: Mapping[str, Any]) -> None:
+    """Raise unless these are arrays of one floating-point dtype, or of the complex one of complex-step derivatives."""
+    first: dict[str, str] = {}
+    for name, value in params.items():
+        if not hasattr(value, "__array_namespace__"):
+            raise InvalidType(mismatch(name, "an array of NumPy or JAX", type(value).__name__))
+        dtype = dtype_label(value.dtype)
+        if dtype not in (*DTYPES, *HALF_DTYPES, COMPLEX):
+            raise InvalidType(mismatch(name, "an array of floating-point numbers", dtype))
+        other = first.setdefault(dtype, name)
+        if len(first) > 1:
+            expected = f"{next(iter(first))}, as {next(iter(first.values()))} has"
+            raise InvalidType(mismatch(other, expected, dtype, "cast them to one dtype first"))
+
+
+def _blocks(hidden: int) -> dict[str, int]:
+    """The size of every axis that does not depend on the input."""
+    return {"2": 2, "H": hidden, "3H": 3 * hidden, "4H": 4 * hidden, "6H": 6 * hidden}
+
+
+def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None = None) -> str:
+    """What a wrong shape suggests: a transpose, or the number of gates of another cell."""
+    axes = table.shapes[name]
+    hidden = hidden or min(shape, default=0)
+    if len(shape) != len(axes) or not hidden:
+        return ""
+    sizes: dict[str, tuple[int, ...]] = {axis: (size,) for axis, size in _blocks(hidden).items()} | {"I": shape}
+    sizes["I+H"] = tuple(size for size in shape if size > hidden)
+    if len(axes) == 2 and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
+        return "transposed?"
+    for order in (shape, shape[::-1]):
+        for size, axis in zip(order, axes, strict=True):
+            if "I" not in axis and size not in sizes[axis] and size % hidden == 0:
+                return _owners(table, size // hidden)
+    return ""
+
+
+def _owners(table: Table, blocks: int) -> str:
+    """The cells that so many blocks may belong to; a Flax tree is no LSTM1997's, as Flax has none."""
+    cells = with_blocks(blocks)
+    return whose(cells[:1] if "kernel" in table.input else cells)
+
+
+def _text(axes: tuple[str, ...]) -> str:
+    """As Python shows a shape."""
+    return str(axes).replace("'", "")
+
+
+def require_neutral(table: Table, w: Weights) -> None:
+    """Raise unless these are the neutral weights of the table, with both biases or without."""
+    if not isinstance(w, Weights):
+        raise InvalidType(mismatch("weights", "a common.model.layout.Weights", type(w).__name__))
+    bias = w.bias_ih is not None or w.bias_hh is not None
+    require_params(table if bias else table.without("bias_ih", "bias_hh"), named_weights(w, ""))
+
+
+def flax_params(tree: Any, *tables: Table) -> dict[str, Any]:
+    """The parameters in a Flax tree as ``name.part``, checked against the table with which they share most names."""
+    while isinstance(tree, Mapping) and (set(tree) in ({"params"}, {"cell"})):
+        (tree,) = tree.values()
+    require_mapping(tables[0], tree, "nnx.state(module, nnx.Param) is one")
+    params = dict(_leaves(tree))
+    require_params(max(tables, key=lambda table: len(table.shapes.keys() & params.keys())), params)
+    return params
+
+
+def onnx_directions(params: Any) -> list[dict[str, Any]]:
+    """The inputs of ONNX's operator GRU, one direction at a time, each checked against its table."""
+    require_mapping(ONNX_GRU, params)
+    counts = {name: value.shape[0] if getattr(value, "ndim", 0) else 0 for name, value in params.items()}
+    if len(set(counts.values())) != 1 or not set(counts.values()) <= {1, 2}:
+        expected = "W, R and perhaps B with one first axis, of 1 or 2 directions"
+        raise InvalidInput(mismatch("inputs of ONNX's GRU", expected, counts or "none"))
+    directions = [{name: value[at] for name, value in params.items()} for at in range(max(counts.values()))]
+    for one in directions:
+        require_params(ONNX_GRU if "B" in one else ONNX_GRU.without("B"), one)
+    return directions
+
+
+def require_mapping(table: Table, params: Any, cause: str = "") -> None:
+    """Raise unless these are parameters by name."""
+    if not isinstance(params, Mapping):
+        raise InvalidType(mismatch(f"parameters of {table.owner}", "a tree of them", type(params).__name__, cause))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value.get_value() if hasattr(value, "get_value") else value
