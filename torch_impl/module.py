@@ -17,7 +17,7 @@ from common.backend.module import SpecAttributes, constructor_text, module_spec
 from common.errors import InvalidArray, InvalidDtype, InvalidInput, InvalidType, mismatch
 from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters, set_forget_bias
-from common.model.layout import Weights, layer_suffixes, parameter_shapes
+from common.model.layout import Weights, layer_suffixes, likely_owner, parameter_shapes
 from common.model.masks import Masks, mask_shapes, named_masks, probabilities
 from common.model.validate import require_flag, require_seed
 from common.weights.arrays import to_array
@@ -63,12 +63,21 @@ class Module(SpecAttributes, nn.Module):
             parameter = getattr(self, name)
             parameter.copy_(torch.tensor(value, device=parameter.device, dtype=parameter.dtype))
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any, **named: Any) -> None:
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: Any,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
         """One module's share of ``load_state_dict``, also of a module around it, and with ``assign=True``.
 
         Arrays of NumPy and JAX become tensors. A dtype that is exact in the parameter's is converted, such as float32
         to float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``). Names and
-        shapes are torch's to check.
+        shapes are torch's to check; if they are another cell's, the error says whose.
         """
         for name, parameter in self._parameters.items():
             key = prefix + name
@@ -84,7 +93,27 @@ class Module(SpecAttributes, nn.Module):
             if value.dtype != parameter.dtype:
                 value = value.detach().to(parameter.dtype)
             state_dict[key] = value
-        super()._load_from_state_dict(state_dict, prefix, *others, **named)
+        known = len(error_msgs)
+        found = (missing_keys, unexpected_keys, error_msgs)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *found)
+        given = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        if len(error_msgs) > known and (cause := self._cause(given)):
+            error_msgs.append(cause)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """``torch.nn.Module``'s; its error about names also says which module of this package the parameters fit."""
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            cause = self._cause(state_dict) if isinstance(state_dict, Mapping) else ""
+            if not cause or cause in str(error) or isinstance(error, InvalidInput | InvalidType):
+                raise
+            raise RuntimeError(f"{error}\n\t{cause}") from error
+
+    def _cause(self, params: Mapping[str, Any]) -> str:
+        """The line that names the module whose parameters these are, if it is another cell's."""
+        owner = likely_owner(self.spec, params)
+        return mismatch("parameters", f"those of {self.spec.label}", "others", owner) if owner else ""
 
     def extra_repr(self) -> str:
         return constructor_text(self)

@@ -7,6 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common import signals
 from common.backend import registry
 from common.cli import console, tables

@@ -106,7 +106,7 @@ def test_what_x_holds_at_other_steps_does_not_matter() -> None:
 
 WRONG: list[tuple[Any, type[Exception], str]] = [
     (HOLES.tolist(), InvalidType, "mask: expected a numpy.ndarray, got list"),
-    (HOLES.astype(float), InvalidType, "mask: expected booleans, True where a step is valid, got float64; mask > 0 makes"),
+    (HOLES.astype(float), InvalidType, "mask: expected booleans, True where a step is valid, got float64; mask > 0"),
     (HOLES.T, InvalidInput, r"mask: expected \(4, 3\), \(T, B\), got \(3, 4\); transposed\?"),
     (HOLES[1:], InvalidInput, r"mask: expected \(4, 3\), \(T, B\), got \(3, 3\)"),
     (HOLES[:, :, None], InvalidInput, r"mask: expected \(4, 3\), \(T, B\), got \(4, 3, 1\)"),
@@ -161,9 +161,9 @@ class Older:
         self.real: Any = registry.load("numpy")
         self.cells, self.dtypes = self.real.cells, frozenset({"float64"})
 
-    def forward(self, spec: Any, params: Any, x: Any, state0: Any = None, *, lengths: Any = None, masks: Any = None) -> Any:  # fmt: skip
+    def forward(self, *args: Any, lengths: Any = None, masks: Any = None) -> Any:
         assert masks is None or isinstance(masks, np.ndarray)
-        return self.real.forward(spec, params, x, state0, lengths=lengths, masks=masks)
+        return self.real.forward(*args, lengths=lengths, masks=masks)
 
     def vjp(self, *args: Any, lengths: Any = None, masks: Any = None) -> Any:
         assert masks is None or isinstance(masks, np.ndarray)

@@ -5,7 +5,10 @@ import re
 import pytest
 
 import reports
+from common.model.cells import LAYERS
+from reports.page import plots
 from reports.page.render import MARKDOWN_LIMIT, markdown, page
+from reports.page.task_plots import DASH_MARKS, cell_style
 from reports.sections import build
 from reports.sections.choice import choice_section
 from tests.task_records import ADDING, ALL, STUDY, VARIANTS, diverged, outcome, runs, sample, section, study
@@ -143,3 +146,19 @@ def test_commands_train_the_first_seed_again() -> None:
         train == "rosetta train adding --reading modern --cell RNN --cell LSTM --backend numpy --backend torch --seed 4"
     )
     assert full == "rosetta study --full --seed 4"
+
+
+def test_every_layer_has_a_colour_a_mark_and_dashes_of_its_own() -> None:
+    styles = [cell_style(cell) for cell in (*LAYERS, "Another")]
+    assert len({style.colour for style in styles}) == len(styles)
+    assert len({plots.mark(style.colour) for style in styles}) == len(styles)
+    assert len({style.dash for style in styles[:-1]}) == len(LAYERS)
+    assert len(set(DASH_MARKS.values())) == len(DASH_MARKS)
+    records = [outcome(cell) for cell in LAYERS]
+    learning = section(records, "task-adding").plots[-1]
+    assert [(key.label, key.mark) for key in learning.legend] == [
+        (cell, DASH_MARKS[cell_style(cell).dash]) for cell in LAYERS
+    ]
+    for key in learning.legend:
+        (line,) = re.findall(rf'<path [^>]*stroke="var\({key.colour}\)"[^>]*>', learning.panels[0].svg)
+        assert ("stroke-dasharray" in line) == (key.label != "LSTM")

@@ -25,9 +25,17 @@ def problem(cell: str) -> tuple:
 def by_autograd(network: NetworkSpec, params: dict, batch: Batch) -> dict[str, np.ndarray]:
     """The states one by one as torch.nn's cell makes them, each keeping its gradient; one sequence at a time."""
     model = network.model
-    cell = getattr(torch.nn, model.cell.removesuffix("Cell") + "Cell")(2, H, dtype=torch.float64)
     suffix = "" if model.is_cell else "_l0"
-    cell.load_state_dict({name: torch.tensor(params[f"rnn.{name}{suffix}"]) for name in cell.state_dict()})
+    weights = {name: params[f"rnn.{name}{suffix}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+    if model.cell == "LSTM1997":  # an LSTM whose forget gates are exactly 1, in the order i, f, g, o
+        forget = {"weight_ih": 0.0, "weight_hh": 0.0, "bias_ih": 1e3, "bias_hh": 0.0}
+        weights = {
+            name: np.concatenate([value[:H], np.full_like(value[:H], forget[name]), value[H:]])
+            for name, value in weights.items()
+        }
+    kind = {"LSTM1997": "LSTM"}.get(model.cell, model.cell.removesuffix("Cell"))
+    cell = getattr(torch.nn, f"{kind}Cell")(2, H, dtype=torch.float64)
+    cell.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     weight, bias = (torch.tensor(params[f"readout.{name}"]) for name in ("weight", "bias"))
     norms = {name: np.zeros((T + 1, B)) for name in network.model.state_names}
     for b in range(B):
@@ -35,7 +43,7 @@ def by_autograd(network: NetworkSpec, params: dict, batch: Batch) -> dict[str, n
         c = torch.zeros(1, H, dtype=torch.float64, requires_grad=True)
         states = [(h, c)]
         for x_t in torch.tensor(batch.x[:, b : b + 1]):
-            h, c = cell(x_t, (h, c)) if model.kind.gates else (cell(x_t, h), c)
+            h, c = cell(x_t, (h, c)) if kind == "LSTM" else (cell(x_t, h), c)
             c = c * 1.0  # what the next step alone reads
             h.retain_grad()
             c.retain_grad()
@@ -48,7 +56,7 @@ def by_autograd(network: NetworkSpec, params: dict, batch: Batch) -> dict[str, n
 
 
 @pytest.mark.parametrize("name", ["numpy", "jax", "torch", "torch.nn"])
-@pytest.mark.parametrize("cell", ["RNN", "LSTM", "LSTMCell"])
+@pytest.mark.parametrize("cell", ["RNN", "LSTM", "LSTMCell", "GRU", "LSTM1997"])
 def test_norms_are_those_of_the_kept_gradients(cell: str, name: str) -> None:
     network, params, batch = problem(cell)
     found = gradient_norms(registry.load(name), network, params, batch)

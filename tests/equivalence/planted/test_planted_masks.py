@@ -11,7 +11,7 @@ import pytest
 from common.backend.contract import Backend
 from common.equivalence.variants import Variant
 from common.model.spec import ModelSpec
-from tests.equivalence.bugs import BACK, RUNGS, Bug, found_by
+from tests.equivalence.planted.bugs import BACK, RUNGS, Bug, found_by
 
 SIZES: dict[str, Any] = {"input_size": 3, "hidden_size": 5}
 DROPPED: dict[str, Any] = {"input_dropout": 0.4, "recurrent_dropout": 0.4}
