@@ -47,7 +47,7 @@ def draw(spec, steps=T, batch=B, lengths=None):
 
 def results(backend, spec, problem, forward_only=False):
     """Outputs and final states, and every gradient."""
-    params, x, state0, dy, dstate, lengths, _ = problem
+    params, x, state0, dy, dstate, lengths, *_ = problem
     y, final = backend.forward(spec, params, x, state0, lengths=lengths)
     if forward_only:
         return [y, *final]
