@@ -9,8 +9,8 @@
 True
 
 The algorithm is this package's own; the precision of its matrix products (TF32) is what the process has set.
-A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError). What a call or ``module``
-does besides is in ``torch_impl.module``.
+A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError); for a tensor these are
+RuntimeErrors too, as torch's are. README.md says what differs from torch.nn. What all modules share is in ``module``.
 """
 
 from typing import Any
