@@ -47,7 +47,7 @@ def draw(spec, steps=T, batch=B, lengths=None):
 
 def results(backend, spec, problem, forward_only=False):
     """Outputs and final states, and every gradient."""
-    params, x, state0, dy, dstate, lengths, _ = problem
+    params, x, state0, dy, dstate, lengths, *_ = problem
     y, final = backend.forward(spec, params, x, state0, lengths=lengths)
     if forward_only:
         return [y, *final]
@@ -182,9 +182,9 @@ BUGS = {
     "dy reversed in time": ("RNN", ELMAN, "dh = dy[t]", "dh = dy[T - 1 - t]"),
     "batch of dy reversed": ("RNN", ELMAN, "dh = dy[t]", "dh = dy[t][::-1]"),
     "= for += over time": ("RNNCell", UNROLL, "total = add(total, dw)", "total = dw"),
-    "h for h_prev in dW_hh": ("RNN", ELMAN, "da.T @ h_prev.reshape", "da.T @ h.reshape"),
+    "h for h_prev in dW_hh": ("RNN", ELMAN, "da.T @ h_in.reshape", "da.T @ h.reshape"),
     "dW_hh a thousandth too large": ("LSTM", LSTM, "dweight_hh = da.T", "dweight_hh = 1.001 * da.T"),
-    "gradient from the padding": ("RNN", STACK, "dh = steps.trim(dh)", "dh = dh.copy()"),
+    "gradient from the padding": ("RNN", STACK, "trim(valid, dh)", "dh.copy()"),
     "h_prev lost, no lengths": ("RNN", ELMAN, "h_prev[t] if valid is None", "0 * h_prev[t] if valid is None"),
 }
 

@@ -201,8 +201,8 @@ def test_the_notation_is_the_derivation_s_table() -> None:
     [
         ("jax_impl/stack.py", "unroll", "def unroll(", "    return h, last"),
         ("jax_impl/stack.py", "unroll.body", "def body(", "    return state, state[0]"),
-        ("jax_impl/stack.py", "Steps", "class Steps(NamedTuple):", "        return array["),
-        ("jax_impl/stack.py", "Steps.turn", "def turn(self", "    return array["),
+        ("common/backend/arrangement.py", "Arrangement", "class Arrangement(NamedTuple):", "        return entered"),
+        ("common/backend/arrangement.py", "Arrangement.leave_steps", "def leave_steps(self", "    return {name: "),
         ("common/backend/arrangement.py", "Arrangement.enter", "def enter(", "    "),
         ("common/datasets/sine.py", "make", "def make(", "    "),
     ],
@@ -222,7 +222,7 @@ def test_a_snippet_is_a_piece_of_its_file(path: str, symbol: str, first: str, la
 
 
 @pytest.mark.parametrize(
-    "symbol", ["nothing", "Steps.nothing", "unroll.nothing", "nothing.turn", "State", "Steps.turn.x"]
+    "symbol", ["nothing", "unroll.nothing", "unroll.body.nothing", "nothing.turn", "State", "unroll.body.state"]
 )
 def test_a_snippet_of_nothing(symbol: str) -> None:
     message = rf"{symbol} in jax_impl/stack.py: expected a function or a class, got none"

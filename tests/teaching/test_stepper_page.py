@@ -36,6 +36,12 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return distinct(request.param, tmp_path_factory.mktemp("stepper"))
 
 
+@pytest.fixture(scope="module", params=[cell for _, _, cell in stepper.PAGES[:2]])
+def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """For what is the same with every cell: one with a single state, and one with two."""
+    return distinct(request.param, tmp_path_factory.mktemp("stepper"))
+
+
 def go(page: Page, moment: int) -> None:
     page.fill("#slider", str(moment))
 
@@ -101,16 +107,16 @@ def along(made: Made, place: int, by: int) -> int:
     return places[own + by][places[own].index(place)]
 
 
-def test_buttons_and_keys_walk(made: Made, browser: Browser) -> None:
-    end = len(made.data["moments"]) - 1
-    turn = next(place for place, moment in enumerate(made.data["moments"]) if moment["phase"] == "backward")
-    with opened(browser, made.file) as page:
-        for place in (0, turn - 2, turn + 2, end) if made.data["cell"] == "RNN" else (turn - 2, turn + 2):
+def test_buttons_and_keys_walk(moved: Made, browser: Browser) -> None:
+    end = len(moved.data["moments"]) - 1
+    turn = next(place for place, moment in enumerate(moved.data["moments"]) if moment["phase"] == "backward")
+    with opened(browser, moved.file) as page:
+        for place in (0, turn - 2, turn + 2, end) if moved.data["cell"] == "RNN" else (turn - 2, turn + 2):
             for control, keys, wanted in (
                 ("line-on", ["ArrowRight"], min(place + 1, end)),
                 ("line-back", ["ArrowLeft"], max(place - 1, 0)),
-                ("step-on", ["PageDown", "Shift+ArrowRight"], along(made, place, 1)),
-                ("step-back", ["PageUp", "Shift+ArrowLeft"], along(made, place, -1)),
+                ("step-on", ["PageDown", "Shift+ArrowRight"], along(moved, place, 1)),
+                ("step-back", ["PageUp", "Shift+ArrowLeft"], along(moved, place, -1)),
                 ("last", ["End"], end),
                 ("first", ["Home"], 0),
             ):
@@ -125,10 +131,10 @@ def test_buttons_and_keys_walk(made: Made, browser: Browser) -> None:
             assert at(page) == wanted
 
 
-def test_it_plays(made: Made, browser: Browser) -> None:
+def test_it_plays(moved: Made, browser: Browser) -> None:
     """With the button and with Space. The live region is silent meanwhile: it would never stop speaking."""
-    end = len(made.data["moments"]) - 1
-    with opened(browser, made.file) as page:
+    end = len(moved.data["moments"]) - 1
+    with opened(browser, moved.file) as page:
         page.clock.install()
         for press in (lambda: page.click("#play"), lambda: page.keyboard.press("Space")):
             go(page, end - 4)
@@ -150,10 +156,10 @@ def test_it_plays(made: Made, browser: Browser) -> None:
             press()
 
 
-def test_a_box_leads_to_its_step(made: Made, browser: Browser) -> None:
+def test_a_box_leads_to_its_step(moved: Made, browser: Browser) -> None:
     """It leads to the same line, in the same direction."""
-    moments, count = made.data["moments"], made.data["sizes"]["steps"]
-    with opened(browser, made.file) as page:
+    moments, count = moved.data["moments"], moved.data["sizes"]["steps"]
+    with opened(browser, moved.file) as page:
         for place in (1, len(moments) - 2):
             go(page, place)
             for step in (*range(count), 0):
@@ -162,9 +168,9 @@ def test_a_box_leads_to_its_step(made: Made, browser: Browser) -> None:
                 assert (found["t"], found["tag"], found["phase"]) == (step, own["tag"], own["phase"])
 
 
-def test_a_link_leads_to_its_moment(made: Made, browser: Browser) -> None:
-    bug = next(iter(made.data["bugs"]))
-    with opened(browser, made.file) as page:
+def test_a_link_leads_to_its_moment(moved: Made, browser: Browser) -> None:
+    bug = next(iter(moved.data["bugs"]))
+    with opened(browser, moved.file) as page:
         page.select_option("#bug", bug)
         page.select_option("#loss", "last")
         go(page, 17)

@@ -3,7 +3,6 @@
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from common.model.spec import ModelSpec
 from common.tracing import backends as tracing
 from common.tracing.trace import Example, Trace
 from reports.teaching import sources, walk, words
-from reports.teaching.mistakes import mistakes
 
 ROOT = Path(__file__).parents[2]
 H, I, T = 4, 3, 3
@@ -287,21 +285,3 @@ def test_a_model_without_biases_shows_other_units_and_inputs() -> None:
         assert (run["early"], [name for name in run["values"] if "bias" in name]) == ({}, [])
         assert key[-1] != "/" or run["values"] == texts(parts(trace.arrays, "", units, inputs))
         assert bool(wrong(run)) == (key[-1] != "/")
-
-
-def test_a_gru_whose_reset_gate_acts_before_the_product() -> None:
-    """Its mistakes are others, as its lines mean something else."""
-    spec = ModelSpec(cell="GRUCell", input_size=I, hidden_size=H, reset_after=False)
-    example = in_world("GRU")._replace(spec=spec, params=initial_parameters(spec, 5))
-    wanted, found = tracing.everything(example, ("jax",), ())["jax"].arrays, {}
-    for mistake in mistakes(spec):
-        trace, _ = planted_trace(example, mistake.file, mistake.old, mistake.new)
-        names = trace.arrays.keys() & wanted.keys()
-        apart = {name: ~np.isclose(trace.arrays[name], wanted[name], rtol=1e-9, atol=1e-12) for name in names}
-        found[mistake.key] = {name for name, off in apart.items() if off.any()}
-    assert [mistake.key for mistake in mistakes(spec)] == ["dh_next", "sum", "path", "candidate", "reset"]
-    assert all(found.values())
-    assert found["reset"] >= {"dh_prev", "dr"}
-    after, before = (words.says("G7", own) for own in (replace(spec, reset_after=True), spec))
-    assert (after, before) == (words.SAYS["G7"], words.RESET_BEFORE["G7"])
-    assert words.says("G1", spec) == words.SAYS["G1"]
