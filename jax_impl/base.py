@@ -18,7 +18,7 @@ from common.backend.module import SpecAttributes, dtype_name, module_spec
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.initial import initial_parameters
 from common.model.layout import Parameters, parameter_shapes
-from common.model.masks import Masks
+from common.model.masks import Masks, mask_shapes, probabilities
 from common.model.spec import ModelSpec
 from common.model.validate import require_flag
 from common.weights.arrays import loaded_parameters
@@ -44,7 +44,7 @@ class Module(SpecAttributes, nnx.Module):
         for name, value in draw(self.spec, rngs.params()).items():
             setattr(self, name, nnx.Param(value if device is None else jax.device_put(value, device)))
         self.deterministic = False
-        if self.spec.dropout and self.spec.num_layers > 1:
+        if any(probabilities(self.spec)):
             if not {"dropout", "default"} & set(rngs):
                 raise InvalidInput(mismatch("rngs", "a stream 'dropout' or 'default' for dropout", list(rngs)))
             self.rngs = rngs["dropout"].fork()
@@ -81,8 +81,21 @@ class Module(SpecAttributes, nnx.Module):
         for name in parameter_shapes(self.spec):
             getattr(self, name).set_value(jnp.array(own[name]))
 
+    def _drawn(self, steps: int, batch: int, dtype: Any) -> Masks | None:
+        """Dropout masks from the module's own stream, a key for each kind; None where nothing is dropped."""
+        if self.deterministic or not any(probabilities(self.spec)):
+            return None
+
+        def draw(p: float, shape: tuple[int, ...]) -> jax.Array | None:
+            if not p:
+                return None
+            kept = jax.random.bernoulli(self.rngs(), 1 - p, shape)
+            return jnp.where(kept, 1 / (1 - p) if p < 1 else 0, 0).astype(dtype)
+
+        return Masks(*map(draw, probabilities(self.spec), mask_shapes(self.spec, steps, batch)))
+
     def _core(
-        self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, return_steps: bool = False
+        self, x: Any, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None, return_steps: bool = False
     ) -> tuple[Any, ...]:
         require_flag("return_steps", return_steps)
         spec, kind, params = self.spec, jax.Array | np.ndarray, self._params()
@@ -92,20 +105,17 @@ class Module(SpecAttributes, nnx.Module):
         dtype = next(iter(params.values())).dtype
         arrangement, x = arrange(spec, x, self.batch_first, kind, dtype)
         traced = isinstance(lengths, Tracer)
+        mask = arrangement.enter_mask(mask, lengths)
         lengths = arrangement.require_lengths(lengths, traced)
-        shape = spec.mask_shape(arrangement.steps, arrangement.batch)
-        if masks is not None:
-            masks = arrangement.enter_masks(masks)
-        elif spec.dropout and spec.num_layers > 1 and not self.deterministic:
-            kept = jax.random.bernoulli(self.rngs(), 1 - spec.dropout, shape)
-            masks = Masks(jnp.where(kept, 1 / (1 - spec.dropout) if spec.dropout < 1 else 0, 0).astype(dtype))
+        masks = arrangement.enter_masks(masks) or self._drawn(arrangement.steps, arrangement.batch, dtype)
         state0 = arrangement.enter_state("hx", hx)
         if state0 is None:
             state0 = tuple(jnp.zeros(whole, dtype) for whole in spec.state_shapes(arrangement.batch))
         # NumPy's arrays are copied: JAX may read them later, when the caller has changed the originals.
-        lengths, masks = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, (lengths, masks))
+        arrays = (lengths, masks, mask)
+        lengths, masks, mask = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, np.ndarray) else a, arrays)
         lengths, factor = in_range(lengths, arrangement.steps, dtype) if traced else (lengths, None)
-        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, record=return_steps)
+        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, mask, record=return_steps)
         if factor is not None:
             y, state = jax.tree.map(lambda part: part * factor, (y, state))
             steps = [{name: part * factor for name, part in found.items()} for found in steps]
@@ -152,20 +162,29 @@ def require_x64(dtype: Any) -> None:
 
 class Layer(Module):
     def __call__(
-        self, x: Any, hx: Any = None, *, lengths: Any = None, masks: Any = None, return_steps: bool = False
+        self,
+        x: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        masks: Any = None,
+        mask: Any = None,
+        return_steps: bool = False,
     ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
 
         x and y are (B, T, ...) with ``batch_first``, and (T, ...) without a batch. ``lengths`` (B,) are those of a
         ragged batch, as in ``torch.nn.utils.rnn.pack_padded_sequence``; one of 0 steps has y = 0 and keeps its state.
         While tracing, lengths cannot be checked: the results of a length outside 0..T, and their gradients, are NaN.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own (``common.model.initial.dropout_masks``).
+        ``mask``, in the place of lengths, are booleans in the layout of x without its last axis, True where a step is
+        valid, in any pattern: at a step that is not, y is 0 and the state stays as it is (Keras' ``mask``).
+        ``masks`` take the place of dropout's own (``common.model.masks``): an array (L-1, T, B, D*H), or a ``Masks``.
         With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
         and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
         (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
-        too; and zero past the end of a sequence.
+        too; and zero at a step that is not valid.
         """
-        return self._core(x, hx, lengths, masks, return_steps)
+        return self._core(x, hx, lengths, masks, mask, return_steps)
 
 
 class Step(Module):

@@ -50,6 +50,8 @@ class RNN(Layer):
         *,
         rngs: nnx.Rngs,
         proj_size: int = 0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("RNN", locals())
 
@@ -72,6 +74,8 @@ class LSTM(Layer):
         *,
         rngs: nnx.Rngs,
         forget_bias: float | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM", locals())
 
@@ -130,6 +134,8 @@ class GRU(Layer):
         *,
         rngs: nnx.Rngs,
         reset_after: bool = True,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("GRU", locals())
 
@@ -167,6 +173,8 @@ class LSTM1997(Layer):
         dtype: Any = None,
         *,
         rngs: nnx.Rngs,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM1997", locals())
 

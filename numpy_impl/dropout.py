@@ -1,6 +1,6 @@
 """Dropout by a mask of one step, the same at each (Gal & Ghahramani 2016): of x, and of h inside the recurrence.
 
-Equations: DERIVATION.md, 11. Dropout between layers, by masks that differ from step to step, is in ``stack``.
+Equations: DERIVATION.md, 15. Dropout between layers, by masks that differ from step to step, is in ``stack``.
 """
 
 import numpy as np

@@ -116,6 +116,7 @@ def test_a_fault_in_the_real_code_is_reported(change: str):
         ("rnn_cell.py", "C1 C2 C3"),
         ("elman.py", "E1 E2 E3"),
         ("ragged.py", "S9"),
+        ("dropout.py", "D1"),
         ("lstm_cell.py", "K1 K2 K3 K4 K5 K6 K7 K8"),
         ("lstm.py", "K1 K2 K1 K3 K4 K5 K6 K7 K8 L9"),
         ("gru_cell.py", "G1 G2 G3 G4 G5 G6 G7 G8 G9 G10 G11"),

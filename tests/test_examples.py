@@ -15,6 +15,7 @@ MODULES = (
     "common.model.describe",
     "common.model.initial",
     "common.model.layout",
+    "common.model.masks",
     "common.model.nnx_conversions",
     "common.model.spec",
     "common.training.loop",

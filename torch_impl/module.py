@@ -1,7 +1,8 @@
 """What the modules of this package share: parameters, a call of a layer and of a cell; ``modules`` has the classes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -16,8 +17,8 @@ from common.backend.module import SpecAttributes, constructor_text, module_spec
 from common.errors import InvalidArray, InvalidDtype, InvalidInput, InvalidType, mismatch
 from common.model.dtypes import is_exact, rounding
 from common.model.initial import initial_parameters, set_forget_bias
-from common.model.layout import Weights, layer_suffixes, parameter_shapes
-from common.model.masks import Masks, mask_shapes, named_masks
+from common.model.layout import Weights, layer_suffixes, likely_owner, parameter_shapes
+from common.model.masks import Masks, mask_shapes, named_masks, probabilities
 from common.model.validate import require_flag, require_seed
 from common.weights.arrays import to_array
 
@@ -62,12 +63,21 @@ class Module(SpecAttributes, nn.Module):
             parameter = getattr(self, name)
             parameter.copy_(torch.tensor(value, device=parameter.device, dtype=parameter.dtype))
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any, **named: Any) -> None:
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: Any,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
         """One module's share of ``load_state_dict``, also of a module around it, and with ``assign=True``.
 
         Arrays of NumPy and JAX become tensors. A dtype that is exact in the parameter's is converted, such as float32
         to float64; one that can round, integers and complex numbers are refused (``common.model.dtypes``). Names and
-        shapes are torch's to check.
+        shapes are torch's to check; if they are another cell's, the error says whose.
         """
         for name, parameter in self._parameters.items():
             key = prefix + name
@@ -83,7 +93,27 @@ class Module(SpecAttributes, nn.Module):
             if value.dtype != parameter.dtype:
                 value = value.detach().to(parameter.dtype)
             state_dict[key] = value
-        super()._load_from_state_dict(state_dict, prefix, *others, **named)
+        known = len(error_msgs)
+        found = (missing_keys, unexpected_keys, error_msgs)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *found)
+        given = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        if len(error_msgs) > known and (cause := self._cause(given)):
+            error_msgs.append(cause)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """``torch.nn.Module``'s; its error about names also says which module of this package the parameters fit."""
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            cause = self._cause(state_dict) if isinstance(state_dict, Mapping) else ""
+            if not cause or cause in str(error) or isinstance(error, InvalidInput | InvalidType):
+                raise
+            raise RuntimeError(f"{error}\n\t{cause}") from error
+
+    def _cause(self, params: Mapping[str, Any]) -> str:
+        """The line that names the module whose parameters these are, if it is another cell's."""
+        owner = likely_owner(self.spec, params)
+        return mismatch("parameters", f"those of {self.spec.label}", "others", owner) if owner else ""
 
     def extra_repr(self) -> str:
         return constructor_text(self)
@@ -93,7 +123,9 @@ class Module(SpecAttributes, nn.Module):
         cause = "torch.jit.trace, torch.export and torch.compile take it"
         raise InvalidType(mismatch("torch.jit.script", "a module of TorchScript's subset of Python", repr(self), cause))
 
-    def _core(self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None, return_steps: bool = False) -> Any:
+    def _core(
+        self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None, return_steps: bool = False
+    ) -> Any:
         require_flag("return_steps", return_steps)
         spec = self.spec
         # By attribute, not named_parameters(), which would drop a tensor that has two names.
@@ -102,14 +134,12 @@ class Module(SpecAttributes, nn.Module):
         low = transforms.autocast_dtype(weight)
         dtypes = weight.dtype if low is None else transforms.CASTABLE
         arrangement, x = arrange(spec, x, self.batch_first, Tensor, dtypes, empty=True)
+        mask = arrangement.enter_mask(mask, lengths)
         lengths, traced = transforms.enter_lengths(arrangement, lengths)
         state0 = arrangement.enter_state("hx", hx)
-        shape = spec.mask_shape(arrangement.steps, arrangement.batch)
-        if masks is not None:
-            masks = arrangement.enter_masks(masks)
-        elif self._drops():
-            drawn = [functional.dropout(x.new_ones(shape[1:]), spec.dropout) for _ in range(shape[0])]
-            masks = Masks(torch.stack(drawn))
+        masks = arrangement.enter_masks(masks)
+        if masks is None and self.training:
+            masks = self._drawn(x, arrangement.steps, arrangement.batch)
         dropped = ((name, tensor) for name, _, tensor in named_masks(masks))
         given = (("x", x), *(("hx", part) for part in state0 or ()), *dropped)
         for name, tensor in given:
@@ -125,20 +155,28 @@ class Module(SpecAttributes, nn.Module):
             pairs = zip(masks, mask_shapes(spec, arrangement.steps, arrangement.batch), strict=True)
             masks = Masks(*(None if part is None else part.view(whole) for part, whole in pairs))
         if low is not None:
-            params, x, state0 = transforms.cast(spec, low, params, x, state0, lengths is not None)
+            params, x, state0 = transforms.cast(spec, low, params, x, state0, lengths is not None or mask is not None)
+        if mask is not None:
+            mask = torch.as_tensor(mask, device=weight.device).view(arrangement.steps, arrangement.batch)
         factor = None
         if lengths is not None:
             lengths = torch.as_tensor(lengths, device=weight.device).view(arrangement.batch)
             lengths, factor = transforms.in_range(lengths, arrangement.steps, x.dtype) if traced else (lengths, None)
-        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, record=return_steps)
+        y, state, *steps = stack.forward(spec, params, x, state0, lengths, masks, mask, record=return_steps)
         if factor is not None:
             y, state = y * factor, tuple(part * factor for part in state)
             steps = [{name: part * factor for name, part in found.items()} for found in steps]
         return arrangement.leave_results(y, state, *steps)
 
-    def _drops(self) -> bool:
-        """Whether this call draws dropout masks."""
-        return self.spec.dropout > 0 and self.spec.num_layers > 1 and self.training
+    def _drawn(self, x: Tensor, steps: int, batch: int, one: Callable[[], Tensor] | None = None) -> Masks:
+        """Dropout masks of each kind that the module drops; ``one`` draws that of a layer, as torch.nn does."""
+        p, shapes = probabilities(self.spec), mask_shapes(self.spec, steps, batch)
+        one = one or (lambda: functional.dropout(x.new_ones(shapes.layers[1:]), p.layers))
+        return Masks(
+            torch.stack([one() for _ in range(shapes.layers[0])]) if p.layers else None,
+            functional.dropout(x.new_ones(shapes.input), p.input) if p.input else None,
+            functional.dropout(x.new_ones(shapes.recurrent), p.recurrent) if p.recurrent else None,
+        )
 
 
 class Layer(Module):
@@ -184,7 +222,8 @@ class Layer(Module):
         hx: Any = None,
         *,
         lengths: Any = None,
-        masks: Tensor | Masks | None = None,
+        masks: Any = None,
+        mask: Any = None,
         return_steps: bool = False,
     ) -> tuple[Any, ...]:
         """x (T, B, I) and the initial state (zeros where None) -> y (T, B, D*H), the final state (D*L, B, H).
@@ -194,24 +233,27 @@ class Layer(Module):
         While tracing or compiling, lengths cannot be checked: the results of a length outside 0..T, and their
         gradients, are NaN.
         A ``PackedSequence`` has its own lengths, of at least 1, and gives another ``PackedSequence``.
-        ``masks`` (L-1, T, B, D*H) take the place of dropout's own, which are those that torch.nn would draw
-        (``common.model.initial.dropout_masks``).
+        ``mask``, in the place of lengths, are booleans in the layout of x without its last axis, True where a step is
+        valid, in any pattern: at a step that is not, y is 0 and the state stays as it is (Keras' ``mask``).
+        ``masks`` take the place of dropout's own, of which torch.nn would draw those between layers
+        (``common.model.masks``): an array (L-1, T, B, D*H), or a ``Masks``.
         With ``return_steps`` a third result says what every step computed: a dict of h (before dropout), c (of an LSTM)
         and each gate by its letter (``common.model.cells``). Each is (D*L, T, B, H), with the rows of a state, or
         (D*L, B, T, H) with ``batch_first``, or (D*L, T, H) without a batch; in the order of x, in the reverse direction
-        too; and zero past the end of a sequence. With a ``PackedSequence`` they are padded, and the sequences stand
+        too; and zero at a step that is not valid. With a ``PackedSequence`` they are padded, and the sequences stand
         in the order of a state.
         """
-        if transforms.is_symbolic(input, hx, lengths, masks):
-            return transforms.leaf(self, input, hx, lengths=lengths, masks=masks, return_steps=return_steps)
+        if transforms.is_symbolic(input, hx, lengths, masks, mask):
+            return transforms.leaf(self, input, hx, lengths=lengths, masks=masks, mask=mask, return_steps=return_steps)
         if not isinstance(input, PackedSequence):
-            return self._core(input, hx, lengths, masks, return_steps)
-        if lengths is not None:
-            raise InvalidInput(mismatch("lengths", "None with a PackedSequence", type(lengths).__name__))
+            return self._core(input, hx, lengths, masks, mask, return_steps)
+        for name, given in (("lengths", lengths), ("mask", mask)):
+            if given is not None:
+                raise InvalidInput(mismatch(name, "None with a PackedSequence", type(given).__name__))
         padded, own = pad_packed_sequence(input, self.batch_first)
-        if masks is None and self._drops():
-            masks = torch.stack([self._packed_mask(input) for _ in range(self.num_layers - 1)])
-        y, *others = self._core(padded, hx, own, masks, return_steps)
+        if masks is None and self.training:
+            masks = self._drawn(padded, padded.shape[0], len(own), partial(self._packed_mask, input))
+        y, *others = self._core(padded, hx, own, masks, None, return_steps)
         y = y.swapaxes(0, 1) if self.batch_first else y
         if input.sorted_indices is not None:
             y, own = y.index_select(1, input.sorted_indices), own[input.sorted_indices.cpu()]

@@ -9,8 +9,8 @@
 True
 
 The algorithm is this package's own; the precision of its matrix products (TF32) is what the process has set.
-A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError). What a call or ``module``
-does besides is in ``torch_impl.module``.
+A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError); for a tensor these are
+RuntimeErrors too, as torch's are. README.md says what differs from torch.nn. What all modules share is in ``module``.
 """
 
 from typing import Any
@@ -38,6 +38,8 @@ class RNN(Layer):
         *,
         seed: int | None = None,
         proj_size: int = 0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("RNN", locals())
 
@@ -60,6 +62,8 @@ class LSTM(Layer):
         *,
         seed: int | None = None,
         forget_bias: float | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM", locals())
 
@@ -118,6 +122,8 @@ class GRU(Layer):
         *,
         seed: int | None = None,
         reset_after: bool = True,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("GRU", locals())
 
@@ -155,6 +161,8 @@ class LSTM1997(Layer):
         dtype: torch.dtype | None = None,
         *,
         seed: int | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ):
         super().__init__("LSTM1997", locals())
 

@@ -27,18 +27,22 @@ class _Switches:
     def enter(self) -> None:
         with self._lock:
             if not self._users:
-                self._before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-                self._set(MATMUL_PRECISION, False)
+                self._before = self.read()
+                self.turn(MATMUL_PRECISION, False)
             self._users += 1
 
     def leave(self) -> None:
         with self._lock:
             self._users -= 1
             if not self._users:
-                self._set(*self._before)
+                self.turn(*self._before)
 
     @staticmethod
-    def _set(matmul: str, cudnn: bool) -> None:
+    def read() -> tuple[str, bool]:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+    @staticmethod
+    def turn(matmul: str, cudnn: bool) -> None:
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32 = cudnn
 

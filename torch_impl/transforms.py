@@ -2,7 +2,8 @@
 
 Under ``torch.autocast`` the matrix products are computed in its dtype, and x, the states and the masks may have any of
 ``CASTABLE``. The dtypes of the results are those of torch.nn (measured with torch 2.13 on a CPU; for CUDA they follow
-from the list of operations that autocast casts there, ``aten/src/ATen/autocast_mode.h``).
+from the list of operations that autocast casts there, ``aten/src/ATen/autocast_mode.h``, except that cuDNN's layers
+compute in float16 whatever autocast's dtype is, ``aten/src/ATen/cudnn/AutocastRNN.cpp``).
 """
 
 from collections.abc import Mapping

@@ -215,7 +215,7 @@ def pack_state(spec: ModelSpec, hx: Any, name: str = "hx") -> State | None:
     if not isinstance(hx, tuple | list):
         raise InvalidType(mismatch(name, wanted, got, f"the state of {spec.cell} is {len(states)} arrays"))
     if len(hx) != len(states):
-        raise InvalidInput(mismatch(name, wanted, f"{got} of {len(hx)}"))
+        raise InvalidArray(mismatch(name, wanted, f"{got} of {len(hx)}"))
     return tuple(hx)
 
 

@@ -25,6 +25,7 @@ CONSTRUCTING = ("common", "numpy_impl", "jax_impl", "torch_impl", "flax")
 SPECIFIED = frozenset(field.name for field in fields(ModelSpec)) - {"cell", "dtype"}
 # What the text of a module shows if it is not torch's default, in the order of torch's modules.
 SHOWN = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "nonlinearity", "reset_after")
+SHOWN += ("input_dropout", "recurrent_dropout")
 
 
 def module_spec(cell: str, arguments: Mapping[str, Any], dtype: str) -> ModelSpec:
@@ -78,6 +79,9 @@ class SpecAttributes:
             "proj_size",
             "reset_after",
         )
+    )
+    input_dropout, recurrent_dropout = (
+        property(attrgetter(f"spec.{name}")) for name in ("input_dropout", "recurrent_dropout")
     )
 
 

@@ -7,6 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common import signals
 from common.backend import registry
 from common.cli import console, tables
@@ -156,5 +158,5 @@ def fingerprint(data: Dataset) -> str:
     """A digest of the test symbols, by which another text is noticed; "" for numbers, which round."""
     if not data.symbols:
         return ""
-    arrays = (array for array in data.test if array is not None and array.dtype.kind in "iu")
+    arrays = (array for array in data.test if isinstance(array, np.ndarray) and array.dtype.kind in "iu")
     return sha256(b"".join(array.astype("<i8").tobytes() for array in arrays)).hexdigest()

@@ -164,6 +164,7 @@ def with_blocks(blocks: int, is_step: bool = False) -> tuple[str, ...]:
 def whose(cells: Iterable[str]) -> str:
     """The cells that parameters may belong to, as the question at the end of an error; "" for none.
 
+    >>> from common.model.cells import whose
     >>> whose(["LSTM", "GRU"])
     "an LSTM's or a GRU's?"
     """

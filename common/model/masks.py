@@ -59,13 +59,13 @@ def mask_shapes(spec: ModelSpec, steps: int, batch: int) -> Masks:
     return Masks(spec.mask_shape(steps, batch), (batch, spec.input_size), recurrent)
 
 
-def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> Masks:
-    """Masks of those kinds that the model drops: 0 with probability p, else 1/(1-p) (inverted dropout, as torch's).
+def probabilities(spec: ModelSpec) -> Masks:
+    """With which probability the model drops what each kind of mask multiplies; the last layer's output has no mask."""
+    return Masks(spec.dropout if spec.num_layers > 1 else 0.0, spec.input_dropout, spec.recurrent_dropout)
 
-    The last layer's output has none (documentation of ``torch.nn.LSTM``, *dropout*).
-    """
-    shapes = mask_shapes(spec, steps, batch)
-    layers = spec.dropout if spec.num_layers > 1 else 0.0
+
+def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Generator) -> Masks:
+    """Masks of those kinds that the model drops: 0 with probability p, else 1/(1-p) (inverted dropout, as torch's)."""
 
     def draw(p: float, shape: tuple[int, ...]) -> np.ndarray | None:
         if not p:
@@ -73,4 +73,4 @@ def dropout_masks(spec: ModelSpec, steps: int, batch: int, rng: np.random.Genera
         kept = rng.random(shape) >= p
         return (kept / (1 - p) if p < 1 else 0.0 * kept).astype(numpy_dtype(spec.dtype))
 
-    return Masks(*map(draw, (layers, spec.input_dropout, spec.recurrent_dropout), shapes))
+    return Masks(*map(draw, probabilities(spec), mask_shapes(spec, steps, batch)))

@@ -21,10 +21,12 @@ from flax import nnx
 
 from common.backend import registry
 from common.backend.contract import Batch
+from common.errors import InvalidInput
 from common.model.conversions import from_flax_gru, to_flax_gru
 from common.model.initial import initial_network, initial_parameters
 from common.model.layout import Weights, layer_weights
 from common.model.network import NetworkSpec
+from common.model.nnx_conversions import to_nnx_gru
 from common.model.spec import ModelSpec
 from common.study.gradient_norms import gradient_norms
 from numpy_impl import gru_cell, lstm_cell
@@ -98,11 +100,11 @@ for form, n in candidates.items():
 
 # %%
 rows = [
-    ("states", "h and c", "h and c", "h"),
-    ("share of the old state that is kept", "f, a gate", "all of it", "z, a gate"),
-    ("share of the candidate that is added", "i, a gate", "i, a gate", "1 - z"),
-    ("what is seen of the state", "o * tanh(c)", "o * tanh(c)", "all of it"),
-    ("what the candidate sees of the state", "h", "h", "h, as far as r allows"),
+    ("states", "h, c", "h, c", "h"),
+    ("kept of the state", "f", "all", "z"),
+    ("added of the candidate", "i", "i", "1 - z"),
+    ("seen by what follows", "by o", "by o", "all"),
+    ("seen by the candidate", "all", "all", "by r"),
 ]
 sizes = {"input_size": 10, "hidden_size": 20}
 counts = {
@@ -110,9 +112,11 @@ counts = {
     for cell in ("RNN", "LSTM", "LSTM1997", "GRU")
 }
 assert counts["LSTM"] == 4 * counts["RNN"] and counts["GRU"] == counts["LSTM1997"] == 3 * counts["RNN"]
-rows.append(("parameters, for I = 10 and H = 20", *(counts[cell] for cell in ("LSTM", "LSTM1997", "GRU"))))
-rows.append(("times an Elman network's", *(counts[cell] // counts["RNN"] for cell in ("LSTM", "LSTM1997", "GRU"))))
-show.table("What the cells have", ("", "LSTM", "LSTM of 1997", "GRU"), rows)
+rows.append(("parameters", *(counts[cell] for cell in ("LSTM", "LSTM1997", "GRU"))))
+rows.append(
+    ("as many as in an Elman network, times", *(counts[cell] // counts["RNN"] for cell in ("LSTM", "LSTM1997", "GRU")))
+)
+show.table("What the cells have, with I = 10 and H = 20", ("", "LSTM", "LSTM of 1997", "GRU"), rows)
 
 # %% [markdown]
 # ## An LSTM with less
@@ -193,9 +197,10 @@ show.table(f"Counting to {T}", ("cell", "z", "state at the end"), rows, numbers=
 # ## Where the reset gate acts
 #
 # The paper scales the state before the product with $W_{hh}^{n}$; PyTorch scales the product. In the first form each
-# old unit has a gate, in the second each sum over all of them has one. After the product the cell is faster, as one
-# product of the state serves all three blocks. The weights have the same names and shapes in both forms, so a file does
-# not show for which form it was trained. Below, the same weights are used in both, with larger and larger $W_{hh}$.
+# old unit has a gate, in the second each sum over all of them has one. After the product, one product of the state can
+# serve all three blocks, which is why fast implementations have this form. The weights have the same names and shapes
+# in both, so a file does not show for which form it was trained. Below, the same weights are used in both, with larger
+# and larger $W_{hh}$.
 
 # %%
 rows, apart = [], []
@@ -261,24 +266,31 @@ np.testing.assert_allclose(run(back, xs, h_0)[0], run(w, xs, h_0)[0], rtol=1e-12
 assert not np.array_equal(back.bias_ih, w.bias_ih) and not back.bias_hh[: 2 * H].any()
 theirs = nnx.GRUCell(I, H, rngs=nnx.Rngs(12))
 theirs.dense_i.bias.set_value(np.linspace(-1, 1, 3 * H).astype("float32"))
-tree = {name: dict(part) for name, part in nnx.state(theirs).to_pure_dict().items() if name.startswith("dense")}
+tree = nnx.to_pure_dict(nnx.state(theirs, nnx.Param))
 assert {name: sorted(part) for name, part in tree.items()} == {"dense_i": ["bias", "kernel"], "dense_h": ["kernel"]}
 ours = from_flax_gru({name: {key: np.asarray(v, "float64") for key, v in part.items()} for name, part in tree.items()})
 h_1, _ = theirs(h_0.astype("float32"), x.astype("float32"))
 np.testing.assert_allclose(run(ours, x[None], h_0)[0][0], np.asarray(h_1), rtol=1e-5, atol=1e-6)
-assert not ours.bias_hh.any()
+assert not ours.bias_hh.any() and to_nnx_gru(ours).params.keys() == tree.keys()  # there and back
+try:
+    to_nnx_gru(w)
+    refused = ""
+except InvalidInput as error:
+    refused = str(error)
+assert "bias_hh of the candidate: expected zeros" in refused
 rows = [
-    ("torch.nn.GRU", "after", "r z n", "two for every block", "nothing"),
-    ("flax.linen.GRUCell", "after", "named", "two for n, one for r and z", "r and z: merged, same function"),
-    ("flax.nnx.GRUCell", "after", "r z n", "one for every block", "the inner bias: must be zero"),
-    ("Keras, reset_after=True", "after", "z r n", "two for every block", "nothing"),
-    ("Keras, reset_after=False", "before", "z r n", "one for every block", "all merged; the place of r"),
-    ("ONNX, linear_before_reset=1", "after", "z r n", "two for every block", "nothing"),
-    ("ONNX, linear_before_reset=0", "before", "z r n", "two for every block", "the place of r"),
+    ("torch.nn.GRU", "after", "r z n", "6", "nothing"),
+    ("flax.linen.GRUCell", "after", "named", "4", "second biases of r, z"),
+    ("flax.nnx.GRUCell", "after", "r z n", "3", "these and the inner bias"),
+    ("Keras, reset_after=True", "after", "z r n", "6", "nothing"),
+    ("Keras, reset_after=False", "before", "z r n", "3", "the place of r"),
+    ("ONNX, linear_before_reset=1", "after", "z r n", "6", "nothing"),
+    ("ONNX, linear_before_reset=0", "before", "z r n", "6", "the place of r"),
 ]
-columns = ("system", "r acts", "order", "biases", "what weights of torch.nn.GRU lose")
-show.table("Where weights of a GRU can go", columns, rows)
+columns = ("system", "r acts", "order", "biases", "lost on the way from PyTorch")
+show.table("Where weights of a GRU can go", columns, rows, numbers=(3,))
 show.text(f"The conversion to `flax.linen.GRUCell` reports: {note}.")
+show.text(f"The conversion to `flax.nnx.GRUCell` refuses: {refused}.")
 
 # %% [markdown]
 # Where the place of $r$ differs, no conversion helps: these are different functions, and the weights have to be trained

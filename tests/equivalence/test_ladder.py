@@ -94,7 +94,7 @@ def test_variants_cover_the_product() -> None:
     assert {cell for cell, *_ in seen} == set(CELLS)
 
 
-@pytest.mark.parametrize("cell", ["RNN", "RNNCell", "LSTM", "GRU"])
+@pytest.mark.parametrize("cell", ["RNN", "RNNCell", "LSTM"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_sine_curves_agree_to_1e_9_over_100_epochs(cell: str, optimizer: str) -> None:
     runs = study.sine_runs([cell], ["float64"], seed=0)

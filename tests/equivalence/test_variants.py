@@ -91,8 +91,10 @@ def test_the_drawn_variants_cover_every_option_and_the_corners() -> None:
     assert min(counts.values()) >= 10, counts
     layers = [variant for variant in found if not variant.spec.is_cell]
     assert {variant.spec.num_layers for variant in layers} == {1, 2, 3}
-    together = [v for v in layers if {"num_layers", "bidirectional", "lengths", "dropout"} <= set(v.options)]
+    deep = [v for v in layers if {"num_layers", "bidirectional", "dropout"} <= set(v.options)]
+    together = [v for v in deep if {"lengths", "mask"} & set(v.options)]
     assert {variant.spec.cell for variant in together} == set(LAYERS)
+    assert {"lengths", "mask"} <= {option for variant in together for option in variant.options}
     assert any(problem(variant).masks is not None and variant.spec.proj_size for variant in together)
     assert any(variant.lengths and len(set(variant.lengths)) > 2 for variant in layers)
     assert {variant.regime for variant in found} == set(REGIMES)

@@ -25,16 +25,16 @@ def held_open(module: Any, lstm: type[torch.nn.Module], arguments: tuple[Any, ..
 class LSTM1997(torch.nn.GRU):
     """It has the arguments, the names and the shapes of a GRU, which also has three blocks, and another state."""
 
-    def forward(self, *arguments: Any) -> Any:
+    def forward(self, input: Any, hx: Any = None) -> Any:
         names = ("num_layers", "batch_first", "dropout", "bidirectional")
-        return held_open(self, torch.nn.LSTM, arguments, **{name: getattr(self, name) for name in names})
+        return held_open(self, torch.nn.LSTM, (input, hx), **{name: getattr(self, name) for name in names})
 
 
 class LSTM1997Cell(torch.nn.GRUCell):
     """One step of it."""
 
-    def forward(self, *arguments: Any) -> Any:
-        return held_open(self, torch.nn.LSTMCell, arguments)
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        return held_open(self, torch.nn.LSTMCell, (input, hx))
 
 
 OWN = {name: getattr(torch.nn, name) for name in ("RNN", "RNNCell", "LSTM", "LSTMCell", "GRU", "GRUCell")}

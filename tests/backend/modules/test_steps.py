@@ -32,6 +32,7 @@ from tests.backend.modules.calls import (
     specify,
     weights,
 )
+from torch_impl import stack as torch_stack
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 DEEP: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
@@ -215,6 +216,14 @@ class Stacks(TorchFunctionMode, list):
         if func is torch.stack:
             self.append(len(args[0]))
         return func(*args, **(kwargs or {}))
+
+
+def test_a_long_sequence_without_a_graph_gives_them_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x = lstm("torch")
+    expected = module(x, lengths=LENGTHS, return_steps=True)
+    monkeypatch.setattr(torch_stack, "BLOCK", 4)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x, lengths=LENGTHS, return_steps=True), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_first", [True, False])

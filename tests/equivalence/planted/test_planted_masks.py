@@ -11,10 +11,8 @@ import pytest
 from common.backend.contract import Backend
 from common.equivalence.variants import Variant
 from common.model.spec import ModelSpec
-from tests.equivalence import test_planted_bugs as planted_bugs
-from tests.equivalence.test_planted_bugs import BACK, RUNGS, Bug, found_by
+from tests.equivalence.planted.bugs import BACK, RUNGS, Bug, found_by
 
-plant = planted_bugs.plant
 SIZES: dict[str, Any] = {"input_size": 3, "hidden_size": 5}
 DROPPED: dict[str, Any] = {"input_dropout": 0.4, "recurrent_dropout": 0.4}
 DEEP: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
