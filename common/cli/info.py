@@ -17,13 +17,15 @@ from common.model.spec import ModelSpec
 from common.record_types import Environment
 from common.study.environment import environment
 
+# What torch.nn's layers have, as ``describe`` shows one of them.
+DESCRIBED = {name: row for name, row in MODEL_ROWS.items() if name not in ("input_dropout", "recurrent_dropout")}
 LISTS = ("backends", "cells", "tasks", "checks")
 
 
 def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "describe", describe, "list a model's parameters, equations and shapes")
     parser.add_argument("cell", type=named(CELLS), metavar="CELL", help=f"one of {', '.join(CELLS)}")
-    add_rows(parser, "model", MODEL_ROWS.values())
+    add_rows(parser, "model", DESCRIBED.values())
     group = parser.add_argument_group("input")
     group.add_argument("--batch-first", action="store_true", help="x is (B, T, I) instead of (T, B, I)")
     group.add_argument("--seq-len", type=at_least(1), metavar="T", help="time steps (default: the letter T)")
@@ -122,7 +124,7 @@ def doctor(options: Namespace) -> int:
 
 def describe(options: Namespace) -> int:
     """Print a model's parameters, equations and shapes; imports no framework."""
-    chosen = given(options, MODEL_ROWS)
+    chosen = given(options, DESCRIBED)
     for name in ("input_size", "hidden_size"):
         if name not in chosen:
             option, wanted = f"--{name.replace('_', '-')}", f"a size, as {options.cell} needs it"

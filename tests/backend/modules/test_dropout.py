@@ -146,7 +146,7 @@ def test_given_masks_give_what_torch_nn_gives_with_them(package, cell, options, 
 @every_layer
 def test_masks_of_the_layout_act_alike_in_all_modules(cell, options):
     args = problem(cell, "float64", **options)
-    masks = dropout_masks(specify(cell, "float64", dropout=0.3, **options), T, B, np.random.default_rng(0))
+    masks = dropout_masks(specify(cell, "float64", dropout=0.3, **options), T, B, np.random.default_rng(0)).layers
     assert set(np.unique(masks)) == {0, 1 / 0.7}
     with jax.enable_x64(True):
         reference, *others = (
