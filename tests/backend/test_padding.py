@@ -40,7 +40,7 @@ every_own = pytest.mark.parametrize("name", OURS)
 
 def is_able(name: str, spec: ModelSpec) -> bool:
     """Flax has no projection, and neither Flax nor torch.nn a GRU with reset before."""
-    return not unsupported(registry.load(name), spec, ragged=True)
+    return not unsupported(registry.load(name), spec, called=["lengths"])
 
 
 @pytest.mark.parametrize("given_state", [True, False])

@@ -71,6 +71,12 @@ def test_one_lesson(run: Run) -> None:
     code, out, err = run("lessons", "--lesson", "4", "--jobs", "1", "--out", "pages", "--json")
     assert code == 0
     found = {Path(row["file"]).name: row["bytes"] for row in map(json.loads, out.splitlines())}
-    assert set(found) == {"04-bptt-by-hand.html", "index.html", "stepper-rnn.html", "stepper-lstm.html"}
+    assert set(found) == {
+        "04-bptt-by-hand.html",
+        "index.html",
+        "stepper-rnn.html",
+        "stepper-lstm.html",
+        "stepper-gru.html",
+    }
     assert found == {path.name: path.stat().st_size for path in Path("pages").iterdir()}
     assert "pages: 3 of 3" in err

@@ -1,5 +1,7 @@
 """The masks of dropout: which kinds are drawn, with which shapes and values, and how they are given to a call."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,8 @@ def test_each_kind_has_its_own_shape_and_probability() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("dropout", 0), ("input_dropout", 1), ("recurrent_dropout", 2)])
 def test_only_what_is_dropped_has_a_mask(name: str, kind: int) -> None:
-    spec = ModelSpec(cell="GRU", input_size=I, hidden_size=H, num_layers=2, **{name: 0.5})
+    chosen: dict[str, Any] = {name: 0.5}
+    spec = ModelSpec(cell="GRU", input_size=I, hidden_size=H, num_layers=2, **chosen)
     masks = dropout_masks(spec, T, B, np.random.default_rng(0))
     assert [mask is not None for mask in masks] == [place == kind for place in range(3)]
     assert dropout_masks(ModelSpec(cell="RNN", input_size=I, hidden_size=H), T, B, np.random.default_rng(0)) == Masks()
@@ -68,11 +71,13 @@ def test_masks_between_layers_alone_are_given_as_an_array() -> None:
 @pytest.mark.parametrize("name", ["input_dropout", "recurrent_dropout"])
 def test_a_probability_is_one_and_a_step_has_none(name: str) -> None:
     for wrong in (-0.1, 1.5):
+        chosen: dict[str, Any] = {name: wrong}
         with pytest.raises(InvalidInput, match=rf"^{name}: expected a probability in \[0, 1\], got {wrong}$"):
-            ModelSpec(cell="RNN", input_size=I, hidden_size=H, **{name: wrong})
+            ModelSpec(cell="RNN", input_size=I, hidden_size=H, **chosen)
     message = rf"^{name}: expected 0.0 for GRUCell, got 0.5; GRUCell is one step of one layer$"
+    chosen = {name: 0.5}
     with pytest.raises(InvalidInput, match=message):
-        ModelSpec(cell="GRUCell", input_size=I, hidden_size=H, **{name: 0.5})
+        ModelSpec(cell="GRUCell", input_size=I, hidden_size=H, **chosen)
 
 
 @pytest.mark.parametrize("cell", LAYERS)

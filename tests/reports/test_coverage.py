@@ -67,8 +67,8 @@ def test_coverage_says_why_a_square_is_empty() -> None:
     text = " ".join(section(DRAWN, "coverage").paragraphs)
     assert "flax was given none with proj_size (Flax has no projection), given state, H=1, so its column" in text
     assert "numpy was given none in float32, bfloat16 (NumPy has no bfloat16 of its own)." in text
-    absent = "reset_after, reset_before, num_layers, bidirectional, dropout, input_dropout, recurrent_dropout, no bias"
-    assert f"No variant here had {absent}, mask, no state, B=1, saturated, zero, huge." in text
+    absent = "reset_after, reset_before, num_layers, bidirectional, dropout, input_dropout, recurrent_dropout"
+    assert f"No variant here had {absent}, no bias, mask, no state, B=1, saturated, zero, huge." in text
     assert "torch.nn was given none with proj_size" not in text
     before = drawn(0.5, "reset_before", problem("GRU", reset_after=False), cell="GRU")
     text = " ".join(section([*DRAWN, before, drawn(0.5, "tanh", RNN, b="torch.nn")], "coverage").paragraphs)

@@ -74,7 +74,8 @@ def test_a_network_that_reads_elsewhere_is_refused() -> None:
         model=ModelSpec(cell="RNN", input_size=2, hidden_size=H), readout_size=1, readout="final_state"
     )
     message = (
-        r"network: expected last_step, mse, features, one layer and direction, no lengths, got final_state, mse, RNN"
+        r"network: expected last_step, mse, features, one layer and direction, no lengths or mask, "
+        r"got final_state, mse, RNN"
     )
     with pytest.raises(InvalidInput, match=message):
         gradient_norms(registry.load("numpy"), network, params, batch)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 KEYWORDS = {"RNN": {"proj_size"}, "LSTM": {"forget_bias"}, "LSTMCell": {"forget_bias"}}
 KEYWORDS |= {"GRU": {"reset_after"}, "GRUCell": {"reset_after"}}
+DROPOUT = {"input_dropout", "recurrent_dropout"}  # of layers
 
 
 @every_cell
@@ -35,8 +36,7 @@ def test_constructors_take_what_torch_nn_takes_in_its_order(cell):
     for package, source in (("numpy", "seed"), ("jax", "rngs"), ("torch", "seed")):
         assert positional(package) == positional("torch.nn")
         by_keyword = {p.name for p in parameters(package) if p.kind is not p.POSITIONAL_OR_KEYWORD}
-        of_layers = {"input_dropout", "recurrent_dropout"} if cell in LAYERS else set()
-        assert by_keyword == {source} | of_layers | KEYWORDS.get(cell, set())
+        assert by_keyword == {source} | KEYWORDS.get(cell, set()) | (DROPOUT if cell in LAYERS else set())
         assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters(package))
         assert all(p.annotation is not p.empty for p in parameters(package) if p.name != "self")
 
@@ -47,7 +47,7 @@ def test_every_argument_of_a_constructor_has_an_effect(package, cell):
     """Each one alone, with another value than its default, is an attribute of the module or is refused by name."""
     given = {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True}
     given |= {"nonlinearity": "relu", "proj_size": P, "forget_bias": 1.5, "reset_after": False}
-    given |= {"input_dropout": 0.25, "recurrent_dropout": 0.5}
+    given |= dict.fromkeys(DROPOUT, 0.25)
     taken = {*inspect.signature(getattr(PACKAGES[package], cell).__init__).parameters} & given.keys()
     assert taken >= {"bias"}
     for name in taken:
