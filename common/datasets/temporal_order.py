@@ -94,7 +94,7 @@ def make(reading: str, options: Options) -> Dataset:
         display=Display(partial(confusion, list(CLASSES)), encode, decode),
         training=Training(
             hidden_size=16,
-            epochs=24,
+            epochs=16,
             batch_size=20,
             optimizer=OptimizerSpec(name="adam", lr=0.005, clip_norm=1.0),
             forget_bias=4.0,

@@ -117,4 +117,4 @@ class RunSpec:
         model = self.network.model
         if "i" not in model.kind.letters or not model.bias or not isfinite(self.input_bias):
             wanted = f"a finite number, with bias=True and one of {', '.join(WITH_INPUT_GATE)}"
-            raise InvalidInput(mismatch("input_bias", wanted, f"{self.input_bias} for {model.label}"))
+            raise InvalidInput(mismatch("input_bias", wanted, self.input_bias))

@@ -108,12 +108,14 @@ def _advantage(competing: Sequence[Contest], cells: Sequence[str]) -> list[str]:
             known.setdefault(gate, {}).setdefault(row["cell"], set()).add(bias)
     sentences = []
     for gate, of in known.items():
+        having_it = sum(any(gate in biases(group.first) for group in contest.groups) for contest in competing)
+        where = "for each task" if having_it == len(competing) else f"in {having_it} of {len(competing)} task variants"
         values = sorted(set().union(*of.values()))
         span = " to ".join(f"{value:g}" for value in dict.fromkeys((values[0], values[-1])))
         having, lacking = ([cell for cell in cells if (cell in of) == has] for has in (True, False))
         verb = "has" if len(lacking) == 1 else "have"
         without = f"; {_the(lacking)} {verb} none" if lacking else ""
-        sentences.append(f"the initial {gate} bias of {_the(having)} is set for each task ({span}){without}.")
+        sentences.append(f"the initial {gate} bias of {_the(having)} is set {where} ({span}){without}.")
     return [f"But {' And '.join(sentences)}"] if sentences else []
 
 

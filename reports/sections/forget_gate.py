@@ -19,8 +19,8 @@ OLD, NEW = "LSTM1997", "LSTM"
 COVERED = 0.9
 TEXT = (
     "The LSTM of 1997 (Hochreiter & Schmidhuber 1997) has no forget gate. Its memory only adds, "
-    "c_t = c_{t-1} + i_t * g_t, so what is in it stays at full strength, and all that enters later is added on top. "
-    "Gers, Schmidhuber & Cummins 2000 multiply the old memory by the forget gate, c_t = f_t * c_{t-1} + i_t * g_t: the "
+    "c_new = c_old + i * g, so what is in it stays at full strength, and all that enters later is added on top. "
+    "Gers, Schmidhuber & Cummins 2000 multiply the old memory by the forget gate, c_new = f * c_old + i * g: the "
     "network can clear its memory, but it also has to learn not to."
 )
 
@@ -39,7 +39,9 @@ def forget_gate_section(records: Sequence[Record]) -> Section | None:
         "first value to the lowest value of any of these runs; the median over the runs that got there, and how many "
         "did. It is evaluated once in an epoch."
     )
-    table = Table("With a forget gate and without", columns, tuple(rows), note, numbers=range(2, 7), whole=True)
+    table = Table(
+        "With a forget gate and without", columns, tuple(rows), note, numbers=range(2, 7), wrap=True, whole=True
+    )
     return Section(
         anchor="forget-gate",
         title="What the forget gate changed",

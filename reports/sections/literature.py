@@ -160,8 +160,8 @@ def _permuted(group: Group, groups: Groups, figure: Published) -> str:
 
 HS97 = "Hochreiter & Schmidhuber 1997"
 HS97_LSTM = (
-    "theirs has memory cells that share gates, starts from negative gate biases, truncates its gradients, and learns "
-    "from one sequence at a time by SGD"
+    "theirs has memory cells that share gates, other activations and other initial biases, truncates its gradients, "
+    "and learns from one sequence at a time by SGD"
 )
 ASB16 = "Arjovsky, Shah & Bengio 2016"
 MNIST = "784 steps and 60,000 images there, 64 steps and 1,197 images here: the small sibling, not the same task"

@@ -48,7 +48,7 @@ def test_each_task_says_which_cell_is_better_and_how_soon() -> None:
     assert (old["Sequences seen"], old["Parameters"], old["Initial biases"]) == ("160", "300", "input -3")
     assert table["Temporal order", "LSTM"]["Sequences to learn it"] == "–"
     text = " ".join(part.paragraphs)
-    assert "c_t = c_{t-1} + i_t * g_t" in text
+    assert "c_new = c_old + i * g" in text
     assert "Both have the same hidden size" in text
     assert "do not hold" not in text
     assert part.title in page(build(records))

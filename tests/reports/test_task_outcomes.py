@@ -120,6 +120,8 @@ def test_what_the_cells_share_and_what_not() -> None:
     assert (
         "But the initial input bias of the LSTM and the LSTMCell is set for each task (-3); the GRU has none." in both
     )
+    some = " ".join(section([*shut, *(row | order for row in cells)], "choice").paragraphs)
+    assert "the initial input bias of the LSTM and the LSTMCell is set in 1 of 2 task variants (-3);" in some
     line = " ".join(section([*shut[:2], model(shut[2], forget_bias=2.0)], "task-adding").paragraphs)
     assert "; initial input bias -3 (LSTM, LSTMCell); initial forget bias 2 (LSTMCell)." in line
     assert "The RNN has only 25% to 33% of the LSTM's parameters." in text

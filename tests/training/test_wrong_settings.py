@@ -10,6 +10,7 @@ from common.training import settings
 from tests.refusals import assert_refusal
 from tests.training.chosen import STREAMS, TINY, given, run_of, runs, write
 
+CELLS = "RNN, RNNCell, LSTM, LSTMCell, GRU, GRUCell, LSTM1997, LSTM1997Cell"
 WRONG_FILES = [
     ('tusk = "sine"', "setting in FILE", "one of task, reading, ", "'tusk'", "did you mean task?"),
     ("hidden-size = 3", "setting in FILE", "hidden_size, ", "'hidden-size'", "did you mean hidden_size?"),
@@ -18,12 +19,12 @@ WRONG_FILES = [
     ('task = ["sine"]', "task in FILE", "a string", "['sine']", ""),
     ("reading = 3", "reading in FILE", "a string", "3", ""),
     ('optimizer = ["adam"]', "optimizer in FILE", "one of sgd, adam, rmsprop", "['adam']", ""),
-    ("cell = 3", "cell in FILE", "one of RNN, RNNCell, LSTM, LSTMCell, or a list of such strings", "3", ""),
+    ("cell = 3", "cell in FILE", f"one of {CELLS}, or a list of such strings", "3", ""),
     ("cell = []", "cell in FILE", "or a list of such strings", "[]", ""),
     ('cell = ["RNN", 3]', "cell in FILE", "or a list of such strings", "['RNN', 3]", ""),
     ("backend = [3]", "backend in FILE", "a string, or a list of such strings", "[3]", ""),
-    ('cell = "LSTMM"', "cell in FILE", "one of RNN, RNNCell, LSTM, LSTMCell", "'LSTMM'", "did you mean LSTM?"),
-    ('cell = ["RNN", "GRU"]', "cell in FILE", "one of RNN, RNNCell, LSTM, LSTMCell", "'GRU'", ""),
+    ('cell = "LSTMM"', "cell in FILE", f"one of {CELLS}", "'LSTMM'", "did you mean LSTM?"),
+    ('cell = ["RNN", "QRNN"]', "cell in FILE", f"one of {CELLS}", "'QRNN'", ""),
     ('optimizer = "lion"', "optimizer in FILE", "one of sgd, adam, rmsprop", "'lion'", ""),
     ('inputs = "bogus"', "inputs in FILE", "one of features, one_hot, embedding", "'bogus'", ""),
     ('inputs = "embedding"', "inputs of sine", "one of features", "'embedding'", ""),
