@@ -161,6 +161,10 @@ def test_an_empty_batch_gives_what_torch_gives(cell: str) -> None:
                 module(x[:0], hx)
         lengths = torch.zeros(0, dtype=torch.long)
         assert ours(empty[0], lengths=lengths)[0].shape == wanted[0].shape
+        for module in pair(cell, batch_first=True):
+            assert module(torch.ones(0, 4, I))[0].shape == (0, 4, H)
+            with pytest.raises(RuntimeError):
+                module(torch.ones(4, 0, I))
 
 
 def each_part(change: Callable[[torch.Tensor], torch.Tensor], hx: Any) -> Any:

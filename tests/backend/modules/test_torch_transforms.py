@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import torch_impl
 from common.errors import InvalidDtype, InvalidInput, InvalidType
 from common.model.spec import CELLS
-from tests.backend.modules.calls import H, I, P, build, loaded
+from tests.backend.modules.calls import B, H, I, P, T, build, loaded
 from tests.backend.modules.test_torch_drop_in import DEEP, LAYERS, PEERS, inputs, leaves, pair
 
 NARROW, WIDE, HALF = torch.bfloat16, torch.float32, torch.float16
@@ -107,7 +107,7 @@ def test_fx_keeps_a_state_and_lengths_that_are_being_traced() -> None:
 
         def forward(self, x: Any, h: Any, c: Any, lengths: Any) -> Any:
             y, state = self.rnn(x, (h, c), lengths=lengths)
-            return y * 2, state
+            return y * 2, state, self.rnn(torch.ones(T, B, I), (h, c))[1]
 
     net, (x, (h, c)) = Ragged(), inputs("LSTM")
     arguments = x, h, c, torch.tensor([9, 4, 0, 6, 8])
