@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from .module import Cell, Layer
+from .base import Cell, Layer
 
 
 class RNN(Layer):

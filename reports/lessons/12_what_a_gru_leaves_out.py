@@ -16,6 +16,8 @@
 # $\mathcal{L}$ the loss, and $dz$ is short for $\partial \mathcal{L} / \partial z$.
 
 # %% tags=["setup"]
+from typing import Any
+
 import numpy as np
 from flax import nnx
 
@@ -106,17 +108,17 @@ rows = [
     ("seen by what follows", "by o", "by o", "all"),
     ("seen by the candidate", "all", "all", "by r"),
 ]
-sizes = {"input_size": 10, "hidden_size": 20}
 counts = {
-    cell: sum(value.size for value in initial_parameters(ModelSpec(cell=cell, **sizes), 0).values())
+    cell: sum(v.size for v in initial_parameters(ModelSpec(cell=cell, input_size=10, hidden_size=20), 0).values())
     for cell in ("RNN", "LSTM", "LSTM1997", "GRU")
 }
 assert counts["LSTM"] == 4 * counts["RNN"] and counts["GRU"] == counts["LSTM1997"] == 3 * counts["RNN"]
-rows.append(("parameters", *(counts[cell] for cell in ("LSTM", "LSTM1997", "GRU"))))
-rows.append(
-    ("as many as in an Elman network, times", *(counts[cell] // counts["RNN"] for cell in ("LSTM", "LSTM1997", "GRU")))
-)
-show.table("What the cells have, with I = 10 and H = 20", ("", "LSTM", "LSTM of 1997", "GRU"), rows)
+compared = ("LSTM", "LSTM1997", "GRU")
+numbers = [
+    ("parameters", *(counts[cell] for cell in compared)),
+    ("as many as in an Elman network, times", *(counts[cell] // counts["RNN"] for cell in compared)),
+]
+show.table("What the cells have, with I = 10 and H = 20", ("", "LSTM", "LSTM of 1997", "GRU"), [*rows, *numbers])
 
 # %% [markdown]
 # ## An LSTM with less
@@ -264,7 +266,7 @@ assert sorted(name for name, part in linen.items() if "bias" in part) == ["hn", 
 back = from_flax_gru(linen)
 np.testing.assert_allclose(run(back, xs, h_0)[0], run(w, xs, h_0)[0], rtol=1e-12)
 assert not np.array_equal(back.bias_ih, w.bias_ih) and not back.bias_hh[: 2 * H].any()
-theirs = nnx.GRUCell(I, H, rngs=nnx.Rngs(12))
+theirs: Any = nnx.GRUCell(I, H, rngs=nnx.Rngs(12))
 theirs.dense_i.bias.set_value(np.linspace(-1, 1, 3 * H).astype("float32"))
 tree = nnx.to_pure_dict(nnx.state(theirs, nnx.Param))
 assert {name: sorted(part) for name, part in tree.items()} == {"dense_i": ["bias", "kernel"], "dense_h": ["kernel"]}

@@ -142,7 +142,7 @@ def test_mini_batches_and_masks_are_the_same_in_every_backend(task: str, cell: s
 def test_masks_are_drawn_again_for_every_update() -> None:
     data = datasets.load("adding", steps=5, **SMALL)
     steps = recorded(run_of(data, model={"num_layers": 2, "dropout": 0.5}, batch_size=3), data)
-    masks = [batch.masks for batch, _ in steps]
+    masks: list[Any] = [batch.masks for batch, _ in steps]
     assert len({mask.tobytes() for mask in masks if mask is not None}) == len(steps) == 9
 
 
