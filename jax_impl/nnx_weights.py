@@ -25,12 +25,12 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
+from common.conversions.layers import Converted, from_flax_gru, from_flax_lstm, from_flax_simple_cell, to_lstm
+from common.conversions.nnx import to_nnx_gru, to_nnx_lstm, to_nnx_optimized_lstm, to_nnx_simple_cell
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.cells import TABLE
-from common.model.conversions import Converted, from_flax_gru, from_flax_lstm, from_flax_simple_cell, to_lstm
 from common.model.dtypes import is_exact, rounding
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights, parameter_shapes
-from common.model.nnx_conversions import to_nnx_gru, to_nnx_lstm, to_nnx_optimized_lstm, to_nnx_simple_cell
 from common.model.spec import ModelSpec
 
 from . import modules
@@ -164,6 +164,6 @@ def require_attributes(module: nnx.Module, allowed: Mapping[str, tuple[Any, ...]
         got = getattr(module, name)
         if not any(got is value for value in values):
             wanted = " or ".join(getattr(value, "__name__", str(value)) for value in values)
-            cause = "no module of ours computes the same; common.model.conversions converts the parameters alone"
+            cause = "no module of ours computes the same; common.conversions.layers converts the parameters alone"
             label = f"{name} of nnx.{type(module).__name__}"
             raise InvalidInput(mismatch(label, wanted, getattr(got, "__name__", got), cause))

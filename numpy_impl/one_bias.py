@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.backend.contract import Batch, State
+from common.conversions.layers import OneBias, from_one_bias, to_one_bias
 from common.errors import InvalidInput, mismatch
-from common.model.conversions import OneBias, from_one_bias, to_one_bias
 from common.model.layout import Parameters, join_network, layer_suffixes, layer_weights, named_weights, split_network
 from common.model.run import RunSpec
 from common.model.spec import ModelSpec

@@ -18,8 +18,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from common.conversions.layers import to_flax_gru, to_flax_lstm, to_flax_simple_cell, to_lstm
 from common.model.cells import TABLE
-from common.model.conversions import to_flax_gru, to_flax_lstm, to_flax_simple_cell, to_lstm
 from common.model.layout import Weights, layer_suffixes, layer_weights
 from common.model.masks import Masks
 from common.model.spec import OPTIONS, ModelSpec

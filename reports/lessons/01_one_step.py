@@ -34,7 +34,7 @@ import torch
 
 from common import datasets
 from common.backend import registry
-from common.model.conversions import to_one_bias
+from common.conversions.layers import to_one_bias
 from common.model.layout import Weights
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec

@@ -23,12 +23,12 @@ from flax import nnx
 
 from common.backend import registry
 from common.backend.contract import Batch
+from common.conversions.layers import from_flax_gru, to_flax_gru
+from common.conversions.nnx import to_nnx_gru
 from common.errors import InvalidInput
-from common.model.conversions import from_flax_gru, to_flax_gru
 from common.model.initial import initial_network, initial_parameters
 from common.model.layout import Weights, layer_weights
 from common.model.network import NetworkSpec
-from common.model.nnx_conversions import to_nnx_gru
 from common.model.spec import ModelSpec
 from common.study.gradient_norms import gradient_norms
 from numpy_impl import gru_cell, lstm_cell

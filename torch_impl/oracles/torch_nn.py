@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from common.model.conversions import OPEN
+from common.conversions.layers import OPEN
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
 from common.model.masks import Masks
 from common.model.spec import DROPOUTS, OPTIONS, ModelSpec

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
-from common.model.conversions import OPEN
+from common.conversions.layers import OPEN
 
 
 def held_open(module: Any, lstm: type[torch.nn.Module], arguments: tuple[Any, ...], **options: Any) -> Any:

@@ -1,11 +1,11 @@
 """The neutral layout -> the parameters of ``flax.nnx``'s cells, which bear other names than those of ``flax.linen``.
 
-The way back are ``from_flax_simple_cell``, ``from_flax_lstm`` and ``from_flax_gru`` of ``common.model.conversions``,
+The way back are ``from_flax_simple_cell``, ``from_flax_lstm`` and ``from_flax_gru`` of ``common.conversions.layers``,
 which take the parameters of either. What a conversion merges, ``Converted.note`` says.
 
 >>> from common.model.initial import initial_parameters
 >>> from common.model.layout import layer_weights
->>> from common.model.nnx_conversions import to_nnx_optimized_lstm
+>>> from common.conversions.nnx import to_nnx_optimized_lstm
 >>> from common.model.spec import ModelSpec
 >>> params = initial_parameters(ModelSpec(cell="LSTM", input_size=3, hidden_size=5), seed=0)
 >>> tree, note = to_nnx_optimized_lstm(layer_weights(params, "_l0"))
@@ -13,8 +13,8 @@ which take the parameters of either. What a conversion merges, ``Converted.note`
 ((5, 20), (20,))
 """
 
+from common.conversions.layers import Converted, to_flax_gru, to_flax_lstm, to_flax_simple_cell
 from common.errors import InvalidInput, mismatch
-from common.model.conversions import Converted, to_flax_gru, to_flax_lstm, to_flax_simple_cell
 from common.model.layout import Weights
 
 

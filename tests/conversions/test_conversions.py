@@ -13,10 +13,10 @@ import torch
 from flax import nnx
 
 from common.backend import registry
+from common.conversions import layers as conversions
+from common.conversions.layers import GRU_NOTE, NO_BIAS_NOTE, ONE_BIAS_NOTE
 from common.errors import InvalidInput
-from common.model import conversions
 from common.model.cells import with_blocks
-from common.model.conversions import GRU_NOTE, NO_BIAS_NOTE, ONE_BIAS_NOTE
 from common.model.initial import initial_parameters
 from common.model.layout import Weights, layer_weights, named_weights
 from common.model.spec import ModelSpec

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import torch_impl
 from common.errors import InvalidDtype, InvalidInput, InvalidType
 from common.model.spec import CELLS
+from tests.backend.in_torch.test_torch_drop_in import DEEP, LAYERS, PEERS, inputs, leaves, pair
 from tests.backend.modules.calls import B, H, I, P, T, build, loaded
-from tests.backend.modules.test_torch_drop_in import DEEP, LAYERS, PEERS, inputs, leaves, pair
 
 NARROW, WIDE, HALF = torch.bfloat16, torch.float32, torch.float16
 # A cell, its options, whether x is packed, and the dtypes of autocast, the parameters, x and hx (None: no hx).

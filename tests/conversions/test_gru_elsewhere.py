@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common.backend import registry
+from common.conversions import layers as conversions
+from common.conversions.layers import ONE_BIAS_NOTE
 from common.errors import InvalidInput, InvalidType
-from common.model import conversions
-from common.model.conversions import ONE_BIAS_NOTE
 from common.model.layout import Weights, named_weights
 from common.model.spec import ModelSpec
 

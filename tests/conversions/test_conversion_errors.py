@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from common.conversions import layers as conversions
+from common.conversions.layers import OneBias
 from common.errors import InvalidInput, InvalidType
-from common.model import conversions
-from common.model.conversions import OneBias
 from common.model.layout import Weights
-from tests.model.test_conversions import FROM, TO, H, I, P, in_float64_compiled_quickly, linen_tree, weights
+from tests.conversions.test_conversions import FROM, TO, H, I, P, in_float64_compiled_quickly, linen_tree, weights
 
 __all__ = ["in_float64_compiled_quickly"]  # a fixture, used by being here
 

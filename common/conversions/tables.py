@@ -1,4 +1,4 @@
-"""The names and shapes of a cell's parameters in each system that ``common.model.conversions`` converts, and checks.
+"""The names and shapes of a cell's parameters in each system that ``common.conversions.layers`` converts, and checks.
 
 ``Table`` is one such layout. ``require_params``, ``require_neutral`` and ``flax_params`` compare parameters with it and
 raise ``InvalidInput`` or ``InvalidType``; they read no values, so that JAX can trace them.

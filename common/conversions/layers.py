@@ -5,7 +5,7 @@ A conversion into a system with one bias merges two, which keeps the function an
 arrays alike, return the same kind, and can be differentiated through.
 
 Every conversion, in either direction, first compares its argument with a table of names and shapes
-(``common.model.conversion_tables``), and raises ``InvalidInput`` or ``InvalidType`` for another cell's weights, a
+(``common.conversions.tables``), and raises ``InvalidInput`` or ``InvalidType`` for another cell's weights, a
 projection, a wrong shape, or arrays that are not all of one floating-point dtype. The weights of a GRU and those of an
 LSTM without a forget gate have the same shapes: they are not told apart, and neither are the two forms of a GRU.
 
@@ -16,7 +16,7 @@ converted one at a time. The carry of Flax's LSTMs is (c, h), where torch's stat
 record activations, gate functions or ``residual``: Flax's defaults are ours, and nothing else has a counterpart.
 ``nnx.SimpleCell`` computes in float32 unless it is given a ``dtype``, even with parameters of float64.
 
->>> from common.model.conversions import from_flax_lstm, to_flax_lstm
+>>> from common.conversions.layers import from_flax_lstm, to_flax_lstm
 >>> from common.model.initial import initial_parameters
 >>> from common.model.layout import layer_weights
 >>> from common.model.spec import ModelSpec
@@ -33,8 +33,7 @@ True
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from common.errors import InvalidInput, mismatch
-from common.model.conversion_tables import (
+from common.conversions.tables import (
     ELMAN,
     GATES,
     GRU,
@@ -56,6 +55,7 @@ from common.model.conversion_tables import (
     require_neutral,
     require_params,
 )
+from common.errors import InvalidInput, mismatch
 from common.model.layout import Weights
 from common.model.validate import require_flag, require_positive_int
 

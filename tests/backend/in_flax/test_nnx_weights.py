@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 import jax_impl
+from common.conversions.layers import GRU_NOTE, ONE_BIAS_NOTE
 from common.errors import InvalidInput, InvalidType
-from common.model.conversions import GRU_NOTE, ONE_BIAS_NOTE
 from tests.backend.modules.calls import B, H, I, build, loaded, problem
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
