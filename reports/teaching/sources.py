@@ -102,7 +102,7 @@ def _code(framework: str, tag: str, of_numpy: str, file: str) -> Code:
 
 
 def snippet(path: str, symbol: str) -> str:
-    """The source of a function, a class or a method, as in ``snippet("jax_impl/stack.py", "Steps.turn")``.
+    """The source of a function, a class or a method, as in ``snippet("jax_impl/base.py", "Module.state_dict")``.
 
     Raises ``InvalidInput`` where there is no such file, or nothing of that name in it.
     """

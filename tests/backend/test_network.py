@@ -120,13 +120,13 @@ def naive_prediction(network: NetworkSpec, params: Parameters, batch: Batch) -> 
         x = batch.x[:length, n]
         if length:
             x = x[:, None] if network.vocabulary is None else vectors(x, "embedding.weight", I)
-        masks = None if given.masks is None else given.masks[:, :length, [n]]
+        masks = None if given.masks is None else given.masks.layers[:, :length, [n]]
         y, state = np.zeros((0, 1, network.model.output_size)), zero_state(network.model, 1)
         if length:
             y, state = backend.forward(network.model, own("rnn."), x, masks=masks)
         if batch.decoder_x is not None:
             x = vectors(batch.decoder_x[:, n], "decoder_embedding.weight", network.readout_size)
-            masks = None if given.decoder_masks is None else given.decoder_masks[:, :, [n]]
+            masks = None if given.decoder_masks is None else given.decoder_masks.layers[:, :, [n]]
             y, _ = backend.forward(network.decoder, own("decoder."), x, state, masks=masks)
         last = state[0][-network.model.num_directions :].ravel()
         padded = np.concatenate([y[:, 0], np.zeros((T - len(y), y.shape[2]))]) if len(y) < T else y[:, 0]

@@ -27,8 +27,8 @@ def test_a_plain_run_prints_everything(capsys: pytest.CaptureFixture[str]) -> No
     assert all(word in table for word in ("Title", "one", "two", "x", "1.5", "A note."))
     plot = said(show.plot, "Falls", [1, 2], {"y": [3, 2]}, alt="From 3 to 2.", x_label="x")
     assert plot == "Falls: From 3 to 2.\n"
-    snippet = said(show.source, "jax_impl/stack.py", "Steps.turn")
-    assert snippet.startswith("jax_impl/stack.py, Steps.turn\ndef turn(")
+    snippet = said(show.source, "jax_impl/base.py", "Module.state_dict")
+    assert snippet.startswith("jax_impl/base.py, Module.state_dict\ndef state_dict(")
     beside = said(show.lines, "C3", "C4", "U1").splitlines()
     assert beside[0] == r"(C3) h = \phi(a)"
     assert beside[1:3] == ["  NumPy   h = phi(a)", "  JAX     h = NONLINEARITIES[nonlinearity](a)"]

@@ -134,7 +134,7 @@ def page_problems(text: str, known: set[str]) -> list[str]:
 
 
 def test_the_lessons_are_numbered() -> None:
-    assert [lesson.number for lesson in script.lessons()] == list(range(1, 12))
+    assert [lesson.number for lesson in script.lessons()] == list(range(1, 13))
 
 
 @every_lesson
