@@ -64,7 +64,16 @@ class Module(SpecAttributes, nnx.Module):
           deterministic: whether dropout is off; None leaves it as it is.
         """
         if deterministic is not None:
+            require_flag("deterministic", deterministic)
             self.deterministic = deterministic
+
+    @property
+    def num_feature_axes(self) -> int:
+        """What ``nnx.RNN`` asks its cell first: it takes none of these modules, as the calls differ."""
+        name = type(self).__name__
+        wanted = f"FlaxCell({name}(...))" if self.spec.is_cell else f"a cell; jax_impl.{name} is a layer itself"
+        got = f"{name}, which has the call signature of torch's"
+        raise InvalidType(mismatch("cell of nnx.RNN", wanted, got))
 
     def state_dict(self) -> Parameters:
         """The parameters as NumPy arrays under the neutral names."""
@@ -89,7 +98,7 @@ class Module(SpecAttributes, nnx.Module):
         def draw(p: float, shape: tuple[int, ...]) -> jax.Array | None:
             if not p:
                 return None
-            kept = jax.random.bernoulli(self.rngs(), 1 - p, shape)
+            kept = jax.random.bernoulli(self.rngs(), 1.0 - p, shape)
             return jnp.where(kept, 1 / (1 - p) if p < 1 else 0, 0).astype(dtype)
 
         return Masks(*map(draw, probabilities(self.spec), mask_shapes(self.spec, steps, batch)))
@@ -188,12 +197,6 @@ class Layer(Module):
 
 
 class Step(Module):
-    @property
-    def num_feature_axes(self) -> int:
-        """What ``nnx.RNN`` asks its cell first: it cannot take this one without ``FlaxCell``, as the calls differ."""
-        name = type(self).__name__
-        raise InvalidType(mismatch("cell of nnx.RNN", f"FlaxCell({name}(...))", f"{name}, which is called as torch's"))
-
     def __call__(self, x: Any, hx: Any = None) -> Any:
         """x (B, I) or (I,) and the state (B, H) or (H,), zeros where None -> the next state."""
         return self._core(x, hx)[1]

@@ -1,7 +1,7 @@
 """Parameters from Flax's own cells into our modules, and back: ``from_nnx`` and ``to_nnx``.
 
-Each nnx cell has the equations of one of our steps, ``nnx.RNN`` around one those of a layer, and ``nnx.Bidirectional``
-around two of these those of a layer in two directions. Several layers are converted one at a time.
+An nnx cell matches one of our cells, ``nnx.RNN`` a layer, and ``nnx.Bidirectional`` a layer in two directions. Several
+layers are converted one at a time.
 
 >>> import jax.numpy as jnp
 >>> from flax import nnx
@@ -18,7 +18,7 @@ around two of these those of a layer in two directions. Several layers are conve
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +95,10 @@ def to_nnx(module: Module, target: nnx.Module) -> Converted:
         ours, theirs = getattr(own, name), getattr(spec, name)
         if name not in FREE and ours != theirs:
             raise InvalidInput(mismatch(name, f"{theirs!r}, as nnx.{type(target).__name__} has it", repr(ours)))
+    if not spec.is_cell and module.batch_first == cast(Any, target).time_major:
+        wanted = f"{not module.batch_first}, as batch_first is {module.batch_first}"
+        cause = "flax's layers take (B, T, I) unless they are built with time_major=True"
+        raise InvalidInput(mismatch(f"time_major of nnx.{type(target).__name__}", wanted, module.batch_first, cause))
     if not is_exact(module.param_dtype, spec.dtype):
         wanted, cause = f"one that is exact in the target's {spec.dtype}", rounding(module.param_dtype, spec.dtype)
         raise InvalidType(mismatch("dtype", wanted, module.param_dtype, cause))

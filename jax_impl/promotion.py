@@ -25,7 +25,7 @@ from common.errors import InvalidType, mismatch
 def promoted(params: Mapping[str, jax.Array], x: Any, hx: Any) -> tuple[dict[str, jax.Array], Any, Any]:
     """The parameters, x and the state hx (an array, several, or None) in the dtype to which they promote.
 
-    What is no array stays as it is, for the check of the arguments to refuse; NumPy's arrays are copied.
+    Anything that is not an array is left alone, and the check of the arguments refuses it; NumPy's arrays are copied.
     """
     parts = {f"hx[{i}]": part for i, part in enumerate(hx)} if isinstance(hx, tuple | list) else {"hx": hx}
     arrays = {label: array for label, array in {"x": x, **parts}.items() if is_array(array)}

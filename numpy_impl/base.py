@@ -132,9 +132,10 @@ class Module(SpecAttributes):
     def _masks(self, arrangement: Arrangement, masks: Any) -> Masks | None:
         """The dropout masks of this call: a copy of those given, drawn ones, or none."""
         if masks is not None:
+            entered = arrangement.enter_masks(masks) or ()
             for name, _, mask in named_masks(masks):
                 require_finite(name, mask)
-            return Masks(*(mask if mask is None else mask.copy() for mask in arrangement.enter_masks(masks) or ()))
+            return Masks(*(mask if mask is None else mask.copy() for mask in entered))
         if self.training:
             return dropout_masks(self.spec, arrangement.steps, arrangement.batch, self._rng)
         return None

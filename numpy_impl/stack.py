@@ -118,7 +118,7 @@ def backward(
             options = {"valid": turn(direction, valid)} | recurrent_mask(masks, row)
             dw, dx_in, dinitial = back(layer_weights(params, suffixes[row]), tape.rows[row], dh, dlast, **options)
             dinputs.append(turn(direction, dx_in))
-            if dw.bias_hh is not None:  # the same gradient for both biases, each in its own array
+            if dw.bias_hh is not None:  # most cells have one gradient for both biases; each gets its own array
                 dw = dw._replace(bias_hh=dw.bias_hh.copy())
             grads |= named_weights(dw, suffixes[row])
             initials.append(dinitial)

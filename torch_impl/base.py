@@ -60,7 +60,10 @@ class Module(SpecAttributes, nn.Module):
             return
         wide = self.spec.with_dtype("float64")  # rounded by torch, which cannot take NumPy's bfloat16
         for name, value in initial_parameters(wide, self._seed).items():
-            parameter = getattr(self, name)
+            parameter = self._parameters.get(name)
+            if parameter is None:
+                got = f"{name} as the result of a parametrization or of pruning"
+                raise InvalidInput(mismatch("reset_parameters with a seed", "the module's own parameters", got))
             parameter.copy_(torch.tensor(value, device=parameter.device, dtype=parameter.dtype))
 
     def _load_from_state_dict(
@@ -120,8 +123,8 @@ class Module(SpecAttributes, nn.Module):
 
     def __prepare_scriptable__(self) -> Any:
         """What ``torch.jit.script`` asks for first: a module to compile in place of this one."""
-        cause = "torch.jit.trace, torch.export and torch.compile take it"
-        raise InvalidType(mismatch("torch.jit.script", "a module of TorchScript's subset of Python", repr(self), cause))
+        cause = "use torch.jit.trace, torch.export or torch.compile"
+        raise InvalidType(mismatch("torch.jit.script", "a module that TorchScript can compile", repr(self), cause))
 
     def _core(
         self, x: Tensor, hx: Any, lengths: Any = None, masks: Any = None, mask: Any = None, return_steps: bool = False
@@ -134,6 +137,7 @@ class Module(SpecAttributes, nn.Module):
         low = transforms.autocast_dtype(weight)
         dtypes = weight.dtype if low is None else transforms.CASTABLE
         arrangement, x = arrange(spec, x, self.batch_first, Tensor, dtypes, empty=True)
+        transforms.require_tensor_in_trace("mask", mask)
         mask = arrangement.enter_mask(mask, lengths)
         lengths, traced = transforms.enter_lengths(arrangement, lengths)
         state0 = arrangement.enter_state("hx", hx)
@@ -220,7 +224,6 @@ class Layer(Module):
         self,
         input: Tensor | PackedSequence,
         hx: Any = None,
-        *,
         lengths: Any = None,
         masks: Any = None,
         mask: Any = None,

@@ -9,8 +9,8 @@
 True
 
 The algorithm is this package's own; the precision of its matrix products (TF32) is what the process has set.
-A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError); for a tensor these are
-RuntimeErrors too, as torch's are. README.md says what differs from torch.nn. What all modules share is in ``module``.
+A wrong argument raises ``InvalidInput`` (a ValueError) or ``InvalidType`` (a TypeError); for x and a state these are
+RuntimeErrors too, as torch's are. README.md says what differs from torch.nn. What all modules share is in ``base``.
 """
 
 from typing import Any

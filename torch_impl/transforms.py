@@ -63,8 +63,8 @@ def leaf(module: nn.Module, *arguments: Any, **named: Any) -> Any:
     tracer: Any = proxies((*arguments, *named.values()))[0].tracer
     name = tracer.path_of_module(module)
     if not name:
-        cause = "in a module around it, it is a leaf"
-        raise InvalidInput(mismatch("torch.fx", "operations without a loop over time", repr(module), cause))
+        cause = "put the module inside another, where it is a leaf"
+        raise InvalidInput(mismatch("torch.fx", "no loop over time, which it cannot trace", repr(module), cause))
     return tracer.create_proxy("call_module", name, arguments, named)
 
 
@@ -81,6 +81,13 @@ def readable(lengths: Any) -> bool:
         return False
 
 
+def require_tensor_in_trace(name: str, value: Any) -> None:
+    """Refuse anything but a tensor under ``torch.jit.trace``, which would make a constant of it."""
+    if torch.jit.is_tracing() and value is not None and not isinstance(value, Tensor):  # pyright: ignore
+        cause = "a trace would keep the values of this call"
+        raise InvalidType(mismatch(name, "a tensor under torch.jit.trace", type(value).__name__, cause))
+
+
 def enter_lengths(arrangement: Arrangement, lengths: Any) -> tuple[Any, bool]:
     """The lengths of a ragged batch, checked as far as they have values, and whether they have none."""
     if lengths is None:
@@ -88,9 +95,7 @@ def enter_lengths(arrangement: Arrangement, lengths: Any) -> tuple[Any, bool]:
     traced = tracing() or not readable(lengths)
     if traced:
         refuse_masked("lengths", lengths)
-        if torch.jit.is_tracing() and not isinstance(lengths, Tensor):  # pyright: ignore
-            cause = "a trace would keep the values of this call"
-            raise InvalidType(mismatch("lengths", "a tensor under torch.jit.trace", type(lengths).__name__, cause))
+        require_tensor_in_trace("lengths", lengths)
         lengths = torch.as_tensor(lengths)
     return arrangement.require_lengths(lengths, traced), traced
 

@@ -254,4 +254,4 @@ def _require_dtype(name: str, array: Any, dtype: Any) -> None:
             expected = f"{' or '.join(sorted(map(str, dtype)))} under autocast"
             raise InvalidDtype(mismatch(name, expected, array.dtype))
     elif array.dtype != dtype:
-        raise InvalidDtype(mismatch(name, f"{dtype}, the parameters' dtype", array.dtype))
+        raise InvalidDtype(mismatch(name, f"{dtype}, in which this call computes", array.dtype))

@@ -43,9 +43,11 @@ BUILTIN = {
     "numpy": Entry("numpy_impl.backend:BACKEND", None, "NumPy, BPTT by hand"),
     "jax": Entry("jax_impl.backend:BACKEND", "jax", "JAX, pure functions under lax.scan"),
     "torch": Entry("torch_impl.backend:BACKEND", "torch", "PyTorch, from primitives, autograd"),
-    "torch.nn": Entry("torch_impl.oracles.torch_nn:BACKEND", "torch", "oracle: torch.nn.RNN, RNNCell, LSTM, LSTMCell"),
+    "torch.nn": Entry("torch_impl.oracles.torch_nn:BACKEND", "torch", "oracle: the layers and cells of torch.nn"),
     "flax": Entry(
-        "jax_impl.oracles.flax_linen:BACKEND", "jax", "oracle: flax.linen.SimpleCell, LSTMCell, OptimizedLSTMCell"
+        "jax_impl.oracles.flax_linen:BACKEND",
+        "jax",
+        "oracle: the recurrent cells of flax.linen",
     ),
     "one-bias": Entry(
         "numpy_impl.one_bias:BACKEND",

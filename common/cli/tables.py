@@ -139,19 +139,23 @@ def print_training(records: Iterable[Record]) -> None:
             run["dtype"],
             run["backend"],
             len(run["losses"]),
-            _number(run["losses"][0], 9) if run["losses"] else "–",
-            _number(run["final_loss"], 9),
-            _number(run["score"], 6),
-            _number(run["baseline"], 6),
-            run["ended"],
+            _number(run["losses"][0], 6) if run["losses"] else "–",
+            _number(run["final_loss"], 6),
+            _number(run["score"], 4),
+            _number(run["baseline"], 4),
         )
         for run in runs
     ]
     first = runs[0]
     columns = ("cell", "dtype", "backend", "updates", "first loss", "test loss", f"test {first['metric']}")
+    columns += ("without learning",)
     rule = first["optimizer"]
     title = f"{first['task']}, {first['reading']}, {rule['name']} with lr {rule['lr']:g}"
-    console.table(title, (*columns, "without learning", "ended"), lines, numeric=columns[3:])
+    console.table(title, columns, lines, numeric=columns[3:])
+    for run in runs:
+        if run["ended"] != "finished":
+            how = "stopped by its patience" if run["ended"] == "patience" else run["ended"]
+            console.line(f"{run['cell']} in {run['dtype']} with {run['backend']}: {how}.")
     for line in _gaps(runs):
         console.line(line)
     for run in runs:

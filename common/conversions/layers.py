@@ -56,7 +56,7 @@ from common.conversions.tables import (
     require_params,
 )
 from common.errors import InvalidInput, mismatch
-from common.model.layout import Weights
+from common.model.layout import Weights, named_weights
 from common.model.validate import require_flag, require_positive_int
 
 # sigmoid of this is 1 in every dtype, to the last bit, and its slope is 0.
@@ -69,7 +69,7 @@ GRU_NOTE = (
     "the two biases of r and of z were merged into one: the function is the same, the training is not "
     "(gradient descent moves the sum of two biases twice as far as one)"
 )
-NO_BIAS_NOTE = "biases were added, which are zero except for the forget gate: the function is the same"
+NO_BIAS_NOTE = "zero biases were added, except for the forget gate's: the function is the same"
 
 
 class OneBias(NamedTuple):
@@ -254,6 +254,11 @@ def to_onnx_gru(*directions: Weights) -> Converted:
     if not 1 <= len(directions) <= 2 or len({w.bias_ih is None for w in directions}) > 1:
         got = ", ".join("no bias" if w.bias_ih is None else "biases" for w in directions)
         raise InvalidInput(mismatch("directions", "one or two, both with biases or both without", got or "none"))
+    first = {name: (value.shape, value.dtype) for name, value in named_weights(directions[0], "").items()}
+    for name, value in named_weights(directions[-1], "").items():
+        if (value.shape, value.dtype) != first[name]:
+            wanted = "{} of {}, as in the first direction".format(*first[name])
+            raise InvalidInput(mismatch(name, wanted, f"{value.shape} of {value.dtype}"))
     for w in directions:
         named = {"W": _z_first(w.weight_ih), "R": _z_first(w.weight_hh)}
         if w.bias_ih is not None:
@@ -274,7 +279,8 @@ def from_onnx_gru(params: Mapping[str, Any]) -> tuple[Weights, ...]:
 
 
 def to_lstm(w: Weights) -> Converted:
-    """An LSTM without a forget gate -> an LSTM whose forget gate is always open: the same function, to the last bit.
+    """An LSTM without a forget gate -> an LSTM whose forget gate is always open: the same function, to the last bit in
+    NumPy and PyTorch (XLA may fuse the two programs differently).
 
     Its rows of the weights are zero and its bias is ``OPEN``, of which the sigmoid is 1. Trained, the LSTM keeps it
     open, as the slope there is 0. It has biases even where the other has none.

@@ -1,6 +1,6 @@
-"""The neutral layout -> the parameters of ``flax.nnx``'s cells, which bear other names than those of ``flax.linen``.
+"""The neutral layout -> the parameters of ``flax.nnx``'s cells, which have other names than those of ``flax.linen``.
 
-The way back are ``from_flax_simple_cell``, ``from_flax_lstm`` and ``from_flax_gru`` of ``common.conversions.layers``,
+The inverses are ``from_flax_simple_cell``, ``from_flax_lstm`` and ``from_flax_gru`` of ``common.conversions.layers``,
 which take the parameters of either. What a conversion merges, ``Converted.note`` says.
 
 >>> from common.model.initial import initial_parameters
@@ -46,7 +46,8 @@ def to_nnx_gru(w: Weights) -> Converted:
     The cell has no bias within the product with r (Flax 0.12; its docstring shows one), so that of the candidate must
     be zero on the recurrent side: this reads values, and cannot be traced. The biases of r and z are merged.
     """
-    bias, note = w.weight_hh[:, 0] * 0, to_flax_gru(w).note  # which checks the weights
+    note = to_flax_gru(w).note  # which checks the weights
+    bias = w.weight_hh[:, 0] * 0
     if w.bias_ih is not None:
         inner = w.bias_hh[2 * w.weight_hh.shape[1] :]
         if (inner != 0).any():

@@ -21,8 +21,8 @@
 
     Where the paper leaves a choice, all draws are uniform and include both ends, X2 is set to zero like X1, and a
     chosen first pair keeps its -1.0. The paper trains on a new sequence at each step; here each epoch has new
-    mini-batches. As in the paper, the input gates start shut (its biases are -3 and -6): without that, the memory fills
-    with the noise, the LSTM took five times as long, and the LSTM of 1997 stayed at the baseline (one
+    mini-batches. As in the paper, the input gates start shut (there by biases of -3 and -6, here of -4): without that,
+    the memory fills with the noise, the LSTM took five times as long, and the LSTM of 1997 stayed at the baseline (one
     seed, 75,000 sequences).
 """
 

@@ -9,7 +9,8 @@ This is experiment 6a of Hochreiter & Schmidhuber 1997, where ``steps`` is T = 1
 it. Decided here: ranges include both ends, positions are counted from 0, where E is, and E and B count towards the
 length. The paper requires each of four logistic outputs to have an error below 0.3; here the highest of four outputs
 counts, trained with cross-entropy. The paper trains on a new string at each step; here each epoch has new mini-batches.
-As in the paper, the input gates start shut (its biases are -2 and -4), so that the noise stays out of the memory.
+As in the paper, the input gates start shut (there by biases of -2 and -4, here of -3), so that the noise stays out of
+the memory.
 """
 
 from collections.abc import Sequence

@@ -50,7 +50,7 @@ from common.equivalence.training_rungs import check_training
 from common.equivalence.variants import Variant, problem
 from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
 from common.model.dtypes import numpy_dtype
-from common.model.spec import COMPLEX, DTYPES, FORMS, HALF_DTYPES, ModelSpec
+from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES, OTHER_FORMS, ModelSpec
 from common.record_types import Record
 
 CHECKS = {
@@ -194,9 +194,9 @@ def _complex_step(
 
 
 def is_excused(backend: Backend, variant: Variant) -> bool:
-    """Whether a variant is not asked of a backend: of a framework's own layers, which lack this form of its step."""
+    """Whether a backend is excused from a variant: only a framework's own layers are, where they lack this form."""
     lacking = unsupported(backend, variant.spec, variant.called)
-    return backend.oracle and bool(lacking) and FORMS.issuperset(lacking)
+    return backend.oracle and bool(lacking) and OTHER_FORMS.issuperset(lacking)
 
 
 def require_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> None:

@@ -30,7 +30,7 @@ class Setup(NamedTuple):
     ragged: bool = False
 
 
-# With the usual eps, an element whose gradient is hardly more than rounding moves by the whole learning rate.
+# With the usual eps, an element whose gradient is barely above rounding error moves by the whole learning rate.
 RMSPROP = {"name": "rmsprop", "lr": 0.003, "eps": 1e-4, "momentum": 0.5, "clip_norm": 1.0}
 RMSPROP |= {"schedule": "step", "schedule_steps": 7}
 COSINE = {"name": "adam", "lr": 0.01, "clip_norm": 0.3, "schedule": "cosine", "schedule_steps": 15}

@@ -1,7 +1,7 @@
 """A model in words, as torch.nn has it: its parameters, its equations, its shapes, and what output and h_n share.
 
 >>> from common.model.describe import describe
->>> from common.model.spec import FORMS, ModelSpec
+>>> from common.model.spec import OTHER_FORMS, ModelSpec
 >>> description = describe(ModelSpec(cell="RNNCell", input_size=3, hidden_size=5))
 >>> description.total, description.equations
 (50, ['h_1 = tanh(W_ih x + b_ih + W_hh h_0 + b_hh)'])
@@ -12,7 +12,7 @@ from math import prod
 
 from common.errors import InvalidInput, mismatch
 from common.model.layout import layer_suffixes, parameter_shapes
-from common.model.spec import FORMS, ModelSpec
+from common.model.spec import OTHER_FORMS, ModelSpec
 from common.model.validate import require_positive_int
 
 Axes = tuple[int | str, ...]
@@ -92,7 +92,7 @@ def shape_text(shape: Axes) -> str:
 
 def _in_torch(spec: ModelSpec) -> bool:
     """Whether torch.nn has a module with these equations; torch_impl has one in any case."""
-    return spec.kind.in_torch and not FORMS.intersection(spec.options)
+    return spec.kind.in_torch and not OTHER_FORMS.intersection(spec.options)
 
 
 def _constructor(spec: ModelSpec, batch_first: bool) -> str:
@@ -244,7 +244,7 @@ def _notes(spec: ModelSpec, shapes: dict[str, Axes], batch_first: bool, batched:
         rows: bool(spec.kind.gates),
         f"torch.nn has no such module: this is torch_impl's, the {paper}.": not _in_torch(spec),
         "r_t acts after the product with W_hh: it scales the rows of q_t that n_t reads.": is_gru and spec.reset_after,
-        "r_t acts before the product with W_hh, in the rows that n_t reads.": is_gru and not spec.reset_after,
+        "r_t acts before the product with W_hh, in the rows of W_hh for n_t.": is_gru and not spec.reset_after,
         f"b_hn, {last}, is multiplied by r_t, so b_ih cannot take it in.": is_gru and spec.reset_after and spec.bias,
         "h is the only state, of which z_t is the share that is kept; there is no c.": is_gru,
         "There is no forget gate, so c is never scaled down: torch.nn.LSTM with f_t = 1.": not spec.kind.in_torch,

@@ -68,6 +68,6 @@ def _draw(shapes: Mapping[str, Shape], spec: ModelSpec, seed: int) -> Parameters
 
 
 def set_forget_bias(spec: ModelSpec, params: Mapping[str, Any]) -> None:
-    """Write ``forget_bias``, if the model has one, into its biases, in place; in arrays of any framework that can."""
+    """Write ``forget_bias``, if the model has one, into its biases, in place; any framework's, if that can be done."""
     if spec.forget_bias is not None:
         _set_gate_bias(params, spec, "f", spec.forget_bias)

@@ -60,7 +60,7 @@ def mask_shapes(spec: ModelSpec, steps: int, batch: int) -> Masks:
 
 
 def probabilities(spec: ModelSpec) -> Masks:
-    """With which probability the model drops what each kind of mask multiplies; the last layer's output has no mask."""
+    """The dropout probability for each kind of mask; the last layer's output has none."""
     return Masks(spec.dropout if spec.num_layers > 1 else 0.0, spec.input_dropout, spec.recurrent_dropout)
 
 

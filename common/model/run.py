@@ -115,6 +115,8 @@ class RunSpec:
             return
         require_number("input_bias", self.input_bias)
         model = self.network.model
-        if "i" not in model.kind.letters or not model.bias or not isfinite(self.input_bias):
-            wanted = f"a finite number, with bias=True and one of {', '.join(WITH_INPUT_GATE)}"
-            raise InvalidInput(mismatch("input_bias", wanted, self.input_bias))
+        if "i" not in model.kind.letters:
+            cause = f"only {', '.join(WITH_INPUT_GATE)} have an input gate"
+            raise InvalidInput(mismatch("input_bias", f"None for {model.cell}", self.input_bias, cause))
+        if not model.bias or not isfinite(self.input_bias):
+            raise InvalidInput(mismatch("input_bias", "a finite number, with bias=True", self.input_bias))

@@ -31,7 +31,7 @@ DROPOUTS: tuple[str, ...] = ("dropout", "input_dropout", "recurrent_dropout")
 # supports of it.
 OPTIONS: tuple[str, ...] = ("num_layers", "bidirectional", *DROPOUTS, "proj_size", "lengths", "mask", "reset_before")
 # Those that are forms of a step, which a framework's own layers may lack.
-FORMS = frozenset({"reset_before"})
+OTHER_FORMS = frozenset({"reset_before"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,7 @@ class ModelSpec:
     @property
     def is_single(self) -> bool:
         """Whether this is one direction of one layer, without dropout or a projection."""
-        return FORMS.issuperset(self.options)
+        return OTHER_FORMS.issuperset(self.options)
 
     @property
     def label(self) -> str:

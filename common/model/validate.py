@@ -29,7 +29,9 @@ def require_positive_number(what: str, value: Any) -> None:
 
 def require_flag(what: str, value: Any) -> None:
     if not isinstance(value, bool):
-        raise InvalidType(mismatch(what, "a bool", type(value).__name__))
+        kind = type(value)
+        got = f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
+        raise InvalidType(mismatch(what, "a bool", got))
 
 
 def require_one_of(what: str, options: tuple[str, ...], value: Any) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.backend.contract import Backend, Batch, Trainer
+from common.backend.guards import require_supported
 from common.datasets.task import Dataset
 from common.errors import Diverged
 from common.model.initial import initial_run
@@ -134,6 +135,7 @@ def train(
     Batches and dropout masks follow from the data and the seed alone, so that every backend has the same. A decoder is
     evaluated on its own output: each symbol that it reads is the likeliest of the step before. Raises ``Diverged``.
     """
+    require_supported(backend, run.network.model)
     trainer = backend.trainer(run, initial_run(run) if start is None else start)
     with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error here, not a warning
         losses, evaluations, best, ended = fit(trainer, run, data, progress)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ def single_layer(
             if value != recorded:
                 raise InvalidInput(mismatch(name, f"{recorded}, which {file.path} records", value))
     has_decoder = file.network is not None and file.network.has_decoder
+    model = replace(model, dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0)  # which act in training only
     if has_decoder or not model.is_single or (cell is not None and TABLE[cell].layer != model.kind.layer):
         wanted = f"one layer{f' of {cell}' if cell else ''} in one direction, without a projection"
         got = f"{model.label} with a decoder" if has_decoder else model.label

@@ -82,8 +82,8 @@ show.lines("G7", "G8", "G9", "G10")
 show.lines("G11")
 
 # %% [markdown]
-# Here one step is written out for both forms, with random states, and compared with all that have it. `torch.nn` has
-# only the first form.
+# Here one step is written out for both forms, with random states, and compared with every backend that has it.
+# `torch.nn` has only the first form.
 
 # %%
 x, h_0 = rng.standard_normal((B, I)), rng.standard_normal((B, H))
@@ -451,7 +451,7 @@ np.testing.assert_allclose(share + take * (keep ** np.arange(T - 1)).sum() + tak
 # %% [markdown]
 # ### Exercise 2
 #
-# Hold all gates of the update open, $z = 1$, and then shut, $z = 0$, by a large bias. What is left of the GRU in each
+# Hold the update gate open, $z = 1$, and then shut, $z = 0$, by a large bias. What is left of the GRU in each
 # case, and what is $dh_0$ after a hundred steps? In the second case, hold the reset gate open as well and compare with
 # an Elman network.
 

@@ -93,6 +93,8 @@ def dropped(name: str, params: dict[str, Any]) -> dict[str, Any]:
 
 W = Weights(np.ones((3 * H, I)), np.ones((3 * H, H)), np.ones(3 * H), np.ones(3 * H))
 KERAS_LSTM = {"kernel": np.ones((I, 4 * H)), "recurrent_kernel": np.ones((H, 4 * H)), "bias": np.ones(4 * H)}
+NARROW = Weights(*(part.astype("float32") for part in W[:4]))
+WIDE = W._replace(weight_ih=np.ones((3 * H, I + 1)))
 REFUSED: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: conversions.from_keras_gru(keras_params(True), False),
@@ -113,6 +115,8 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: conversions.to_onnx_gru(W, W, W), InvalidInput, "directions: expected one or two"),
     (lambda: conversions.to_onnx_gru(W, Weights(*W[:2])), InvalidInput, "directions: .*, got biases, no bias$"),
     (lambda: conversions.to_onnx_gru(W, W[:2]), InvalidType, "weights: expected"),  # pyright: ignore
+    (lambda: conversions.to_onnx_gru(W, NARROW), InvalidInput, r"weight_ih: .* float64, as in .* direction, got .*32$"),
+    (lambda: conversions.to_onnx_gru(W, WIDE), InvalidInput, r"weight_ih: .* of float64, as in the first direction"),
     (lambda: conversions.from_onnx_gru({}), InvalidInput, "inputs of ONNX's GRU: .*, got none"),
     (lambda: conversions.from_onnx_gru([W]), InvalidType, "parameters of .* ONNX's GRU: .* got list"),  # pyright: ignore
     (lambda: conversions.from_onnx_gru(dropped("R", onnx_params())), InvalidInput, "parameters of .*missing R$"),

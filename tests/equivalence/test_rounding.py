@@ -15,7 +15,7 @@ from common.equivalence.ladder import named_grads, named_outputs
 from common.equivalence.rounding import Answer, answers
 from common.equivalence.tolerances import largest
 from common.equivalence.variants import Variant, drawn, problem
-from common.model.spec import CELLS, FORMS, ModelSpec
+from common.model.spec import CELLS, OTHER_FORMS, ModelSpec
 
 STACK = ModelSpec(cell="LSTM", input_size=3, hidden_size=5, num_layers=3, proj_size=4, bidirectional=True, dropout=0.4)
 VARIANTS = [
@@ -38,7 +38,7 @@ def test_the_first_answer_is_that_of_torch_nn() -> None:
     compared = 0
     for variant in VARIANTS:
         spec, args = variant.spec, problem(variant)
-        oracle = registry.load("torch" if FORMS.intersection(spec.options) else "torch.nn")
+        oracle = registry.load("torch" if OTHER_FORMS.intersection(spec.options) else "torch.nn")
         assert not unsupported(oracle, spec, variant.called)
         outputs = oracle.forward(spec, args.params, args.x, args.state0, **args.keywords)
         expected = named(spec, (*outputs, oracle.vjp(spec, *args[:5], **args.keywords)))

@@ -12,12 +12,13 @@ from common import datasets
 from common.backend import registry
 from common.backend.contract import Batch
 from common.equivalence.variants import random_problem
-from common.errors import Diverged
+from common.errors import Diverged, InvalidInput
 from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
 from common.training.loop import ADVICE, Progress, fit, train
+from common.training.settings import run_spec
 from tests.datasets.comparing import assert_close
 
 I, H = 3, 7
@@ -91,6 +92,17 @@ def test_train_starts_at_the_seed_and_reports_the_loss_before_each_update() -> N
     assert (result.score, result.ended) == (data.scoring.score(prediction, batch), "finished")
 
 
+def test_a_backend_is_asked_for_nothing_that_it_does_not_list() -> None:
+    data = datasets.load("sum", "sequence", train=8, max_length=12)
+    run = run_spec({"epochs": 1, "recurrent_dropout": 0.5}, data, "GRU")
+    backend: Any = Mock(wraps=registry.load("numpy"))
+    backend.name, backend.cells, backend.dtypes = "old", frozenset({"GRU"}), frozenset({"float64"})
+    backend.options = frozenset({"dropout", "lengths"})
+    with pytest.raises(InvalidInput, match=r"^options for backend old: expected .*, got 'recurrent_dropout'$"):
+        train(backend, run, data)
+    backend.trainer.assert_not_called()
+
+
 @pytest.mark.parametrize("cell", ["RNN", "RNNCell"])
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"nonlinearity": "relu"}], ids=str)
 def test_one_bias_has_the_function_and_the_gradients_of_two(cell: str, options: dict[str, Any]) -> None:
@@ -146,7 +158,8 @@ def test_masks_are_drawn_again_at_every_step_and_follow_the_seed() -> None:
 
     def masks(seed: int) -> list[np.ndarray]:
         trainer = Mock(step=Mock(return_value=1.0), evaluate=Mock(return_value=(1.0, batch.target)))
-        train(Mock(trainer=Mock(return_value=trainer)), replace(run, seed=seed), one_part(batch))
+        able = {name: getattr(registry.load("numpy"), name) for name in ("cells", "dtypes", "options")}
+        train(Mock(trainer=Mock(return_value=trainer), **able), replace(run, seed=seed), one_part(batch))
         assert trainer.evaluate.call_args.args == (batch,)
         return [call.args[0].masks for call in trainer.step.call_args_list]
 

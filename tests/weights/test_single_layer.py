@@ -1,5 +1,6 @@
 """The one layer in a file of weights: which model it is, in which dtype, and what is noted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,14 @@ def test_what_was_trained_records_its_cell_and_its_form(cell: str, reset_after: 
     assert_refusal(wrong, "reset_after", f"{reset_after}, which FILE records", str(not reset_after))
     other = "GRU" if cell == "LSTM1997" else "LSTM1997"
     assert_refusal(refused(path, other), "model in FILE", f"one layer of {other} in one direction", cell)
+
+
+def test_dropout_which_acts_in_training_only_is_left_out(tmp_path: Path) -> None:
+    network = datasets.load("sine").network("GRU", hidden_size=5, input_dropout=0.2, recurrent_dropout=0.3)
+    path = tmp_path / "dropped.npz"
+    files.write(path, network, initial_network(network, 0), ABOUT)
+    spec, _, notes = single_layer(files.read(path), "GRU")
+    assert (spec, notes) == (replace(network.model, input_dropout=0.0, recurrent_dropout=0.0), ())
 
 
 def test_a_trained_network_in_float32_is_widened(tmp_path: Path) -> None:

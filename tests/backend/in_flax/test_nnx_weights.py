@@ -149,6 +149,7 @@ def test_what_another_module_does_not_compute_is_refused() -> None:
         (build("jax", "LSTM", bidirectional=True), rnn, r"^bidirectional: expected False, .*, got True$"),
         (gru(), theirs_gru, r"^bias_hh of the candidate: expected zeros, got values up to 0\.\d+; nnx.GRUCell has no"),
         (gru(bias=False, reset_after=False), theirs_gru, r"^reset_after: expected True, .*, got False$"),
+        (ours, rnn, r"^time_major of nnx.RNN: expected True, as batch_first is False, got False; "),
         (rnn, rnn, r"^module: expected a module of jax_impl, got RNN$"),
     ):
         with pytest.raises((InvalidInput, InvalidType), match=message):

@@ -73,6 +73,18 @@ def test_a_module_made_without_memory_is_drawn_later(cell: str) -> None:
     assert [p.device.type for p in skipped.parameters()] == ["cpu"] * len(list(module.parameters()))
 
 
+def test_a_seed_cannot_draw_what_a_parametrization_computes() -> None:
+    module: Any = torch_impl.GRU(I, H, seed=1)
+    before = module.weight_hh_l0.detach().clone()
+    with torch.no_grad():
+        module.weight_hh_l0.zero_()
+    module.reset_parameters()
+    assert torch.equal(module.weight_hh_l0, before)
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    with pytest.raises(InvalidInput, match=r"^reset_parameters with a seed: .*, got weight_hh_l0 as the result"):
+        module.reset_parameters()
+
+
 def test_the_forget_bias_is_set_when_weights_are_drawn_again() -> None:
     module: Any = torch_impl.LSTM(I, H, 2, forget_bias=1.5)
     before = module.weight_hh_l1.detach().clone()

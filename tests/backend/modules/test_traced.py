@@ -142,6 +142,9 @@ def test_lengths_that_are_no_tensor_are_refused_while_tracing(lengths: Any) -> N
     module = loaded("torch", "RNN").requires_grad_(False)
     with pytest.raises(InvalidType, match=r"^lengths: expected a tensor under torch.jit.trace, got "):
         torch.jit.trace(lambda x: module(x, lengths=lengths)[0], batch(1), check_trace=False)
+    mask = np.ones(batch(1).shape[:2], bool)
+    with pytest.raises(InvalidType, match=r"^mask: expected a tensor under torch.jit.trace, got ndarray; a trace "):
+        torch.jit.trace(lambda x: module(x, mask=mask)[0], batch(1), check_trace=False)
 
 
 def test_transforms_of_torch_func_take_lengths() -> None:

@@ -13,7 +13,7 @@ from common.backend.contract import Backend
 from common.equivalence import ladder
 from common.equivalence.shrinking import shrink
 from common.equivalence.variants import Variant
-from common.model.spec import FORMS, OPTIONS, ModelSpec
+from common.model.spec import OPTIONS, OTHER_FORMS, ModelSpec
 from tests.equivalence.planted.bugs import ALL, BACK, BPTT, NO_STEP, RUNGS, TRAINED, Bug, found_by
 
 # Every option at once. Layers 1 and 2 have weights of one shape, so that one can be mistaken for the other.
@@ -147,7 +147,12 @@ def test_copy_without_a_bug_passes(bug: Bug, plant: Callable[[str, str, str], Ba
 
 
 def test_the_stack_has_every_option() -> None:
-    assert {*STACK.spec.options, "lengths"} == set(OPTIONS) - {"input_dropout", "recurrent_dropout", "mask", *FORMS}
+    assert {*STACK.spec.options, "lengths"} == set(OPTIONS) - {
+        "input_dropout",
+        "recurrent_dropout",
+        "mask",
+        *OTHER_FORMS,
+    }
     assert STACK.lengths
     assert sorted(STACK.lengths)[:2] == [0, 1]
     assert max(STACK.lengths) == STACK.steps
