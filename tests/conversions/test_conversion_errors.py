@@ -84,7 +84,7 @@ NEUTRAL: list[tuple[str, tuple[str, ...], Callable[[str], Any], type[Exception],
         GRU,
         lambda n: weights(n)._replace(bias_ih=np.ones(4 * H)),
         InvalidInput,
-        r"bias_ih: .*, got \(28,\); an",
+        r"bias_ih: .*\(28,\); an LSTM",
     ),
     (
         "an axis more",
