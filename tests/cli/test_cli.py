@@ -57,7 +57,10 @@ def test_a_full_disk_exits_with_2(capsys: pytest.CaptureFixture[str], monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["check", "--cell", "GRUs"], "expected one of RNN, RNNCell, LSTM, LSTMCell, GRU, GRUCell, LSTM1997, "),
+        (
+            ["check", "--cell", "GRUs"],
+            "expected one of RNN, RNNCell, LSTM, LSTMCell, GRU, GRUCell, LSTM1997, LSTM1997Cell, got 'GRUs'",
+        ),
         (["check", "--dtype", "complex128"], "expected one of float64, float32, float16, bfloat16, got 'complex128'"),
         (["train", "--dtype", "float16"], "dtype: expected one of float64, float32, got 'float16'"),
         (["check", "--backend", "tensorflow"], "backend: expected one of numpy, jax"),

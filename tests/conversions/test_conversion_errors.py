@@ -80,6 +80,13 @@ NEUTRAL: list[tuple[str, tuple[str, ...], Callable[[str], Any], type[Exception],
         rf"bias_ih: expected .* H=7, I=3, got \(21,\); {GRUS}",
     ),
     (
+        "a bias",
+        GRU,
+        lambda n: weights(n)._replace(bias_ih=np.ones(4 * H)),
+        InvalidInput,
+        r"bias_ih: .*\(28,\); an LSTM",
+    ),
+    (
         "an axis more",
         ALL,
         lambda name: weights(name)._replace(weight_hh=weights(name).weight_hh[None]),
@@ -143,6 +150,8 @@ def test_wrong_weights_are_refused_while_tracing() -> None:
     for name in ELMAN + LSTM:
         with pytest.raises(InvalidInput, match=rf"^weight_hh: expected .* got \(21, 7\); {GRUS}"):
             jax.jit(lambda w, name=name: TO[name](w).params)(drawn(3 * H))
+    with pytest.raises(InvalidInput, match=r"^weight_hh: expected .* got \(28, 7\); an LSTM's\?"):
+        jax.jit(lambda w: TO["to_flax_gru"](w).params)(drawn(4 * H))
 
 
 @cache
@@ -213,6 +222,13 @@ TREES: list[tuple[str, str, Callable[[], Any], type[Exception], str]] = [
         lambda: changed(linen_tree(nn.LSTMCell), "ig.kernel", np.transpose),
         InvalidInput,
         r"ig.kernel: expected \(I, H\) of .* with H=7, I=3, got \(7, 3\); transposed\?",
+    ),
+    (
+        "a GRU, whose names are those of a simple cell",
+        SIMPLE,
+        lambda: nnx_state(nnx.GRUCell),
+        InvalidInput,
+        r"dense_h.kernel: expected \(H, H\) of nnx.SimpleCell with H=7, I=3, got \(7, 21\); a GRU's\?$",
     ),
     (
         "a candidate without bias",

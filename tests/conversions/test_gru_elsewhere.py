@@ -122,6 +122,11 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: conversions.from_onnx_gru(dropped("R", onnx_params())), InvalidInput, "parameters of .*missing R$"),
     (lambda: conversions.from_onnx_gru(onnx_params() | {"W": np.ones(3)}), InvalidInput, ".*one first axis, of 1 or 2"),
     (
+        lambda: conversions.from_onnx_gru({name: np.concatenate([v, v[:1]]) for name, v in onnx_params().items()}),
+        InvalidInput,
+        r"inputs of ONNX's GRU: .* of 1 or 2 directions, got \{'W': 3, 'R': 3, 'B': 3\}$",
+    ),
+    (
         lambda: conversions.from_onnx_gru(onnx_params() | {"B": np.ones((2, 3 * H))}),
         InvalidInput,
         r"B: .*\(6H,\).*\(9,\)",

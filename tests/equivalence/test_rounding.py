@@ -112,17 +112,25 @@ def test_one_product_and_one_slope_by_hand() -> None:
     assert moved["dweight_hh"] == exact["dweight_hh"] == 0, "an exact zero stays one"
 
 
-def test_a_gate_is_moved_by_a_rounding_of_one() -> None:
-    """Where the input gate is shut, at sigmoid(-40), what passes it is less than the error of a gate."""
-    spec = ModelSpec(cell="LSTMCell", input_size=1, hidden_size=1, dtype="float32")
+@pytest.mark.parametrize(
+    ("cell", "of_x", "of_h", "state"),
+    [
+        ("LSTMCell", [-40, 0, 9, 9], [0] * 4, "c_n"),
+        ("LSTM1997Cell", [-40, 9, 9], [0] * 3, "c_n"),
+        ("GRUCell", [-40, -9, 0], [0, 0, 1], "h_n"),
+    ],
+)
+def test_a_gate_is_moved_by_a_rounding_of_one(cell: str, of_x: list[int], of_h: list[int], state: str) -> None:
+    """Where the input gate is shut, at sigmoid(-40), what passes it is less than the error of a gate; or the reset."""
+    spec = ModelSpec(cell=cell, input_size=1, hidden_size=1, dtype="float32")
     args = problem(Variant(spec=spec, steps=1, batch=1))
-    bias = np.array([-40, 0, 9, 9], "f4")
-    params = {name: np.zeros_like(value) for name, value in args.params.items()} | {"bias_ih": bias}
+    params = {name: np.zeros_like(value) for name, value in args.params.items()}
+    params |= {"bias_ih": np.array(of_x, "f4"), "bias_hh": np.array(of_h, "f4")}
     args = args._replace(params=params, state0=None)
     exact, *rounded = (named(spec, answer) for answer in answers(spec, args, 0))
-    assert largest(exact["c_n"]) < 1e-17
+    assert largest(exact[state]) < 1e-17
     unit = rounding.ROUNDOFF["float32"]
-    assert unit / 2 < max(largest(result["c_n"]) for result in rounded) < 2 * unit
+    assert unit / 2 < max(largest(result[state]) for result in rounded) < 2 * unit
 
 
 def test_the_seed_decides_the_runs() -> None:
@@ -162,6 +170,12 @@ def test_numbers_move_by_exactly_one_rounding_up_and_down() -> None:
 ELMAN_STEP = 5 + 1 + 1 + 3 + 2 + 4
 # The pre-activation; i, f and o as gates, g, c, tanh(c), m; dc and da, three products, two, and dc f; the four sums.
 LSTM_STEP = 5 + 3 + 4 + 2 + 3 + 3 + 4
+# As the LSTM's, without f, and dc is passed on as it is.
+LSTM1997_STEP = LSTM_STEP - 2
+# Both products, each with its bias; the gates' sum, and both gates in one; q_n and its bias, the sum of n, n, h; on the
+# way back da_z, da_n, dq_n, ds and da_r, three products, weight_hh's two anew, bias_hh anew, and for x, h and h_prev;
+# the four sums. With reset_after=False s is rounded, and dq_n is da_n.
+GRU_STEP = 4 + 2 + 5 + 5 + 3 + 3 + 3 + 4
 # h, dm, the gradient of the projection, and its sum.
 PROJECTION_STEP = 4
 
@@ -173,6 +187,9 @@ PROJECTION_STEP = 4
         ({"cell": "RNN", "nonlinearity": "relu", "bias": False}, ELMAN_STEP - 2 - 1 - 2, 2, 1),
         ({"cell": "LSTM"}, LSTM_STEP, 4, 1),
         ({"cell": "LSTM", "proj_size": 2}, LSTM_STEP + PROJECTION_STEP, 5, 1),
+        ({"cell": "LSTM1997"}, LSTM1997_STEP, 4, 1),
+        ({"cell": "GRU"}, GRU_STEP, 4, 1),
+        ({"cell": "GRU", "reset_after": False}, GRU_STEP, 4, 1),
         ({"cell": "RNN", "num_layers": 2, "dropout": 0.5}, ELMAN_STEP, 4, 2),
     ],
     ids=str,

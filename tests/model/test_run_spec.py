@@ -211,14 +211,14 @@ def test_tables_are_standard_normal_and_follow_the_seed() -> None:
         assert np.array_equal(value.astype("float32"), narrow[name]), name
 
 
-@pytest.mark.parametrize("cell", ["LSTM", "LSTM1997"])
-def test_the_input_gates_of_both_models_get_the_bias_of_the_run(cell: str) -> None:
+@pytest.mark.parametrize(("cell", "given"), [("LSTM", -2.5), ("LSTM1997", -2.5), ("LSTM1997", 0.0)])
+def test_the_input_gates_of_both_models_get_the_bias_of_the_run(cell: str, given: float) -> None:
     model = ModelSpec(cell=cell, input_size=I, hidden_size=H)
-    run = RunSpec(network=network(TABLES, model=model), optimizer=OptimizerSpec(), input_bias=-2.5)
+    run = RunSpec(network=network(TABLES, model=model), optimizer=OptimizerSpec(), input_bias=given)
     params, plain = initial_run(run), initial_network(run.network, run.seed)
     gate = slice(H)
     for name in ("rnn.bias_{}_l0", "decoder.bias_{}_l0"):
-        for of, bias in (("ih", -2.5), ("hh", 0)):
+        for of, bias in (("ih", given), ("hh", 0)):
             assert (params[name.format(of)][gate] == bias).all()
             assert (plain[name.format(of)][gate] != bias).all()
             plain[name.format(of)][gate] = bias

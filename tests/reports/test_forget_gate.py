@@ -62,6 +62,16 @@ def test_runs_that_never_learn_are_not_in_the_median() -> None:
     assert rows_of(late)["Adding problem: 1997", "LSTM1997"]["Sequences to learn it"] == "60 (1 of 5 runs)"
 
 
+def test_of_runs_that_learn_at_different_times_the_median_is_said() -> None:
+    records = of_task(SUM, [0.5] * 5, [1.0] * 5, {"LSTM1997": NEVER, "LSTM": FAST})
+    ends = dict(zip(SEEDS, (2, 4, 4, 14, 16), strict=True))
+    each = [
+        row | ({"evaluations": [[1, 1.0], [ends[row["seed"]], 0.0]]} if row["cell"] == "LSTM" else {})
+        for row in records
+    ]
+    assert rows_of(each)["Adding problem: 1997", "LSTM"]["Sequences to learn it"] == "40 (5 of 5 runs)"
+
+
 def test_what_is_absent_is_said_to_be() -> None:
     alone = several({"LSTM": [0.9] * 5}, CLASSES)
     part = section(alone, "forget-gate")

@@ -144,6 +144,9 @@ def test_views_turn_dropout_off_and_on() -> None:
         assert drops.rnn.deterministic is False
         assert np.abs(compiled(drops, x) - plain).max() > 1e-2
         assert np.abs(drops.rnn(x)[0] - drops.rnn(x)[0]).max() > 1e-2
+    for quiet, module in ((True, off.rnn), (False, on.rnn)):
+        module.set_view(None)
+        assert module.deterministic is quiet
     assert nnx.view(off.rnn, only=nnx.Dropout, raise_if_not_found=False, deterministic=False).deterministic
     assert "LSTM:\n  deterministic: bool | None = None\n    whether dropout is off" in nnx.view_info(net)
     for module in (build("jax", "RNN"), nnx.RNN(jax_impl.FlaxCell(build("jax", "RNNCell")))):
@@ -195,6 +198,7 @@ def test_a_call_computes_in_the_dtype_to_which_all_promote(cell: str) -> None:
     ):
         x, *hx = (np.arange(a.size).reshape(a.shape) % 3 for a in problem(cell)[0])
         module, x, hx = cast(loaded("jax", cell), of_params), x.astype(of_x), [part.astype(of_hx) for part in hx]
+        assert module.param_dtype == of_params
         got = call(module, x, *hx)
         reference = call(cast(module, wanted), *(jnp.array(a).astype(wanted) for a in (x, *hx)))
         for one, other in zip(got, reference, strict=True):

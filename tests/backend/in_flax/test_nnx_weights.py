@@ -119,6 +119,8 @@ def test_what_another_module_does_not_compute_is_refused() -> None:
     rnn: Any = nnx.RNN(lstm())
     both = nnx.Bidirectional(nnx.RNN(lstm()), nnx.RNN(lstm(H + 1)))
     added: Any = nnx.Bidirectional(nnx.RNN(lstm()), nnx.RNN(lstm()), merge_fn=jnp.add)
+    odd: Any = nnx.Bidirectional(nnx.RNN(lstm()), nnx.RNN(lstm()))
+    odd.backward_rnn = nnx.Linear(I, H, rngs=nnx.Rngs(0))
     theirs_gru = nnx.GRUCell(I, H, rngs=nnx.Rngs(0))
     ours, two = build("jax", "LSTM"), build("jax", "LSTM", num_layers=2)
     for source, message in (
@@ -130,6 +132,7 @@ def test_what_another_module_does_not_compute_is_refused() -> None:
         (lstm(dtype="bfloat16"), r"^dtype: expected None or float32, that of the parameters, got bfloat16; "),
         (nnx.RNN(lstm(), reverse=True), r"^reverse of nnx.RNN: expected False, got True"),
         (added, r"^merge_fn of nnx.Bidirectional: expected _concatenate, got "),
+        (odd, r"^a direction of nnx.Bidirectional: expected an nnx.RNN, got Linear$"),
         (both, r"^the second cell of nnx.Bidirectional: expected .*'hidden_size': 7.*, got .*'hidden_size': 8"),
         (nnx.Linear(I, H, rngs=nnx.Rngs(0)), r"^cell: expected one of nnx.SimpleCell, .*, got Linear$"),
     ):
