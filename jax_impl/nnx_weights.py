@@ -167,7 +167,7 @@ def require_attributes(module: nnx.Module, allowed: Mapping[str, tuple[Any, ...]
     for name, values in allowed.items():
         got = getattr(module, name)
         if not any(got is value for value in values):
-            wanted = " or ".join(getattr(value, "__name__", str(value)) for value in values)
+            wanted = " or ".join(dict.fromkeys(getattr(value, "__name__", str(value)) for value in values))
             cause = "no module of ours computes the same; common.conversions.layers converts the parameters alone"
             label = f"{name} of nnx.{type(module).__name__}"
             raise InvalidInput(mismatch(label, wanted, getattr(got, "__name__", got), cause))

@@ -205,6 +205,7 @@ def _print_trace(example: Example, traces: dict[str, Trace]) -> None:
 
     Only NumPy has a log of lines; without it, the values of the first backend are printed quantity by quantity.
     """
+    console.line(f"one sequence through a loop over {example.spec.label}")
     for name, value in _arrays(example).items():
         _print_value(name, value)
     first = next(iter(traces))

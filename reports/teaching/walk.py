@@ -57,6 +57,7 @@ def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[
     tags = dict.fromkeys(moment["tag"] for moment in moments)
     return {
         "cell": cell,
+        "form": "" if example.spec.reset_after else " with reset_after=False",
         "states": example.spec.state_names,
         "sent_back": [f"d{name}" for name in example.entering],
         "forward": FORWARD[cell],
