@@ -146,8 +146,6 @@ class Arrangement(NamedTuple):
         refuse_both(lengths, mask)
         if mask is None:
             return None
-        if self.spec.is_cell:
-            raise InvalidInput(mismatch("mask", f"None for {self.spec.cell}, which is one step", type(mask).__name__))
         shape, axes = (self.steps, self.batch), "(T, B)"
         if not self.batched:
             shape, axes = (self.steps,), "(T,)"

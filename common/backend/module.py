@@ -61,28 +61,26 @@ def _callers_level() -> int:
     return level
 
 
+def _of_spec(name: str) -> property:
+    return property(attrgetter(f"spec.{name}"))
+
+
 class SpecAttributes:
     """The constructor's arguments as read-only attributes; ``batch_first`` is an attribute of its own."""
 
     spec: ModelSpec
     batch_first: bool
-    input_size, hidden_size, num_layers, nonlinearity, bias, dropout, bidirectional, proj_size, reset_after = (
-        property(attrgetter(f"spec.{name}"))
-        for name in (
-            "input_size",
-            "hidden_size",
-            "num_layers",
-            "nonlinearity",
-            "bias",
-            "dropout",
-            "bidirectional",
-            "proj_size",
-            "reset_after",
-        )
-    )
-    input_dropout, recurrent_dropout = (
-        property(attrgetter(f"spec.{name}")) for name in ("input_dropout", "recurrent_dropout")
-    )
+    input_size = _of_spec("input_size")
+    hidden_size = _of_spec("hidden_size")
+    num_layers = _of_spec("num_layers")
+    nonlinearity = _of_spec("nonlinearity")
+    bias = _of_spec("bias")
+    dropout = _of_spec("dropout")
+    bidirectional = _of_spec("bidirectional")
+    proj_size = _of_spec("proj_size")
+    reset_after = _of_spec("reset_after")
+    input_dropout = _of_spec("input_dropout")
+    recurrent_dropout = _of_spec("recurrent_dropout")
 
 
 def constructor_text(module: SpecAttributes) -> str:

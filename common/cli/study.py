@@ -36,7 +36,7 @@ def add(verbs: Verbs) -> None:
     add_backends(parser, registry.DEFAULT)
     add_selection(parser, CELLS, DTYPES)
     add_jobs(parser)
-    text = "also train every task in every backend with several seeds (about 50 minutes)"
+    text = "also train every task in every backend with several seeds (about an hour)"
     parser.add_argument("--full", action="store_true", help=text)
     text = f"rounds of the timings (default: {ROUNDS})"
     parser.add_argument("--rounds", type=at_least(1), default=ROUNDS, metavar="N", help=text)

@@ -134,7 +134,7 @@ def _shared(pairs: Sequence[Pair]) -> str:
         return "The two are NOT trained in the same way on every task."
     return (
         "Both have the same hidden size, optimiser, batches, number of epochs and initial bias of the input gate on "
-        "each task; the LSTM has a forget gate more, and its initial bias."
+        "each task; the LSTM also has a forget gate, with an initial bias of its own."
     )
 
 

@@ -170,3 +170,13 @@ def assert_close(got, reference, tolerance):
     for name, value in reference.items():
         assert (got[name].shape, got[name].dtype) == (value.shape, value.dtype), name
         assert np.abs(got[name] - value).max() <= tolerance * np.abs(value).max(), name
+
+
+def transformed(way: str, run: Any, module: Any, *arguments: Any) -> Any:
+    """A call of ``module`` as a trace or compiled by torch, or else compiled by JAX."""
+    if way == "trace":
+        module.requires_grad_(False)
+        return torch.jit.trace(run, arguments, check_trace=False)
+    if way == "compile":
+        return torch.compile(run, backend="eager", fullgraph=True)
+    return jax.jit(run)

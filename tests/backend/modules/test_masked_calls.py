@@ -31,6 +31,7 @@ from tests.backend.modules.calls import (
     pack,
     problem,
     specify,
+    transformed,
     weights,
 )
 
@@ -256,14 +257,7 @@ def test_traced_calls_take_other_masks(way: str) -> None:
         return y, h, c, steps["i"]
 
     first, other = native(package, [HOLES, HOLES[::-1].copy()])
-    match way:
-        case "trace":
-            module.requires_grad_(False)
-            written: Any = torch.jit.trace(run, (x, first), check_trace=False)
-        case "compile":
-            written = torch.compile(run, backend="eager", fullgraph=True)
-        case _:
-            written = jax.jit(run)
+    written = transformed(way, run, module, x, first)
     for mask in (first, other):
         found = written(x, mask)
         compiled = len(calls)

@@ -30,6 +30,7 @@ from tests.backend.modules.calls import (
     pack,
     problem,
     specify,
+    transformed,
     weights,
 )
 from torch_impl import stack as torch_stack
@@ -248,14 +249,7 @@ def test_traced_calls_give_them_for_other_lengths(way: str) -> None:
         return tuple(module(x, lengths=lengths, return_steps=True)[2].values())
 
     first, good, wrong = native(package, [LENGTHS, LENGTHS[::-1].copy(), np.array([4, T + 1, 1, 6, 8])])
-    match way:
-        case "trace":
-            module.requires_grad_(False)
-            written: Any = torch.jit.trace(run, (x, first), check_trace=False)
-        case "compile":
-            written = torch.compile(run, backend="eager", fullgraph=True)
-        case _:
-            written = jax.jit(run)
+    written = transformed(way, run, module, x, first)
     for found, wanted in zip(written(x, good), run(x, good), strict=True):
         np.testing.assert_allclose(plain(found), plain(wanted), rtol=0, atol=1e-6)
     for found, wanted in zip(written(x, wrong), run(x, first), strict=True):
