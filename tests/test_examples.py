@@ -20,6 +20,7 @@ MODULES = (
     "common.model.spec",
     "common.training.loop",
     "common.training.settings",
+    "common.conversions.layouts",
     "common.weights.arrays",
     "common.weights.files",
     "jax_impl.flax_cell",

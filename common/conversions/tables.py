@@ -18,7 +18,8 @@ DIRECTIONS = ("forward_rnn", "backward_rnn")
 
 
 class Table(NamedTuple):
-    """Name -> axes of every parameter of a cell in one system, each axis 2, H, I, 3H, 4H, 6H or I+H.
+    """Name -> axes of every parameter of a cell in one system, each axis 2, H, a multiple such as 4H, I, or I+H;
+    with a projection also P and I+P.
 
     H is the shorter axis of the ``recurrent`` parameter, and I is read from the ``input`` one.
     """
@@ -102,13 +103,28 @@ def require_params(table: Table, params: Mapping[str, Any], hidden: int | None =
             raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner}", shape, cause))
     hidden = hidden or min(params[table.recurrent].shape)
     columns = params[table.input].shape[next(i for i, axis in enumerate(table.shapes[table.input]) if "I" in axis)]
-    sizes = _blocks(hidden) | {"I": columns, "I+H": max(columns, hidden + 1)}
+    width = _width(table, params) or hidden
+    sizes = _blocks(hidden) | {
+        "I": columns,
+        "P": width,
+        "I+H": max(columns, hidden + 1),
+        "I+P": max(columns, width + 1),
+    }
     for name in sorted(table.shapes, key=lambda name: name != table.recurrent):
         axes, shape = table.shapes[name], tuple(params[name].shape)
         if shape != tuple(sizes[axis] for axis in axes):
             known = f"H={hidden}" if name == table.input else f"H={hidden}, I={columns}"
             cause = _cause(table, name, shape, hidden)
             raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner} with {known}", shape, cause))
+
+
+def _width(table: Table, params: Mapping[str, Any]) -> int | None:
+    """P, the size of a projected h, where the table has one."""
+    axes = table.shapes[table.recurrent]
+    if "P" in axes:
+        return params[table.recurrent].shape[axes.index("P")]
+    projections = [name for name, axes in table.shapes.items() if set(axes) == {"P", "H"}]
+    return params[projections[0]].shape[table.shapes[projections[0]].index("P")] if projections else None
 
 
 def _require_dtypes(params: Mapping[str, Any]) -> None:
@@ -128,7 +144,7 @@ def _require_dtypes(params: Mapping[str, Any]) -> None:
 
 def _blocks(hidden: int) -> dict[str, int]:
     """The size of every axis that does not depend on the input."""
-    return {"2": 2, "H": hidden, "3H": 3 * hidden, "4H": 4 * hidden, "6H": 6 * hidden}
+    return {"2": 2, "H": hidden} | {f"{blocks}H": blocks * hidden for blocks in (2, 3, 4, 6, 8)}
 
 
 def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None = None) -> str:
@@ -137,8 +153,11 @@ def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None =
     hidden = hidden or min(shape, default=0)
     if len(shape) != len(axes) or not hidden:
         return ""
-    sizes: dict[str, tuple[int, ...]] = {axis: (size,) for axis, size in _blocks(hidden).items()} | {"I": shape}
-    sizes["I+H"] = tuple(size for size in shape if size > hidden)
+    sizes: dict[str, tuple[int, ...]] = {axis: (size,) for axis, size in _blocks(hidden).items()} | {
+        "I": shape,
+        "P": shape,
+    }
+    sizes["I+H"] = sizes["I+P"] = tuple(size for size in shape if size > hidden)
     if len(axes) == 2 and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
         return "transposed?"
     for order in (shape, shape[::-1]):

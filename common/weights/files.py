@@ -15,8 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
-from common.weights import npz, saved, torch_files
-from common.weights.saved import write
+from common.weights import schemes
+from common.weights.formats import npz, saved, torch_files
+from common.weights.formats.saved import write
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
 
 __all__ = ["FORMATS", "read", "read_trained", "require_folder", "write"]
@@ -39,17 +40,18 @@ def read_trained(path: Path) -> Trained:
     """The network in a file that ``rosetta train`` wrote. Raises ``InvalidInput`` for any other file."""
     file = _read(path, "network file", "one that `rosetta train` wrote", (saved,))
     assert file.network is not None
-    return Trained(file.network, file.params, file.about)
+    return Trained(file.network, file.params, dict(file.about))
 
 
 def _read(path: Path, what: str, expected: str, formats: Sequence[Format]) -> WeightsFile:
     try:
         source = open_source(path)
-        return _fitting(source, formats).read(source)
+        file = _fitting(source, formats).read(source)
     except OSError as error:
         raise InvalidInput(mismatch(what, expected, f"{path} ({error.strerror or error})")) from error
     except Unusable as error:
         raise InvalidInput(mismatch(what, expected, f"{path} ({error})")) from error
+    return file if file.layers is not None else file._replace(layers=schemes.find(file.params))
 
 
 def _fitting(source: Source, formats: Sequence[Format]) -> Format:

@@ -1,13 +1,19 @@
-"""A file of weights before and after it is read, whatever its format."""
+"""A file of weights before and after it is read, whatever its format, and what a format and a scheme of names are."""
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from common.model.layout import Parameters
 from common.model.network import NetworkSpec
+from common.model.spec import DTYPES, ModelSpec
 from common.weights import archives
+
+# Suffix of a layer and direction (``layout.layer_suffixes``) -> part of the layout -> name of the array in the file.
+Where = dict[str, dict[str, str]]
 
 
 class Unusable(ValueError):
@@ -29,19 +35,52 @@ class Source(NamedTuple):
         return "a single array" if self.data.startswith(np.lib.format.MAGIC_PREFIX) else "not a zip file"
 
 
+class Found(NamedTuple):
+    """A recurrent layer in a file: one module with all its layers and directions.
+
+    ``path`` is where it stands ("" for the file itself), ``layout`` a key of ``systems.LAYOUTS``, ``where`` the arrays
+    of the file that it consists of. ``spec`` and ``params`` are the model, in the dtype of the file and under the
+    neutral names; ``notes`` say what was assumed or merged. Where ``problem`` is not empty, it says why the layer
+    cannot be used, and ``spec`` is None.
+    """
+
+    path: str
+    layout: str
+    where: Where
+    spec: ModelSpec | None
+    params: Parameters
+    notes: tuple[str, ...]
+    problem: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays of the file that belong to the layer."""
+        return tuple(name for parts in self.where.values() for name in parts.values())
+
+
 class WeightsFile(NamedTuple):
-    """What a file holds: ``params`` under the names and in the dtypes of the file.
+    """What a file holds: ``params`` under the names and in the dtypes of the file, and the recurrent layers in them.
 
     ``format`` names the format. ``network`` is the network that the file records, None where it holds arrays alone;
-    ``about`` is whatever else it records. ``notes`` are sentences that the user should see.
+    ``about`` is whatever else it records. ``notes`` are sentences that the user should see. ``layers`` are given by a
+    format that records layers itself, and else found by the names of the arrays (``common.weights.schemes``).
+    ``skipped`` are things in the file that are not arrays or could not be read, each with the reason.
     """
 
     path: Path
     format: str
     params: Parameters
-    network: NetworkSpec | None
-    about: dict[str, Any]
-    notes: tuple[str, ...]
+    network: NetworkSpec | None = None
+    about: Mapping[str, Any] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
+    layers: tuple[Found, ...] | None = None
+    skipped: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The arrays that belong to no recurrent layer."""
+        taken = {name for layer in self.layers or () for name in layer.names}
+        return tuple(name for name in self.params if name not in taken)
 
 
 class Trained(NamedTuple):
@@ -60,6 +99,37 @@ class Format(Protocol):
 
     @staticmethod
     def read(source: Source) -> WeightsFile: ...
+
+
+class Scheme(Protocol):
+    """How a system names the arrays of its layers in a tree of arrays: what the module of a scheme provides.
+
+    ``find`` yields the layers among the arrays of a file, each made by ``schemes.found``; names are as the file has
+    them, their parts separated by "." or "/". ``places`` is the inverse: the layout and the names that a model of this
+    specification gets in a new file, and raises ``InvalidInput`` for one that the system cannot hold.
+    """
+
+    @staticmethod
+    def find(arrays: Mapping[str, np.ndarray]) -> Iterable[Found]: ...
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]: ...
+
+
+class Target(NamedTuple):
+    """A kind of file that ``write`` makes.
+
+    ``write`` makes the file of the arrays under the names of the scheme's ``places``. ``peer`` is the library that owns
+    the format (a name in ``peers.PEERS``), which proves what was written, or "" if there is none to ask.
+    """
+
+    name: str
+    suffix: str
+    summary: str
+    scheme: Scheme
+    write: Callable[[Path, ModelSpec, Mapping[str, np.ndarray]], None]
+    peer: str
+    dtypes: tuple[str, ...] = DTYPES
 
 
 def open_source(path: Path) -> Source:

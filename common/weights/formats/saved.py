@@ -18,7 +18,7 @@ from common.model.layout import require_network
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.records import package_version
-from common.weights import npz
+from common.weights.formats import npz
 from common.weights.source import Source, Unusable, WeightsFile
 
 FORMAT = 1

@@ -1,0 +1,301 @@
+"""How each system lays out the weights of one direction of one layer, as data, and the one converter that reads it.
+
+A ``Layout`` lists the arrays of a system, and each ``Part`` says which blocks an array holds: of which gates, in which
+order, of x or of h, on which axis, which of the two biases, and what the system adds or negates when it runs. From
+this follow the conversion in both directions (``to_layout``, ``from_layout``), that of gradients (``gradients``), the
+names and shapes that a file must have (``table``), the notes on what was merged, and the tables of the documentation.
+
+Conversions use only slices, transposes, sums and concatenations, so they take NumPy and JAX arrays alike and return
+the same kind. The neutral layout (``common.model.layout``) is torch's.
+
+>>> from common.conversions.layouts import from_layout, to_layout
+>>> from common.conversions.systems import LAYOUTS
+>>> from common.model.initial import initial_parameters
+>>> from common.model.layout import layer_weights
+>>> from common.model.spec import ModelSpec
+>>> params = initial_parameters(ModelSpec(cell="LSTM", input_size=3, hidden_size=5), seed=0)
+>>> converted = to_layout(LAYOUTS["haiku LSTM"], layer_weights(params, "_l0"))
+>>> {name: array.shape for name, array in converted.params.items()}
+{'linear/w': (8, 20), 'linear/b': (20,)}
+>>> converted.notes[1]
+'1 was subtracted from the bias of f, as Haiku adds 1 when it runs'
+>>> bool(abs(from_layout(LAYOUTS["haiku LSTM"], converted.params).weight_hh - params["weight_hh_l0"]).max() == 0)
+True
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from common.conversions.tables import Table, require_params
+from common.errors import InvalidInput, mismatch
+from common.model.cells import TABLE
+from common.model.layout import Weights
+
+# What a part holds: the columns of x, of h, of both with x first, the projection; or a bias: that of x (``bias_ih``),
+# that of h (``bias_hh``), their sum, both behind one another, or both as two rows.
+X, H, XH, PROJECTION = "x", "h", "xh", "projection"
+BIAS_X, BIAS_H, SUM, BEHIND, ROWS = "bias_ih", "bias_hh", "sum", "concatenated", "stacked"
+BIASES = (BIAS_X, BIAS_H, SUM, BEHIND, ROWS)
+
+
+class Part(NamedTuple):
+    """One array of a layout.
+
+    ``gates`` are the letters of its blocks in their order, "" for the one block of an Elman network. A weight that is
+    ``transposed`` has the gates along its last axis: (I, G*H). ``added`` says what the system adds to a gate's bias
+    when it runs, and ``negated`` which gates it computes with the opposite sign.
+    """
+
+    name: str
+    holds: str
+    gates: str
+    transposed: bool = True
+    added: Mapping[str, float] = {}
+    negated: str = ""
+
+    @property
+    def is_bias(self) -> bool:
+        return self.holds in BIASES
+
+
+class Layout(NamedTuple):
+    """One cell in one system.
+
+    ``system`` is the library, ``owner`` its class. ``options`` are those of the specification that the system decides
+    (such as ``reset_after``). With ``needs_bias``, the class cannot be built without a bias, and gets zeros. ``state``
+    is the order of the states. ``zero`` are gates whose ``bias_hh`` the system has nowhere to put.
+    """
+
+    system: str
+    owner: str
+    cell: str
+    parts: tuple[Part, ...]
+    source: str
+    options: Mapping[str, Any] = {}
+    needs_bias: bool = False
+    state: tuple[str, ...] = ("h",)
+    zero: str = ""
+
+    @property
+    def without_bias(self) -> "Layout":
+        return self._replace(parts=tuple(part for part in self.parts if not part.is_bias))
+
+
+class InLayout(NamedTuple):
+    """Arrays in the layout of a system, by name, and a sentence for each thing that could not be kept as it was."""
+
+    params: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+ONE_GATE = "-"
+MERGED = (
+    "two biases were merged into one{of}: the function is the same, the training is not "
+    "(gradient descent moves the sum of two biases twice as far as one)"
+)
+ZEROS = "{owner} cannot be built without a bias: zeros were added"
+
+
+def letters(cell: str) -> tuple[str, ...]:
+    """The gates of a cell in the order of the neutral layout; one for an Elman network, which has none."""
+    return TABLE[cell].letters or (ONE_GATE,)
+
+
+def _joined(arrays: Sequence[Any], axis: int = 0) -> Any:
+    return arrays[0] if len(arrays) == 1 else arrays[0].__array_namespace__().concat(list(arrays), axis=axis)
+
+
+def _blocks(cell: str, value: Any) -> dict[str, Any]:
+    """Gate -> its rows of an array in the neutral layout."""
+    names = letters(cell)
+    size = value.shape[0] // len(names)
+    return {name: value[k * size : (k + 1) * size] for k, name in enumerate(names)}
+
+
+def _held_apart(layout: Layout) -> set[tuple[str, str]]:
+    """The (side, gate) that a part of its own holds, which a sum of biases therefore leaves out."""
+    sides = (BIAS_X, BIAS_H)
+    return {(part.holds, gate) for part in layout.parts if part.holds in sides for gate in part.gates or ONE_GATE}
+
+
+def to_layout(layout: Layout, w: Weights) -> InLayout:
+    """One direction of one layer -> its arrays in a system's layout.
+
+    Raises ``InvalidInput`` for what the system cannot hold: a projection, or a ``bias_hh`` that it has no place for.
+    """
+    if w.weight_hr is not None and not any(part.holds == PROJECTION for part in layout.parts):
+        raise InvalidInput(mismatch("weight_hr", f"none, as {layout.owner} has no projection", "a projection"))
+    notes: list[str] = []
+    if w.bias_ih is None and layout.needs_bias:
+        zeros = w.weight_ih[:, 0] * 0
+        w = w._replace(bias_ih=zeros, bias_hh=zeros)
+        notes.append(ZEROS.format(owner=layout.owner))
+    elif w.bias_ih is None:
+        layout = layout.without_bias
+    elif merged := _merged(layout):
+        gates = letters(layout.cell)
+        notes.append(MERGED.format(of="" if len(merged) == len(gates) else f" for {' and '.join(merged)}"))
+    if layout.zero and w.bias_hh is not None:
+        _require_zero(layout, w)
+    arrays = {}
+    for part in layout.parts:
+        if part.holds == PROJECTION and w.weight_hr is None:
+            continue
+        arrays[part.name] = _assembled(layout, part, w)
+        for gate, amount in part.added.items() if part.is_bias else ():
+            notes.append(
+                f"{amount:g} was subtracted from the bias of {gate}, as {layout.system} adds {amount:g} when it runs"
+            )
+    return InLayout(arrays, tuple(dict.fromkeys(notes)))
+
+
+def _merged(layout: Layout) -> tuple[str, ...]:
+    """The gates whose two biases become one."""
+    apart = _held_apart(layout)
+    found = [gate for part in layout.parts if part.holds == SUM for gate in part.gates or ONE_GATE]
+    return tuple(gate for gate in found if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero)
+
+
+def _require_zero(layout: Layout, w: Weights) -> None:
+    for gate, inner in _blocks(layout.cell, w.bias_hh).items():
+        if gate in layout.zero and (inner != 0).any():
+            cause = f"{layout.owner} has no bias there"
+            raise InvalidInput(mismatch(f"bias_hh of {gate}", "zeros", f"values up to {abs(inner).max()}", cause))
+
+
+def _assembled(layout: Layout, part: Part, w: Weights) -> Any:
+    """The array of one part."""
+    if part.holds == PROJECTION:
+        return w.weight_hr.mT if part.transposed else w.weight_hr
+    order = part.gates or ONE_GATE
+    if not part.is_bias:
+        sides = {X: (w.weight_ih,), H: (w.weight_hh,), XH: (w.weight_ih, w.weight_hh)}[part.holds]
+        blocks = [_blocks(layout.cell, side) for side in sides]
+        rows = [_signed(part, gate, _joined([side[gate] for side in blocks], axis=1)) for gate in order]
+        return _joined(rows).mT if part.transposed else _joined(rows)
+    of_x, of_h = (_blocks(layout.cell, bias) for bias in (w.bias_ih, w.bias_hh))
+    apart = _held_apart(layout)
+    if part.holds in (BEHIND, ROWS):
+        rows = [_joined([_signed(part, gate, side[gate]) for gate in order]) for side in (of_x, of_h)]
+        return _joined(rows) if part.holds == BEHIND else _joined([row[None] for row in rows])
+    blocks = []
+    for gate in order:
+        sides = {BIAS_X: of_x[gate], BIAS_H: of_h[gate] - part.added[gate] if gate in part.added else of_h[gate]}
+        if part.holds == SUM:
+            values = [value for side, value in sides.items() if (side, gate) not in apart]
+            value = values[0] if len(values) == 1 else values[0] + values[1]
+        else:
+            value = sides[part.holds]
+        blocks.append(_signed(part, gate, value))
+    return _joined(blocks)
+
+
+def _signed(part: Part, gate: str, value: Any) -> Any:
+    return -value if gate in part.negated else value
+
+
+def from_layout(layout: Layout, params: Mapping[str, Any]) -> Weights:
+    """The inverse: arrays in a system's layout -> one direction of one layer, in the neutral layout.
+
+    One bias goes to ``bias_ih``; ``bias_hh`` is zero, or what the system adds when it runs, so that the way back is
+    exact. Raises ``InvalidInput`` for other names or shapes, and
+    ``InvalidType`` for arrays that are not all of one floating-point dtype.
+    """
+    with_bias = any(part.name in params for part in layout.parts if part.is_bias)
+    layout = layout if with_bias else layout.without_bias
+    layout = layout._replace(parts=tuple(p for p in layout.parts if p.holds != PROJECTION or p.name in params))
+    hidden = hidden_size(layout, params)
+    require_params(table(layout), params, hidden)
+    assert hidden is not None  # or the names and shapes were refused
+    found: dict[tuple[str, str], Any] = {}
+    projection = _projection(layout, params)
+    width = hidden if projection is None else projection.shape[0]
+    for part in layout.parts:
+        value = params[part.name]
+        if part.holds == PROJECTION:
+            continue
+        for side, rows in _sides(part, value, width).items():
+            for k, gate in enumerate(part.gates or ONE_GATE):
+                found[side, gate] = _signed(part, gate, rows[k * hidden : (k + 1) * hidden])
+    names = letters(layout.cell)
+    weights = Weights(*(_joined([found[side, gate] for gate in names]) for side in (X, H)), weight_hr=projection)
+    if not with_bias:
+        return weights
+    added = {gate: amount for part in layout.parts if part.is_bias for gate, amount in part.added.items()}
+    of_x, of_h = [], []
+    for gate in names:
+        apart = found.get((BIAS_H, gate))
+        of_x.append(found[SUM, gate] if (SUM, gate) in found else found[BIAS_X, gate])
+        of_h.append((of_x[-1] * 0 if apart is None else apart) + added.get(gate, 0))
+    return weights._replace(bias_ih=_joined(of_x), bias_hh=_joined(of_h))
+
+
+def _projection(layout: Layout, params: Mapping[str, Any]) -> Any:
+    """``weight_hr`` (P, H), or None."""
+    for part in layout.parts:
+        if part.holds == PROJECTION:
+            return params[part.name].mT if part.transposed else params[part.name]
+    return None
+
+
+def _sides(part: Part, value: Any, width: int) -> dict[str, Any]:
+    """Side -> its rows, gates first, of the array of one part; h has ``width`` columns."""
+    if not part.is_bias:
+        rows = value.mT if part.transposed else value
+        if part.holds == XH:
+            return {X: rows[:, :-width], H: rows[:, -width:]}
+        return {part.holds: rows}
+    if part.holds == BEHIND:
+        half = value.shape[0] // 2
+        return {BIAS_X: value[:half], BIAS_H: value[half:]}
+    if part.holds == ROWS:
+        return {BIAS_X: value[0], BIAS_H: value[1]}
+    return {part.holds: value}
+
+
+def hidden_size(layout: Layout, params: Mapping[str, Any]) -> int | None:
+    """H, from the first array of h that is there; None where its rows are not those of the gates."""
+    for part in layout.parts:
+        shape = getattr(params.get(part.name), "shape", ())
+        if part.holds in (H, XH) and len(shape) == 2:
+            size, rest = divmod(shape[-1 if part.transposed else 0], len(part.gates or ONE_GATE))
+            return None if rest or not size else size
+    return None
+
+
+def gradients(layout: Layout, grads: Weights) -> dict[str, Any]:
+    """The gradients of a system's arrays, from those of the neutral parameters.
+
+    A sum of two biases has the gradient of either, what is added when running has none, and a negated gate's gradient
+    changes its sign.
+    """
+    if grads.bias_ih is not None:
+        apart = _held_apart(layout)
+        kept = {BEHIND, ROWS} & {part.holds for part in layout.parts}
+        of_h = _blocks(layout.cell, grads.bias_hh)
+        blocks = [value if kept or (BIAS_H, gate) in apart else value * 0 for gate, value in of_h.items()]
+        grads = grads._replace(bias_hh=_joined(blocks))
+    linear = layout._replace(parts=tuple(part._replace(added={}) for part in layout.parts))
+    return to_layout(linear._replace(zero=""), grads).params
+
+
+def table(layout: Layout) -> Table:
+    """The names and axes of a layout, as ``require_params`` checks them."""
+    shapes: dict[str, tuple[str, ...]] = {}
+    for part in layout.parts:
+        rows = _axis(len(part.gates or ONE_GATE))
+        if part.holds == PROJECTION:
+            axes: tuple[str, ...] = ("P", "H")
+        elif part.is_bias:
+            axes = {BEHIND: (_axis(2 * len(part.gates or ONE_GATE)),), ROWS: ("2", rows)}.get(part.holds, (rows,))
+        else:
+            has_projection = any(other.holds == PROJECTION for other in layout.parts)
+            of_h = "P" if has_projection else "H"
+            axes = (rows, {X: "I", H: of_h, XH: f"I+{of_h}"}[part.holds])
+        shapes[part.name] = axes[::-1] if part.transposed and not part.is_bias else axes
+    named = {part.holds: part.name for part in layout.parts[::-1]}
+    return Table(layout.owner, shapes, named.get(H, named.get(XH, "")), named.get(X, named.get(XH, "")))
+
+
+def _axis(blocks: int) -> str:
+    return "H" if blocks == 1 else f"{blocks}H"

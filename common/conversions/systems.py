@@ -1,0 +1,252 @@
+"""The layouts of other systems, one entry for each of their cells: what every converter and every table is made from.
+
+Names of arrays are those within one cell; in a file, the path of the layer stands before them. ``source`` names what
+the entry follows.
+"""
+
+from common.conversions.layouts import (
+    BEHIND,
+    BIAS_H,
+    BIAS_X,
+    PROJECTION,
+    ROWS,
+    SUM,
+    XH,
+    H,
+    Layout,
+    Part,
+    X,
+)
+
+LSTM_STATES = ("h", "c")
+
+
+def _torch(cell: str, gates: str, owner: str) -> Layout:
+    parts = [
+        Part("weight_ih", X, gates, transposed=False),
+        Part("weight_hh", H, gates, transposed=False),
+        Part("bias_ih", BIAS_X, gates),
+        Part("bias_hh", BIAS_H, gates),
+    ]
+    if cell == "LSTM":
+        parts.append(Part("weight_hr", PROJECTION, "", transposed=False))
+    state = LSTM_STATES if "LSTM" in cell else ("h",)
+    return Layout("PyTorch", owner, cell, tuple(parts), f"documentation of {owner}, Variables", state=state)
+
+
+def _fused(
+    system: str, owner: str, cell: str, gates: str, names: tuple[str, str, str], bias: str, **more: object
+) -> Layout:
+    """One kernel for x, one for h, one bias; kernels have the gates along their last axis."""
+    parts = (Part(names[0], X, gates), Part(names[1], H, gates), Part(names[2], bias, gates))
+    state = LSTM_STATES if cell == "LSTM" else ("h",)
+    return Layout(**{"system": system, "owner": owner, "cell": cell, "parts": parts, "state": state} | more)  # pyright: ignore
+
+
+def _linen_lstm(system: str, owner: str, f: str) -> Layout:
+    """A Dense for each gate and side; the bias is on the recurrent side."""
+    parts = [Part(f"i{f if gate == 'f' else gate}/kernel", X, gate) for gate in "ifgo"]
+    for gate in "ifgo":
+        parts += [Part(f"h{gate}/kernel", H, gate), Part(f"h{gate}/bias", SUM, gate)]
+    source = f"source of {owner} (Flax 0.12)"
+    return Layout(system, owner, "LSTM", tuple(parts), source, needs_bias=True, state=("c", "h"))
+
+
+def _linen_gru() -> Layout:
+    parts = []
+    for gate in "rzn":
+        parts += [Part(f"i{gate}/kernel", X, gate), Part(f"i{gate}/bias", BIAS_X if gate == "n" else SUM, gate)]
+        parts += [Part(f"h{gate}/kernel", H, gate)]
+    parts.append(Part("hn/bias", BIAS_H, "n"))
+    owner = "flax.linen.GRUCell"
+    return Layout("Flax", owner, "GRU", tuple(parts), f"source of {owner} (Flax 0.12)", needs_bias=True)
+
+
+KERAS = ("kernel", "recurrent_kernel", "bias")
+KERAS_SOURCE = "documentation and source of keras.layers.{} (Keras 3.15)"
+ONNX_SOURCE = "operator {} of ONNX (opset 22)"
+NNX_SOURCE = "source of flax.nnx.{} (Flax 0.12)"
+HAIKU_SOURCE = "source of haiku.{} (dm-haiku 0.0.17)"
+TF1_SOURCE = "documentation of tf.compat.v1.nn.rnn_cell.{}"
+EQUINOX_SOURCE = "documentation of equinox.nn.{} (0.13)"
+FORGET = {"f": 1.0}
+
+
+def _onnx(cell: str, gates: str, **options: object) -> Layout:
+    parts = (
+        Part("W", X, gates, transposed=False),
+        Part("R", H, gates, transposed=False),
+        Part("B", BEHIND, gates),
+    )
+    state = LSTM_STATES if cell == "LSTM" else ("h",)
+    return Layout("ONNX", f"ONNX's {cell}", cell, parts, ONNX_SOURCE.format(cell), options=options, state=state)
+
+
+_DENSE = ("dense_i/kernel", "dense_h/kernel")
+
+# By name: the system, and where it has several forms of a cell, which.
+LAYOUTS: dict[str, Layout] = {
+    "torch RNN": _torch("RNN", "", "torch.nn.RNN"),
+    "torch LSTM": _torch("LSTM", "ifgo", "torch.nn.LSTM"),
+    "torch GRU": _torch("GRU", "rzn", "torch.nn.GRU"),
+    "rosetta LSTM1997": _torch("LSTM1997", "igo", "LSTM1997 of RNN Rosetta"),
+    "keras RNN": _fused(
+        "Keras", "keras.layers.SimpleRNN", "RNN", "", KERAS, SUM, source=KERAS_SOURCE.format("SimpleRNN")
+    ),
+    "keras LSTM": _fused("Keras", "keras.layers.LSTM", "LSTM", "ifgo", KERAS, SUM, source=KERAS_SOURCE.format("LSTM")),
+    "keras GRU": _fused("Keras", "keras.layers.GRU", "GRU", "zrn", KERAS, ROWS, source=KERAS_SOURCE.format("GRU")),
+    "keras GRU, reset_after=False": _fused(
+        "Keras",
+        "keras.layers.GRU, reset_after=False",
+        "GRU",
+        "zrn",
+        KERAS,
+        SUM,
+        source=KERAS_SOURCE.format("GRU"),
+        options={"reset_after": False},
+    ),
+    "onnx RNN": _onnx("RNN", ""),
+    "onnx LSTM": _onnx("LSTM", "iofg"),
+    "onnx GRU": _onnx("GRU", "zrn"),
+    "onnx GRU, linear_before_reset=0": _onnx("GRU", "zrn", reset_after=False),
+    "linen RNN": _fused(
+        "Flax",
+        "flax.linen.SimpleCell",
+        "RNN",
+        "",
+        ("i/kernel", "h/kernel", "i/bias"),
+        SUM,
+        source="source of flax.linen.SimpleCell (Flax 0.12)",
+        needs_bias=True,
+    ),
+    "linen LSTM": _linen_lstm("Flax", "flax.linen.LSTMCell", "f"),
+    "linen GRU": _linen_gru(),
+    "nnx RNN": _fused(
+        "Flax",
+        "nnx.SimpleCell",
+        "RNN",
+        "",
+        (*_DENSE, "dense_i/bias"),
+        SUM,
+        source=NNX_SOURCE.format("SimpleCell"),
+        needs_bias=True,
+    ),
+    "nnx LSTM": _linen_lstm("Flax", "nnx.LSTMCell", "f_"),
+    "nnx optimized LSTM": _fused(
+        "Flax",
+        "nnx.OptimizedLSTMCell",
+        "LSTM",
+        "ifgo",
+        (*_DENSE, "dense_h/bias"),
+        SUM,
+        source=NNX_SOURCE.format("OptimizedLSTMCell"),
+        needs_bias=True,
+        state=("c", "h"),
+    ),
+    "nnx GRU": _fused(
+        "Flax",
+        "nnx.GRUCell",
+        "GRU",
+        "rzn",
+        (*_DENSE, "dense_i/bias"),
+        SUM,
+        source=NNX_SOURCE.format("GRUCell"),
+        needs_bias=True,
+        zero="n",
+    ),
+    "haiku RNN": Layout(
+        "Haiku",
+        "haiku.VanillaRNN",
+        "RNN",
+        (
+            Part("input_to_hidden/w", X, ""),
+            Part("input_to_hidden/b", BIAS_X, ""),
+            Part("hidden_to_hidden/w", H, ""),
+            Part("hidden_to_hidden/b", BIAS_H, ""),
+        ),
+        HAIKU_SOURCE.format("VanillaRNN"),
+        options={"nonlinearity": "relu"},
+        needs_bias=True,
+    ),
+    "haiku LSTM": Layout(
+        "Haiku",
+        "haiku.LSTM",
+        "LSTM",
+        (Part("linear/w", XH, "igfo"), Part("linear/b", SUM, "igfo", added=FORGET)),
+        HAIKU_SOURCE.format("LSTM"),
+        needs_bias=True,
+        state=LSTM_STATES,
+    ),
+    "haiku GRU": Layout(
+        "Haiku",
+        "haiku.GRU",
+        "GRU",
+        (
+            Part("w_i", X, "zrn", negated="z"),
+            Part("w_h", H, "zrn", negated="z"),
+            Part("b", SUM, "zrn", negated="z"),
+        ),
+        HAIKU_SOURCE.format("GRU"),
+        options={"reset_after": False},
+        needs_bias=True,
+    ),
+    "equinox LSTM": Layout(
+        "Equinox",
+        "equinox.nn.LSTMCell",
+        "LSTM",
+        (
+            Part("weight_ih", X, "ifgo", transposed=False),
+            Part("weight_hh", H, "ifgo", transposed=False),
+            Part("bias", SUM, "ifgo"),
+        ),
+        EQUINOX_SOURCE.format("LSTMCell"),
+        state=LSTM_STATES,
+    ),
+    "equinox GRU": Layout(
+        "Equinox",
+        "equinox.nn.GRUCell",
+        "GRU",
+        (
+            Part("weight_ih", X, "rzn", transposed=False),
+            Part("weight_hh", H, "rzn", transposed=False),
+            Part("bias", SUM, "rzn"),
+            Part("bias_n", BIAS_H, "n"),
+        ),
+        EQUINOX_SOURCE.format("GRUCell"),
+    ),
+    "tf1 RNN": Layout(
+        "TensorFlow 1",
+        "tf.compat.v1.nn.rnn_cell.BasicRNNCell",
+        "RNN",
+        (Part("kernel", XH, ""), Part("bias", SUM, "")),
+        TF1_SOURCE.format("BasicRNNCell"),
+        needs_bias=True,
+    ),
+    "tf1 LSTM": Layout(
+        "TensorFlow 1",
+        "tf.compat.v1.nn.rnn_cell.LSTMCell",
+        "LSTM",
+        (
+            Part("kernel", XH, "igfo"),
+            Part("bias", SUM, "igfo", added=FORGET),
+            Part("projection/kernel", PROJECTION, ""),
+        ),
+        TF1_SOURCE.format("LSTMCell"),
+        needs_bias=True,
+        state=("c", "h"),
+    ),
+    "tf1 GRU": Layout(
+        "TensorFlow 1",
+        "tf.compat.v1.nn.rnn_cell.GRUCell",
+        "GRU",
+        (
+            Part("gates/kernel", XH, "rz"),
+            Part("gates/bias", SUM, "rz"),
+            Part("candidate/kernel", XH, "n"),
+            Part("candidate/bias", SUM, "n"),
+        ),
+        TF1_SOURCE.format("GRUCell"),
+        options={"reset_after": False},
+        needs_bias=True,
+    ),
+}

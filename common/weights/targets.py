@@ -1,0 +1,21 @@
+"""The kinds of files that ``write`` makes, by the name that ``--to`` takes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from common.model.spec import ModelSpec
+from common.weights.schemes import torch_names
+from common.weights.source import Target
+
+
+def _npz(path: Path, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **dict(arrays))  # pyright: ignore
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, _npz, "torch"),)
+}
