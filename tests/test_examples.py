@@ -23,6 +23,7 @@ MODULES = (
     "common.conversions.layouts",
     "common.weights.arrays",
     "common.weights.files",
+    "common.weights.limits",
     "jax_impl.flax_cell",
     "jax_impl.modules",
     "jax_impl.nnx_weights",
