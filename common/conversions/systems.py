@@ -4,7 +4,7 @@ Names of arrays are those within one cell; in a file, the path of the layer stan
 the entry follows.
 """
 
-from common.conversions.layouts import (
+from common.conversions.parts import (
     BEHIND,
     BIAS_H,
     BIAS_X,
@@ -97,7 +97,7 @@ LAYOUTS: dict[str, Layout] = {
     "keras LSTM": _fused("Keras", "keras.layers.LSTM", "LSTM", "ifgo", KERAS, SUM, source=KERAS_SOURCE.format("LSTM")),
     "keras GRU": _fused(
         "Keras",
-        "keras.layers.GRU",
+        "keras.layers.GRU, reset_after=True",
         "GRU",
         "zrn",
         KERAS,

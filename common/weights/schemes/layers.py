@@ -8,10 +8,18 @@ from typing import Any
 import numpy as np
 
 from common.conversions import layouts
+from common.conversions.parts import Layout
 from common.conversions.systems import LAYOUTS
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.dtypes import dtype_label
-from common.model.layout import Parameters, layer_suffixes, layer_weights, named_weights, require_parameters
+from common.model.layout import (
+    Parameters,
+    Weights,
+    layer_suffixes,
+    layer_weights,
+    named_weights,
+    require_parameters,
+)
 from common.model.spec import ModelSpec
 from common.weights.source import Found, Scheme, Where
 
@@ -38,10 +46,7 @@ def found(path: str, layout: str, where: Where, arrays: Mapping[str, np.ndarray]
 def model(layout: str, where: Where, arrays: Mapping[str, np.ndarray], **options: Any) -> tuple[ModelSpec, Parameters]:
     """The specification and the neutral parameters of arrays in a layout. Raises ``InvalidInput``, ``InvalidType``."""
     form = LAYOUTS[layout]
-    weights = {
-        suffix: layouts.from_layout(form, {part: arrays[name] for part, name in parts.items()})
-        for suffix, parts in where.items()
-    }
+    weights = {suffix: _weights(form, suffix, names, arrays) for suffix, names in where.items()}
     first = next(iter(weights.values()))
     is_cell = "" in where
     levels = {suffix.removesuffix("_reverse") for suffix in where}
@@ -65,6 +70,16 @@ def model(layout: str, where: Where, arrays: Mapping[str, np.ndarray], **options
     params = {name: value for suffix, w in weights.items() for name, value in named_weights(w, suffix).items()}
     require_parameters(spec, params)
     return spec, params
+
+
+def _weights(form: Layout, suffix: str, names: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> Weights:
+    """One direction of one layer; a refusal calls an array by its name in the file."""
+    try:
+        return layouts.from_layout(form, {part: arrays[name] for part, name in names.items()})
+    except (InvalidInput, InvalidType) as error:
+        argument, colon, reason = str(error).partition(":")
+        at = f", {suffix.removeprefix('_')}" if len(suffix) > 1 else ""
+        raise type(error)(f"{names.get(argument, argument + at)}{colon}{reason}") from error
 
 
 def reading_notes(layout: str) -> tuple[str, ...]:
