@@ -6,24 +6,24 @@ holds everything that the page says.
 
 import shlex
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.equivalence.comparison import FAILED, PASSED
 from common.equivalence.ladder import CHECKS
 from common.equivalence.tolerances import A_PASS_MEANS
 from common.errors import InvalidInput, mismatch
 from common.model.describe import shape_text
 from common.printable import printable
 from common.records import plain
-from common.study.certificate import Certificate, Comparison, as_json, parties, read
+from common.study.certificate import Certificate, Comparison, as_json, groups, parties, rank, read, shown
 from reports.page.model import Table
 from reports.page.numbers import count, error, fraction
 from reports.page.render import MARKDOWN_LIMIT, environment, markdown_environment, style, write_all
 
-SUFFIXES = (".html", ".htm")
+SUFFIXES, TWINS = (".html", ".htm"), (".json", ".md")
+# Within so many bytes, each of the three files says that it is a certificate.
+SEEN = 4096
 HOW_TO_READ = (
     "Each end runs the same inputs from the same nonzero states, and is compared with the others and with the exact "
     "result. The error is the largest |a - b| over all elements. The tolerance is how far rounding can move this very "
@@ -31,7 +31,6 @@ HOW_TO_READ = (
     "resolution is the smallest relative error that would have failed.",
     A_PASS_MEANS,
 )
-BOLD_VERDICTS = {FAILED: "FAILED"}
 
 
 class Content(NamedTuple):
@@ -54,13 +53,30 @@ def write(path: Path, certificate: Certificate) -> list[Path]:
 
     Raises ``InvalidInput`` for another suffix, or where they cannot be written.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise InvalidInput(mismatch("--certificate", "a name that ends in .html", path.name or str(path)))
+    require_place(path)
     found = content(certificate)
-    json_name, md_name = (path.with_suffix(suffix).name for suffix in (".json", ".md"))
+    json_name, md_name = (path.with_suffix(suffix).name for suffix in TWINS)
     text = as_json(certificate).encode("utf-8", "backslashreplace").decode()
     texts = {json_name: text, md_name: markdown(found, json_name), path.name: page(found, json_name)}
     return write_all(path.parent, texts)
+
+
+def require_place(path: Path) -> None:
+    """Raise ``InvalidInput`` unless a certificate may be written there, or one was."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InvalidInput(mismatch("--certificate", "a name that ends in .html", path.name or str(path)))
+    for file in (path, *(path.with_suffix(suffix) for suffix in TWINS)):
+        try:
+            with file.open("rb") as stream:
+                is_ours = b"ertificate" in stream.read(SEEN)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InvalidInput(mismatch("--certificate", "a writable file", f"{file} ({error.strerror})")) from error
+        if not is_ours:
+            raise InvalidInput(
+                mismatch("--certificate", "a new name, or that of a certificate", f"{file}, another file")
+            )
 
 
 def page(found: Content, json_name: str) -> str:
@@ -107,34 +123,24 @@ def _printable(value: Any) -> Any:
     return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
-def _badness(row: Comparison) -> tuple[bool, bool, float]:
-    ratio = row["ratio"]
-    return row["verdict"] == FAILED, row["verdict"] == PASSED, float("inf") if ratio is None else ratio
-
-
 def _summary(rows: Sequence[Comparison]) -> Table:
     """One line for each check, pair and inputs, with its worst comparison."""
-    groups: dict[tuple[int, str, str, str], list[Comparison]] = defaultdict(list)
-    for row in rows:
-        groups[row["inputs"], row["check"], row["a"], row["b"]].append(row)
     several = len({row["inputs"] for row in rows}) > 1
     lines = []
-    for (number, check, a, b), members in groups.items():
-        worst = max(members, key=_badness)
-        passed = [row["resolution"] for row in members if row["verdict"] == PASSED and row["resolution"] is not None]
-        what = f"{check}, inputs {number + 1}" if several else check
+    for group in groups(rows):
+        worst, members = group.worst, group.members
         quantities = ", ".join(dict.fromkeys(row["quantity"] for row in members))
         lines.append(
             (
-                what,
-                f"{a} – {b}",
+                f"{group.check}, inputs {group.inputs + 1}" if several else group.check,
+                f"{group.a} – {group.b}",
                 quantities if len(members) <= 4 else f"{count(len(members))} arrays",
                 worst["quantity"],
                 error(worst["error"]),
                 error(worst["tolerance"]),
                 fraction(worst["ratio"]),
-                error(max(passed)) if passed else "–",
-                _outcome(members),
+                "–" if group.resolution is None else error(group.resolution),
+                group.outcome,
             )
         )
     columns = (
@@ -148,20 +154,9 @@ def _summary(rows: Sequence[Comparison]) -> Table:
         "Resolution",
         "Verdict",
     )
-    explained = "; ".join(
-        f"{name}: {CHECKS[name]}" for name in dict.fromkeys(row["check"] for row in rows) if name in CHECKS
-    )
+    checks = dict.fromkeys(row["check"] for row in rows)
+    explained = "; ".join(f"{name}: {CHECKS[name]}" for name in checks if name in CHECKS)
     return Table("What was compared", columns, tuple(lines), f"{explained}.", numbers=range(4, 8), whole=True)
-
-
-def _outcome(rows: Sequence[Comparison]) -> str:
-    counts: dict[str, int] = defaultdict(int)
-    for row in rows:
-        counts[row["verdict"]] += 1
-    if len(counts) == 1:
-        (verdict,) = counts
-        return BOLD_VERDICTS.get(verdict, verdict)
-    return ", ".join(f"{number} {BOLD_VERDICTS.get(verdict, verdict)}" for verdict, number in sorted(counts.items()))
 
 
 def _every(rows: Sequence[Comparison]) -> Table:
@@ -177,9 +172,9 @@ def _every(rows: Sequence[Comparison]) -> Table:
             error(row["tolerance"]),
             fraction(row["ratio"]),
             error(row["resolution"]),
-            BOLD_VERDICTS.get(row["verdict"], row["verdict"]) + (f": {row['reason']}" if row["reason"] else ""),
+            shown(row["verdict"]) + (f": {row['reason']}" if row["reason"] else ""),
         )
-        for row in sorted(rows, key=_badness, reverse=True)
+        for row in sorted(rows, key=rank, reverse=True)
     )
     columns = ("Check", "Quantity", "Pair", "Inputs", "Elements", "Error", "Largest value", "Tolerance")
     columns += ("Error / tolerance", "Resolution", "Verdict")

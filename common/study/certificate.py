@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 import numpy as np
 
 from common.backend.contract import Problem
-from common.equivalence.comparison import ORACLES, Row
+from common.equivalence.comparison import FAILED, ORACLES, PASSED, Row
 from common.equivalence.tally import badness, tally, used
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
@@ -208,6 +208,54 @@ def summary(rows: Sequence[Row]) -> str:
     backend, check, *_, quantity = counts.unseen[0]
     more = f" and {len(counts.unseen) - 1} more" if len(counts.unseen) > 1 else ""
     return f"{text}; no comparison could have shown an error in {quantity} ({check}) of {backend}{more}"
+
+
+class Group(NamedTuple):
+    """The comparisons of one check and pair on the same inputs: the worst, and the coarsest resolution that passed.
+
+    ``outcome`` counts the verdicts where there are several.
+    """
+
+    check: str
+    a: str
+    b: str
+    inputs: int
+    members: list[Comparison]
+    worst: Comparison
+    resolution: Number
+    outcome: str
+
+
+def groups(comparisons: Iterable[Comparison]) -> list[Group]:
+    """The comparisons by check, pair and inputs, in the order of their first."""
+    by_key: dict[tuple[str, str, str, int], list[Comparison]] = {}
+    for row in comparisons:
+        by_key.setdefault((row["check"], row["a"], row["b"], row["inputs"]), []).append(row)
+    found = []
+    for key, members in by_key.items():
+        passed = [row["resolution"] for row in members if row["verdict"] == PASSED and row["resolution"] is not None]
+        worst = max(members, key=rank)
+        found.append(Group(*key, members, worst, max(passed, default=None), _outcome(members)))
+    return found
+
+
+def rank(row: Comparison) -> tuple[bool, bool, float]:
+    """The key for the worst of several comparisons, as ``tally.badness`` is for check records."""
+    ratio = row["ratio"]
+    return row["verdict"] == FAILED, row["verdict"] == PASSED, float("inf") if ratio is None else ratio
+
+
+def shown(verdict: str) -> str:
+    return verdict.upper() if verdict == FAILED else verdict
+
+
+def _outcome(rows: Sequence[Comparison]) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
+    if len(counts) == 1:
+        return shown(*counts)
+    return ", ".join(f"{number} {shown(verdict)}" for verdict, number in sorted(counts.items()))
 
 
 def parties(comparisons: Iterable[Comparison]) -> list[str]:
