@@ -67,6 +67,15 @@ class Entry(NamedTuple):
 
 
 PEERS: dict[str, Entry] = {}
+# The first word of a layout -> the peer that owns such files.
+OWNERS = {"linen": "flax", "onnx": "onnxruntime", "rosetta": "torch"}
+
+
+def owner(layer: Found) -> str:
+    """The peer that can load the file in which a layer was found, "" if there is none."""
+    system = layer.layout.partition(" ")[0]
+    name = OWNERS.get(system, system)
+    return name if name in PEERS else ""
 
 
 def load(name: str) -> Peer:
