@@ -65,7 +65,11 @@ class Entry(NamedTuple):
     needs: tuple[str, ...]
 
 
-PEERS: dict[str, Entry] = {}
+FLAX = ("flax", "jax", "orbax")
+PEERS: dict[str, Entry] = {
+    "flax": Entry("jax_impl.oracles.flax_files:LINEN", "jax", FLAX),
+    "nnx": Entry("jax_impl.oracles.flax_files:NNX", "jax", FLAX),
+}
 
 
 def load(name: str) -> Peer:

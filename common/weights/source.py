@@ -32,6 +32,8 @@ class Source(NamedTuple):
         """What the bytes are, in a few words, if no format claims them."""
         if self.entries is not None:
             return "a zip file"
+        if self.path.is_dir():
+            return "a folder, and no checkpoint of Orbax"
         return "a single array" if self.data.startswith(np.lib.format.MAGIC_PREFIX) else "not a zip file"
 
 
@@ -133,7 +135,9 @@ class Target(NamedTuple):
 
 
 def open_source(path: Path) -> Source:
-    """Read a file whole. Raises ``OSError``, and ``Unusable`` for a zip file that is damaged."""
+    """Read a file whole; a folder has no bytes. Raises ``OSError``, and ``Unusable`` for a zip file that is damaged."""
+    if path.is_dir():
+        return Source(path, b"", None)
     data = path.read_bytes()
     if not archives.is_zip(data):
         return Source(path, data, None)
