@@ -16,7 +16,6 @@ MODULES = (
     "common.model.initial",
     "common.model.layout",
     "common.model.masks",
-    "common.conversions.nnx",
     "common.model.spec",
     "common.training.loop",
     "common.training.settings",

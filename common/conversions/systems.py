@@ -4,7 +4,7 @@ Names of arrays are those within one cell; in a file, the path of the layer stan
 the entry follows.
 """
 
-from common.conversions.layouts import (
+from common.conversions.parts import (
     BEHIND,
     BIAS_H,
     BIAS_X,
@@ -94,7 +94,9 @@ LAYOUTS: dict[str, Layout] = {
         "Keras", "keras.layers.SimpleRNN", "RNN", "", KERAS, SUM, source=KERAS_SOURCE.format("SimpleRNN")
     ),
     "keras LSTM": _fused("Keras", "keras.layers.LSTM", "LSTM", "ifgo", KERAS, SUM, source=KERAS_SOURCE.format("LSTM")),
-    "keras GRU": _fused("Keras", "keras.layers.GRU", "GRU", "zrn", KERAS, ROWS, source=KERAS_SOURCE.format("GRU")),
+    "keras GRU": _fused(
+        "Keras", "keras.layers.GRU, reset_after=True", "GRU", "zrn", KERAS, ROWS, source=KERAS_SOURCE.format("GRU")
+    ),
     "keras GRU, reset_after=False": _fused(
         "Keras",
         "keras.layers.GRU, reset_after=False",

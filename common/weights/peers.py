@@ -1,7 +1,8 @@
 """The libraries that own formats, each asked to load a file by its own means and to run a layer of it.
 
 A peer is a module or an object with the attributes of ``Peer``, in the ``oracles`` of the implementation whose
-framework it uses. It reads the file itself: nothing of this package's readers takes part, so that what it computes is evidence.
+framework it uses. It reads the file itself: nothing of this package's readers takes part, so that what it computes is
+evidence.
 """
 
 import importlib
