@@ -38,7 +38,7 @@ class Source(NamedTuple):
         if self.entries is not None:
             return "a zip file"
         if self.path.is_dir():
-            return "a directory that is no checkpoint"
+            return "a folder, and no checkpoint of Orbax"
         return "a single array" if self.data.startswith(np.lib.format.MAGIC_PREFIX) else "not a zip file"
 
 
@@ -48,7 +48,8 @@ class Found(NamedTuple):
     ``path`` is where it stands ("" for the file itself), ``layout`` a key of ``systems.LAYOUTS``, ``where`` the arrays
     of the file that it consists of. ``spec`` and ``params`` are the model, in the dtype of the file and under the
     neutral names; ``notes`` say what was assumed or merged. Where ``problem`` is not empty, it says why the layer
-    cannot be used, and ``spec`` is None.
+    cannot be used, and ``spec`` is None. ``recorded`` are the options of the specification that the file or its layout
+    decides, such as the nonlinearity; the others are assumed where the layer is chosen (``common.weights.layer``).
     """
 
     path: str
@@ -58,6 +59,7 @@ class Found(NamedTuple):
     params: Parameters
     notes: tuple[str, ...]
     problem: str = ""
+    recorded: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:

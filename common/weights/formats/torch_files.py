@@ -161,7 +161,7 @@ def _layers(found: Contents) -> tuple[Found, ...]:
     for layer in schemes.find(found.arrays):
         recorded = found.nonlinearities.get(layer.path)
         if layer.spec is not None and layer.spec.kind.layer == "RNN" and recorded in ("tanh", "relu"):
-            notes = (*layer.notes, f"{layer.path or 'the file'} records the nonlinearity {recorded}")
-            layer = layer._replace(spec=replace(layer.spec, nonlinearity=recorded), notes=notes)
+            spec = replace(layer.spec, nonlinearity=recorded)
+            layer = layer._replace(spec=spec, recorded=layer.recorded | {"nonlinearity"})
         layers.append(layer)
     return tuple(layers)
