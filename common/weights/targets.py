@@ -1,25 +1,26 @@
 """The kinds of files that ``write`` makes, by the name that ``--to`` takes."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
-import numpy as np
-
-from common.model.spec import ModelSpec
-from common.weights.formats import flax_msgpack, orbax
+from common.weights.formats import flax_msgpack, npz, orbax, safetensors_files
+from common.weights.formats.pytorch import writing as pytorch
 from common.weights.schemes import flax_names, nnx_names, torch_names
+from common.weights.schemes.torch_names import TORCH_NN
 from common.weights.source import Target
-
-
-def _npz(path: Path, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **dict(arrays))  # pyright: ignore
-
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, _npz, "torch"),
+        Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, npz.write, "torch"),
+        Target("torch", ".pt", "a state_dict of PyTorch", torch_names, pytorch.state_dict, "torch"),
+        Target(
+            "torch-checkpoint",
+            ".pt",
+            "a checkpoint of PyTorch with a state_dict in it",
+            torch_names,
+            pytorch.checkpoint,
+            "torch",
+        ),
+        Target("torchscript", ".pt", "a layer of torch.nn as TorchScript", TORCH_NN, pytorch.torchscript, "torch"),
+        Target("safetensors", ".safetensors", "safetensors", torch_names, safetensors_files.write, "torch"),
         Target("flax-orbax", "", "Orbax's checkpoint of variables of flax.linen", flax_names, orbax.write, "flax"),
         Target(
             "flax-msgpack",
@@ -29,8 +30,8 @@ TARGETS: dict[str, Target] = {
             flax_msgpack.write,
             "flax",
         ),
-        Target("flax-npz", ".npz", "variables of flax.linen as NumPy arrays", flax_names, _npz, "flax"),
+        Target("flax-npz", ".npz", "variables of flax.linen as NumPy arrays", flax_names, npz.write, "flax"),
         Target("nnx-orbax", "", "Orbax's checkpoint of the nnx.State of a module", nnx_names, orbax.write_nnx, "nnx"),
-        Target("nnx-npz", ".npz", "the parameters of a module of nnx as NumPy arrays", nnx_names, _npz, "nnx"),
+        Target("nnx-npz", ".npz", "the parameters of a module of nnx as NumPy arrays", nnx_names, npz.write, "nnx"),
     )
 }

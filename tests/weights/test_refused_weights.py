@@ -108,12 +108,12 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     for name, reason in (
         ("no-such.npz", "No such file or directory"),
         ("no-such.pt", "No such file or directory"),
-        ("", "a folder, and no checkpoint of Orbax"),
-        ("text.npz", "not a zip file"),
-        ("empty.npz", "not a zip file"),
+        ("", "a directory that is no checkpoint"),
+        ("text.npz", "in none of the known formats"),
+        ("empty.npz", "empty"),
         ("single.npy", "a single array"),
         ("cut.pt", "no end record at its end"),
-        ("hello.pt", "not a zip file"),
+        ("hello.pt", "in none of the known formats"),
         ("list.pt", "no arrays can be read from it (0: a value (int); 1: a value (int)); load it where it was made"),
         ("sparse.pt", "no arrays can be read from it (weight: a sparse tensor); load it where it was made"),
     ):

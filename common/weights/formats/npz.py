@@ -3,11 +3,14 @@
 import io
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
 from common.model.layout import Parameters
+from common.model.spec import ModelSpec
 from common.weights.limits import in_words
 from common.weights.source import Source, Unusable, WeightsFile
 
@@ -67,3 +70,10 @@ def _require_size(data: bytes) -> None:
     claimed, there = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
     if claimed > there or not dtype.itemsize:
         raise ValueError(f"the header claims {in_words(claimed)}, and {in_words(there)} follow")
+
+
+def write(path: Path, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) -> None:
+    """Every array as an entry of its own, as ``numpy.savez`` has it."""
+    named: dict[str, Any] = dict(arrays)
+    with path.open("wb") as file:
+        np.savez(file, **named)
