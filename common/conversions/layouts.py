@@ -159,6 +159,8 @@ def _assembled(layout: Layout, part: Part, w: Weights) -> Any:
         sides = {X: (w.weight_ih,), H: (w.weight_hh,), XH: (w.weight_ih, w.weight_hh)}[part.holds]
         blocks = [_blocks(layout.cell, side) for side in sides]
         rows = [_signed(part, gate, joined([side[gate] for side in blocks], axis=1)) for gate in order]
+        if part.reshaped:
+            return joined([block.reshape(block.shape[::-1]) for block in rows], axis=1)
         return joined(rows).mT if part.transposed else joined(rows)
     of_x, of_h = (_blocks(layout.cell, bias) for bias in (w.bias_ih, w.bias_hh))
     apart = _held_apart(layout)
@@ -228,7 +230,7 @@ def _projection(layout: Layout, params: Mapping[str, Any]) -> Any:
 def _sides(part: Part, value: Any, width: int) -> dict[str, Any]:
     """Side -> its rows, gates first, of the array of one part; h has ``width`` columns."""
     if not part.is_bias:
-        rows = value.mT if part.transposed else value
+        rows = _unshaped(part, value) if part.reshaped else value.mT if part.transposed else value
         if part.holds == XH:
             return {X: rows[:, :-width], H: rows[:, -width:]}
         return {part.holds: rows}
@@ -238,6 +240,13 @@ def _sides(part: Part, value: Any, width: int) -> dict[str, Any]:
     if part.holds == ROWS:
         return {BIAS_X: value[0], BIAS_H: value[1]}
     return {part.holds: value}
+
+
+def _unshaped(part: Part, value: Any) -> Any:
+    """The rows, gates first, of an array whose blocks are ``reshaped``."""
+    size = value.shape[1] // len(part.gates)
+    blocks = [value[:, k * size : (k + 1) * size] for k in range(len(part.gates))]
+    return joined([block.reshape(block.shape[::-1]) for block in blocks])
 
 
 def hidden_size(layout: Layout, params: Mapping[str, Any]) -> int | None:

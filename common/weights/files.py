@@ -18,15 +18,23 @@ from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
 from common.weights import schemes
-from common.weights.formats import npz, saved, torch_files
+from common.weights.formats import flax_msgpack, npz, orbax, saved, torch_files
+from common.weights.formats.keras import files as keras_files
 from common.weights.formats.saved import write as write_trained
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
 
 __all__ = ["FORMATS", "read", "read_trained", "require_folder", "write_trained"]
 
 # The first format that fits is taken: ``npz`` takes every zip file.
-FORMATS: tuple[Format, ...] = (torch_files, saved, npz)
-EXPECTED = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
+FORMATS: tuple[Format, ...] = (
+    orbax,
+    torch_files,
+    saved,
+    keras_files,
+    npz,
+    flax_msgpack,
+)
+EXPECTED = "a file of weights of PyTorch, safetensors, NumPy, Keras, ONNX, Flax, Haiku, Equinox or TensorFlow 1"
 
 
 def read(path: Path | str, what: str = "weights") -> WeightsFile:

@@ -66,8 +66,12 @@ class Entry(NamedTuple):
     needs: tuple[str, ...]
 
 
-PEERS: dict[str, Entry] = {}
-# The first word of a layout -> the peer that owns such files.
+FLAX = ("flax", "jax", "orbax")
+PEERS: dict[str, Entry] = {
+    "flax": Entry("jax_impl.oracles.flax_files:LINEN", "jax", FLAX),
+    "nnx": Entry("jax_impl.oracles.flax_files:NNX", "jax", FLAX),
+}
+# The first word of a layout -> the peer that owns such files, where it has another name.
 OWNERS = {"linen": "flax", "onnx": "onnxruntime", "rosetta": "torch"}
 
 

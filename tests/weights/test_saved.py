@@ -209,7 +209,7 @@ def foreign_files(folder: Path) -> dict[str, str]:
         "text.npz": "not a zip file",
         "empty.npz": "not a zip file",
         "none.npz": "No such file or directory",
-        ".": "Is a directory",
+        ".": "a directory that is no checkpoint",
     }
 
 
