@@ -13,7 +13,7 @@ from common.model.cells import TABLE, with_blocks
 from common.model.dtypes import widened
 from common.model.layout import Parameters, recurrent_sizes, require_parameters, split_network
 from common.model.spec import ModelSpec
-from common.weights.source import WeightsFile
+from common.weights.source import Found, WeightsFile
 
 
 class Layer(NamedTuple):
@@ -124,3 +124,30 @@ def recognised(params: Mapping[str, np.ndarray], cell: str | None = None, **opti
         proj_size=params[hr].shape[0] if hr in params and params[hr].ndim == 2 else 0,
         **options,
     )
+
+
+def select(
+    file: WeightsFile,
+    path: str | None = None,
+    *,
+    cell: str | None = None,
+    nonlinearity: str | None = None,
+    reset_after: bool | None = None,
+) -> Found:
+    """One recurrent layer of a file, by its path, or the only one."""
+    layers = [layer for layer in file.layers or () if path in (None, layer.path or ".")]
+    if len(layers) != 1:
+        known = ", ".join(layer.path or "." for layer in file.layers or ()) or "none"
+        raise InvalidInput(mismatch(f"recurrent layers in {file.path}", "one", known, "choose one: --layer PATH"))
+    (layer,) = layers
+    if layer.spec is None:
+        raise InvalidInput(f"{layer.path} in {file.path}: {layer.problem}")
+    given = {"nonlinearity": nonlinearity, "reset_after": reset_after}
+    options = {name: value for name, value in given.items() if value is not None}
+    if cell is not None and TABLE[cell].num_blocks == layer.spec.num_blocks:
+        options["cell"] = TABLE[cell].layer + "Cell" * layer.spec.is_cell
+    spec = replace(layer.spec, **options)
+    if cell is not None and TABLE[cell].layer != spec.kind.layer:
+        raise InvalidInput(mismatch(f"{layer.path} in {file.path}", cell, spec.label))
+    notes = _assumptions(file.path, spec, [*options, *(["cell"] if cell else [])])
+    return layer._replace(spec=spec, notes=layer.notes + notes)
