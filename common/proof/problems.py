@@ -21,7 +21,9 @@ from common.proof.subject import Subject, as_dtype, is_rounded, narrowest
 # Steps and sequences where nothing is recorded.
 STEPS, BATCH = 20, 5
 # Part of the name of an array that is a table of embeddings.
-EMBEDDING = re.compile(r"(?:^|[^a-z])(?:emb|embed|embedder|embedding|embeddings|embed_tokens|wte|lookup)(?:[^a-z]|$)", re.I)
+EMBEDDING = re.compile(
+    r"(?:^|[^a-z])(?:emb|embed|embedder|embedding|embeddings|embed_tokens|wte|lookup)(?:[^a-z]|$)", re.I
+)
 
 
 class Draw(NamedTuple):
@@ -113,7 +115,7 @@ def embedding(subject: Subject) -> tuple[str, np.ndarray | None]:
             fitting[name] = value
     if len(fitting) != 1:
         return "", None
-    (name, table), = fitting.items()
+    ((name, table),) = fitting.items()
     floats = table.dtype.kind in "fV" and np.isfinite(table.astype("float64")).all()
     return (name, table) if floats else ("", None)
 

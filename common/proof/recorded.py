@@ -41,7 +41,7 @@ class Inputs(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """Outputs by quantity: y (T, B, D*H), h_n and c_n (D*L, B, H), all in ``dtype``; ``notes`` say how they were read."""
+    """Outputs by quantity, all in ``dtype``: y (T, B, D*H), h_n and c_n (D*L, B, H); ``notes`` say what was assumed."""
 
     path: str
     values: dict[str, np.ndarray]
@@ -138,7 +138,7 @@ def read_expected(path: Path, spec: ModelSpec, x: Inputs, batch_first: bool, val
     """
     ends = tuple(f"{name}_n" for name in spec.state_names)
     arrays = _named(str(path), read_arrays(path, "--expect"), "y", ("y", *ends))
-    steps, batch, _ = x.x.shape
+    batch = x.x.shape[1]
     shapes = dict(zip(ends, spec.state_shapes(batch), strict=True))
     values = {name: _state(f"{name} in {path}", arrays[name], shapes[name]) for name in ends if name in arrays}
     if "y" in arrays:

@@ -15,7 +15,7 @@ from common.model.layout import Parameters
 from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
 from common.record_types import CheckedFile
 from common.weights import files
-from common.weights.layer import select
+from common.weights.layer import is_whole, select
 from common.weights.source import Found, WeightsFile
 
 # How large files are read when they are hashed.
@@ -42,7 +42,7 @@ class Subject(NamedTuple):
     @property
     def is_whole(self) -> bool:
         """Whether the layer stands in the file as it is, and is no stack or part that the user made."""
-        return any(one.path == self.layer.path and one.where == self.layer.where for one in self.file.layers or ())
+        return is_whole(self.file, self.layer)
 
     def params(self, dtype: str) -> Parameters:
         """The parameters in a dtype, rounded where it is narrower than that of the file.
