@@ -147,11 +147,10 @@ def _gates(spec: ModelSpec, layout: str) -> Iterator[Suspicion]:
     gates = [tuple(part.gates) for part in LAYOUTS[layout].parts if len(part.gates) == len(letters)]
     read_as = gates[0] if gates else letters
     known: dict[tuple[str, ...], list[str]] = {}
-    for layout in LAYOUTS.values():
-        if layout.cell == spec.kind.layer:
-            orders = {tuple(part.gates) for part in layout.parts if len(part.gates) == len(letters)}
-            for order in orders:
-                known.setdefault(order, []).append(layout.system)
+    for form in LAYOUTS.values():
+        if form.cell == spec.kind.layer:
+            for order in {tuple(part.gates) for part in form.parts if len(part.gates) == len(letters)}:
+                known.setdefault(order, []).append(form.system)
     orders = [*known, *(order for order in permutations(letters) if order not in known)]
     for order in orders:
         if order == read_as:
