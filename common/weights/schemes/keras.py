@@ -5,11 +5,14 @@ them (``model_weights/lstm/lstm/lstm_cell/kernel:0``). The order is kernel, recu
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
+from common.errors import InvalidInput, mismatch
+from common.model.layout import layer_suffixes
+from common.model.spec import ModelSpec
 from common.weights.schemes.layers import found
 from common.weights.source import Found, Where
 
@@ -25,6 +28,8 @@ ASSUMED_RNN = "the file does not record the activation; assuming tanh, Keras' de
 ASSUMED = "the file does not record the activations; assuming tanh and sigmoid, Keras' defaults"
 HARD = "before 2.3, Keras' default was hard_sigmoid: compare an output that you have recorded"
 ASSUMED_RESET = "the file does not record reset_after; assuming True, Keras' default"
+# Keras' names for objects of its classes.
+STEMS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple_rnn"}
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -140,3 +145,87 @@ def layout_of(parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> tup
     if cell == "GRU" and bias == (width,):
         return "keras GRU, reset_after=False", (ASSUMED,)
     return f"keras {cell}", (ASSUMED, ASSUMED_RESET) if cell == "GRU" and bias is None else (ASSUMED,)
+
+
+def layer_names(spec: ModelSpec) -> tuple[str, ...]:
+    """The names that the layers of a model get in Keras, one for each level."""
+    stem = STEMS[spec.kind.layer]
+    return tuple(f"{stem}_l{level}" for level in range(spec.num_layers)) if spec.num_layers > 1 else (stem,)
+
+
+def _levels(spec: ModelSpec) -> Iterator[tuple[str, int, str]]:
+    """Suffix, level, and "forward", "backward" or "" of each cell. Raises ``InvalidInput`` for what Keras lacks."""
+    if spec.kind.layer not in STEMS:
+        raise InvalidInput(mismatch("cell", f"one of {', '.join(STEMS)}, as Keras has no other", spec.cell))
+    for suffix in layer_suffixes(spec):
+        side = "backward" if suffix.endswith("_reverse") else "forward"
+        yield suffix, int(suffix.removesuffix("_reverse")[2:] or 0), side if spec.bidirectional else ""
+
+
+def _layout(spec: ModelSpec) -> str:
+    return f"keras {spec.kind.layer}" + (", reset_after=False" if not spec.reset_after else "")
+
+
+class Keras3:
+    """The arrays of an archive."""
+
+    find = staticmethod(find)
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        where: Where = {}
+        for suffix, level, side in _levels(spec):
+            group = "bidirectional" if side else STEMS[spec.kind.layer]
+            place = f"layers/{group}" + (f"_{level}" if level else "") + (f"/{side}_layer" if side else "")
+            parts = PARTS if spec.bias else PARTS[:2]
+            where[suffix] = {part: f"{place}/cell/vars/{k}" for k, part in enumerate(parts)}
+        return _layout(spec), where
+
+
+class Keras3Weights:
+    """The same in a file without a configuration, which cannot hold what shapes do not show."""
+
+    find = staticmethod(find)
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        cause = "a file of weights alone does not record it; write an archive (keras)"
+        if spec.nonlinearity != "tanh":
+            raise InvalidInput(mismatch("nonlinearity", "tanh", spec.nonlinearity, cause))
+        if not spec.reset_after and not spec.bias:
+            raise InvalidInput(mismatch("reset_after", "True, or a bias, which shows it", "False", cause))
+        return Keras3.places(spec)
+
+
+class Keras2:
+    """The arrays of an HDF5 file, as TensorFlow 2 names them."""
+
+    find = staticmethod(find)
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        cell = f"{STEMS.get(spec.kind.layer)}_cell/"
+        return _layout(spec), _named(spec, cell, PARTS if spec.bias else PARTS[:2])
+
+
+class CuDNN:
+    """The arrays of layers over cuDNN, which always have biases."""
+
+    find = staticmethod(find)
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        where = _named(spec, "", PARTS)
+        if spec.kind.layer not in ("LSTM", "GRU") or not spec.reset_after:
+            got = spec.label if spec.reset_after else "reset_after=False"
+            raise InvalidInput(mismatch("model", "an LSTM or a GRU with reset_after, as cuDNN has in Keras", got))
+        return f"keras CuDNN{spec.kind.layer}", where
+
+
+def _named(spec: ModelSpec, cell: str, parts: Sequence[str]) -> Where:
+    where: Where = {}
+    for suffix, level, side in _levels(spec):
+        name = layer_names(spec)[level]
+        place = f"model_weights/{name}/{name}/" + (f"{side}_{name}/" if side else "") + cell
+        where[suffix] = {part: f"{place}{part}:0" for part in parts}
+    return where
