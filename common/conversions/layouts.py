@@ -101,7 +101,7 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
         notes.append(ZEROS.format(owner=layout.owner))
     elif w.bias_ih is None:
         layout = layout.without_bias
-    elif merged := _merged(layout):
+    elif merged := _merged(layout, w):
         notes.append(merged_note(*(() if len(merged) == len(letters(layout.cell)) else merged)))
     if layout.zero and w.bias_hh is not None:
         _require_zero(layout, w)
@@ -117,11 +117,27 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
     return InLayout(arrays, tuple(dict.fromkeys(notes)))
 
 
-def _merged(layout: Layout) -> tuple[str, ...]:
-    """The gates whose two biases become one."""
-    apart = _held_apart(layout)
-    found = [gate for part in layout.parts if part.holds == SUM for gate in part.gates or ONE_GATE]
-    return tuple(gate for gate in found if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero)
+def _merged(layout: Layout, w: Weights) -> tuple[str, ...]:
+    """The gates whose two biases become one; where ``bias_hh`` is zero, or what the system adds, nothing is merged."""
+    apart, of_h = _held_apart(layout), _blocks(layout.cell, w.bias_hh)
+    summed = [(gate, part.added.get(gate, 0)) for part in layout.parts if part.holds == SUM for gate in _order(part)]
+    return tuple(
+        gate
+        for gate, added in summed
+        if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero and _differs(of_h[gate], added)
+    )
+
+
+def _order(part: Part) -> str:
+    return part.gates or ONE_GATE
+
+
+def _differs(value: Any, number: float) -> bool:
+    """Whether an array is not this number everywhere; what is being traced may be anything."""
+    try:
+        return bool((value != number).any())
+    except TypeError:  # jax.errors.TracerBoolConversionError
+        return True
 
 
 def _require_zero(layout: Layout, w: Weights) -> None:
