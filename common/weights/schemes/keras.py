@@ -155,21 +155,26 @@ def layer_names(spec: ModelSpec) -> tuple[str, ...]:
 
 def _levels(spec: ModelSpec) -> Iterator[tuple[str, int, str]]:
     """Suffix, level, and "forward", "backward" or "" of each cell. Raises ``InvalidInput`` for what Keras lacks."""
-    if spec.kind.layer not in STEMS:
-        raise InvalidInput(mismatch("cell", f"one of {', '.join(STEMS)}, as Keras has no other", spec.cell))
+    if spec.cell not in STEMS:
+        cause = "Keras' files hold layers" if spec.is_cell else "Keras has no other"
+        raise InvalidInput(mismatch("cell", f"one of {', '.join(STEMS)}", spec.cell, cause))
     for suffix in layer_suffixes(spec):
         side = "backward" if suffix.endswith("_reverse") else "forward"
-        yield suffix, int(suffix.removesuffix("_reverse")[2:] or 0), side if spec.bidirectional else ""
+        yield suffix, int(suffix.removesuffix("_reverse")[2:]), side if spec.bidirectional else ""
 
 
 def _layout(spec: ModelSpec) -> str:
     return f"keras {spec.kind.layer}" + (", reset_after=False" if not spec.reset_after else "")
 
 
-class Keras3:
-    """The arrays of an archive."""
+class _Found:
+    @staticmethod
+    def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
+        return find(arrays)
 
-    find = staticmethod(find)
+
+class Keras3(_Found):
+    """The arrays of an archive, or of a file of weights."""
 
     @staticmethod
     def places(spec: ModelSpec) -> tuple[str, Where]:
@@ -182,25 +187,8 @@ class Keras3:
         return _layout(spec), where
 
 
-class Keras3Weights:
-    """The same in a file without a configuration, which cannot hold what shapes do not show."""
-
-    find = staticmethod(find)
-
-    @staticmethod
-    def places(spec: ModelSpec) -> tuple[str, Where]:
-        cause = "a file of weights alone does not record it; write an archive (keras)"
-        if spec.nonlinearity != "tanh":
-            raise InvalidInput(mismatch("nonlinearity", "tanh", spec.nonlinearity, cause))
-        if not spec.reset_after and not spec.bias:
-            raise InvalidInput(mismatch("reset_after", "True, or a bias, which shows it", "False", cause))
-        return Keras3.places(spec)
-
-
-class Keras2:
+class Keras2(_Found):
     """The arrays of an HDF5 file, as TensorFlow 2 names them."""
-
-    find = staticmethod(find)
 
     @staticmethod
     def places(spec: ModelSpec) -> tuple[str, Where]:
@@ -208,10 +196,8 @@ class Keras2:
         return _layout(spec), _named(spec, cell, PARTS if spec.bias else PARTS[:2])
 
 
-class CuDNN:
+class CuDNN(_Found):
     """The arrays of layers over cuDNN, which always have biases."""
-
-    find = staticmethod(find)
 
     @staticmethod
     def places(spec: ModelSpec) -> tuple[str, Where]:
