@@ -69,6 +69,7 @@ class Entry(NamedTuple):
 FLAX = ("flax", "jax", "orbax")
 PEERS: dict[str, Entry] = {
     "flax": Entry("jax_impl.oracles.flax_files:LINEN", "jax", FLAX),
+    "keras": Entry("torch_impl.oracles.keras_layers:KERAS", "keras", ("keras", "h5py", "torch")),
     "nnx": Entry("jax_impl.oracles.flax_files:NNX", "jax", FLAX),
 }
 # The first word of a layout -> the peer that owns such files, where it has another name.
