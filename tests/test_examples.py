@@ -23,6 +23,7 @@ MODULES = (
     "common.weights.arrays",
     "common.weights.files",
     "common.weights.layer",
+    "common.weights.limits",
     "common.weights.schemes.layers",
     "jax_impl.flax_cell",
     "jax_impl.loading",

@@ -166,7 +166,7 @@ def test_the_content_decides_the_format_not_the_name(name: str, tmp_path: Path) 
     assert (file.format, file.network, file.about, file.notes) == ("NumPy's .npz", None, {}, ())
     assert file.params["weight"].tolist() == [0, 1, 2]
     network = datasets.load("sine").network("RNN", hidden_size=5)
-    files.write(path, network, initial_network(network, 0), ABOUT)
+    files.write_trained(path, network, initial_network(network, 0), ABOUT)
     file = files.read(path)
     assert (file.format, file.network, file.about["task"], file.notes) == ("rosetta train", network, "sine", ())
 
@@ -174,7 +174,7 @@ def test_the_content_decides_the_format_not_the_name(name: str, tmp_path: Path) 
 def test_what_was_trained_records_its_nonlinearity_and_is_no_decoder(tmp_path: Path) -> None:
     network = datasets.load("sine").network("RNN", hidden_size=5, nonlinearity="relu")
     path = tmp_path / "relu.npz"
-    files.write(path, network, initial_network(network, 0), ABOUT)
+    files.write_trained(path, network, initial_network(network, 0), ABOUT)
     for given in (None, "relu"):
         spec, params, notes = single_layer(files.read(path), "RNN", given)
         assert (spec, notes) == (network.model, ())
@@ -182,7 +182,7 @@ def test_what_was_trained_records_its_nonlinearity_and_is_no_decoder(tmp_path: P
     assert_refusal(refused(path, "RNN", "tanh"), "nonlinearity", "relu, which FILE records", "tanh")
     assert_refusal(refused(path, "LSTM"), "model in FILE, rnn", "a layer of LSTM", "RNN relu")
     network = datasets.load("kana").network("LSTM", hidden_size=5)
-    files.write(path, network, initial_network(network, 0), ABOUT | {"task": "kana"})
+    files.write_trained(path, network, initial_network(network, 0), ABOUT | {"task": "kana"})
     sizes = {name: model.input_size for name, model in network.models.items()}
     got = f"rnn (LSTM {sizes['rnn']} -> 5), decoder (LSTM {sizes['decoder']} -> 5)"
     assert_refusal(refused(path), "recurrent layers in FILE", "one", got)
@@ -192,7 +192,7 @@ def test_what_was_trained_records_its_nonlinearity_and_is_no_decoder(tmp_path: P
 def test_what_was_trained_records_its_cell_and_its_form(cell: str, reset_after: bool, tmp_path: Path) -> None:
     network = datasets.load("sine").network(cell, hidden_size=5, reset_after=reset_after)
     path = tmp_path / "own.npz"
-    files.write(path, network, initial_network(network, 0), ABOUT)
+    files.write_trained(path, network, initial_network(network, 0), ABOUT)
     asked_for: list[Any] = [(), (cell,), (cell, None, reset_after)]
     for asked in asked_for:
         spec, _, notes = single_layer(files.read(path), *asked)
@@ -206,7 +206,7 @@ def test_what_was_trained_records_its_cell_and_its_form(cell: str, reset_after: 
 def test_dropout_which_acts_in_training_only_is_left_out(tmp_path: Path) -> None:
     network = datasets.load("sine").network("GRU", hidden_size=5, input_dropout=0.2, recurrent_dropout=0.3)
     path = tmp_path / "dropped.npz"
-    files.write(path, network, initial_network(network, 0), ABOUT)
+    files.write_trained(path, network, initial_network(network, 0), ABOUT)
     spec, _, notes = single_layer(files.read(path), "GRU")
     assert (spec, notes) == (replace(network.model, input_dropout=0.0, recurrent_dropout=0.0), ())
 
@@ -214,7 +214,7 @@ def test_dropout_which_acts_in_training_only_is_left_out(tmp_path: Path) -> None
 def test_a_trained_network_in_float32_is_widened(tmp_path: Path) -> None:
     network = datasets.load("sine", None, "float32").network("LSTM", hidden_size=5)
     params = initial_network(network, 0)
-    files.write(tmp_path / "own.npz", network, params, ABOUT)
+    files.write_trained(tmp_path / "own.npz", network, params, ABOUT)
     spec, found = read(tmp_path / "own.npz")
     assert spec == network.model.with_dtype("float64")
     for name, value in found.items():
