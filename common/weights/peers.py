@@ -65,7 +65,9 @@ class Entry(NamedTuple):
     needs: tuple[str, ...]
 
 
-PEERS: dict[str, Entry] = {}
+PEERS: dict[str, Entry] = {
+    "onnxruntime": Entry("numpy_impl.oracles.onnx_runtime:PEER", "onnx", ("onnx", "onnxruntime")),
+}
 
 
 def load(name: str) -> Peer:
