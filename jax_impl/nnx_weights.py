@@ -25,8 +25,17 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from common.conversions.layers import Converted, from_flax_gru, from_flax_lstm, from_flax_simple_cell, to_lstm
-from common.conversions.nnx import to_nnx_gru, to_nnx_lstm, to_nnx_optimized_lstm, to_nnx_simple_cell
+from common.conversions.layers import (
+    Converted,
+    from_flax_gru,
+    from_flax_lstm,
+    from_flax_simple_cell,
+    to_lstm,
+    to_nnx_gru,
+    to_nnx_lstm,
+    to_nnx_optimized_lstm,
+    to_nnx_simple_cell,
+)
 from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.cells import TABLE
 from common.model.dtypes import is_exact, rounding

@@ -1,7 +1,7 @@
 """The weights of one layer in the layouts of other systems, and back.
 
-``layers`` has the conversions by name, ``nnx`` those into the cells of ``flax.nnx``, and ``tables`` the names and
-shapes of each system, with which every conversion first compares its argument.
+``systems`` describes the layout of each system as data, ``layouts`` converts by that data, and ``layers`` has the
+conversions by name. ``tables`` compares names and shapes with those of a layout.
 """
 
 from common.conversions.layers import (
@@ -18,10 +18,13 @@ from common.conversions.layers import (
     to_flax_simple_cell,
     to_keras_gru,
     to_lstm,
+    to_nnx_gru,
+    to_nnx_lstm,
+    to_nnx_optimized_lstm,
+    to_nnx_simple_cell,
     to_one_bias,
     to_onnx_gru,
 )
-from common.conversions.nnx import to_nnx_gru, to_nnx_lstm, to_nnx_optimized_lstm, to_nnx_simple_cell
 
 __all__ = [
     "Converted",

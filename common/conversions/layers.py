@@ -1,13 +1,14 @@
 """Named conversions between the neutral layout and those of other systems, each with its inverse.
 
 A conversion into a system with one bias merges two, which keeps the function and changes the training; it says so in
-``Converted.note``. Conversions use only slices, transposes, sums and concatenations, so they take NumPy and JAX
-arrays alike, return the same kind, and can be differentiated through.
+``Converted.note``. The layouts are data (``common.conversions.systems``), and one converter reads them
+(``common.conversions.layouts``); here they get the names and the trees that the users of each system know. Conversions
+take NumPy and JAX arrays alike, return the same kind, and can be differentiated through.
 
-Every conversion, in either direction, first compares its argument with a table of names and shapes
-(``common.conversions.tables``), and raises ``InvalidInput`` or ``InvalidType`` for another cell's weights, a
-projection, a wrong shape, or arrays that are not all of one floating-point dtype. The weights of a GRU and those of an
-LSTM without a forget gate have the same shapes: they are not told apart, and neither are the two forms of a GRU.
+Every conversion, in either direction, first compares its argument with the names and shapes of the layout, and raises
+``InvalidInput`` or ``InvalidType`` for another cell's weights, a projection, a wrong shape, or arrays that are not all
+of one floating-point dtype. The weights of a GRU and those of an LSTM without a forget gate have the same shapes: they
+are not told apart, and neither are the two forms of a GRU.
 
 The ``from_flax_*`` take what Flax's modules hold of one direction of one layer, as a tree of arrays or of
 ``nnx.Variable``: the parameters of a ``flax.linen`` cell, alone or under ``params``; those of ``flax.linen.RNN``, under
@@ -30,24 +31,16 @@ record activations, gate functions or ``residual``: Flax's defaults are ours, an
 True
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from common.conversions.layouts import InLayout, from_layout, joined, merged_note, table, to_layout
+from common.conversions.systems import LAYOUTS
 from common.conversions.tables import (
     ELMAN,
-    GATES,
     GRU,
-    GRU_GATES,
-    KERAS_GRU,
-    LINEN_GRU,
-    LINEN_LSTM,
-    LINEN_SIMPLE,
     LSTM,
     LSTM1997,
-    NNX_GRU,
-    NNX_LSTM,
-    NNX_OPTIMIZED_LSTM,
-    NNX_SIMPLE,
     ONE_BIAS,
     flax_params,
     onnx_directions,
@@ -61,14 +54,7 @@ from common.model.validate import require_flag, require_positive_int
 
 # sigmoid of this is 1 in every dtype, to the last bit, and its slope is 0.
 OPEN = 50.0
-ONE_BIAS_NOTE = (
-    "two biases were merged into one: the function is the same, the training is not "
-    "(gradient descent moves the sum of two biases twice as far as one)"
-)
-GRU_NOTE = (
-    "the two biases of r and of z were merged into one: the function is the same, the training is not "
-    "(gradient descent moves the sum of two biases twice as far as one)"
-)
+ONE_BIAS_NOTE, GRU_NOTE = merged_note(), merged_note("r", "z")
 NO_BIAS_NOTE = "zero biases were added, except for the forget gate's: the function is the same"
 
 
@@ -86,24 +72,29 @@ class Converted(NamedTuple):
     note: str
 
 
-def _joined(arrays: Sequence[Any], axis: int = 0) -> Any:
-    return arrays[0].__array_namespace__().concat(arrays, axis=axis)
+def _nested(converted: InLayout) -> Converted:
+    """Arrays by path -> a tree of them, as Flax has it."""
+    tree: dict[str, Any] = {}
+    for path, value in converted.params.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return Converted(tree, "; ".join(converted.notes))
 
 
-def _merged(w: Weights) -> tuple[Any, str]:
-    return (None, "") if w.bias_ih is None else (w.bias_ih + w.bias_hh, ONE_BIAS_NOTE)
-
-
-def _split(bias: Any) -> tuple[Any, Any]:
-    """One bias as two: all of it on the input side, zero on the recurrent side."""
-    return (None, None) if bias is None else (bias, bias * 0)
+def _from_flax(tree: Any, *names: str) -> Weights:
+    """A tree of Flax in the one of these layouts with which it shares most names."""
+    chosen, params = flax_params(tree, *(table(LAYOUTS[name]) for name in names))
+    return from_layout(LAYOUTS[names[chosen]], params)
 
 
 def to_one_bias(w: Weights) -> Converted:
     """Weights of an Elman network -> the Linear over [x, h] of a home-made cell."""
     require_neutral(ELMAN, w)
-    bias, note = _merged(w)
-    return Converted(OneBias(_joined([w.weight_ih, w.weight_hh], axis=1), bias), note)
+    bias, note = (None, "") if w.bias_ih is None else (w.bias_ih + w.bias_hh, ONE_BIAS_NOTE)
+    return Converted(OneBias(joined([w.weight_ih, w.weight_hh], axis=1), bias), note)
 
 
 def from_one_bias(one: OneBias, hidden_size: int) -> Weights:
@@ -114,7 +105,8 @@ def from_one_bias(one: OneBias, hidden_size: int) -> Weights:
     require_positive_int("hidden_size", hidden_size)
     params = {name: value for name, value in one._asdict().items() if value is not None}
     require_params(ONE_BIAS if "bias" in params else ONE_BIAS.without("bias"), params, hidden_size)
-    return Weights(one.weight[:, :-hidden_size], one.weight[:, -hidden_size:], *_split(one.bias))
+    biases = () if one.bias is None else (one.bias, one.bias * 0)
+    return Weights(one.weight[:, :-hidden_size], one.weight[:, -hidden_size:], *biases)
 
 
 def to_flax_simple_cell(w: Weights) -> Converted:
@@ -123,17 +115,12 @@ def to_flax_simple_cell(w: Weights) -> Converted:
     The cell cannot be built without that bias, so it is zero where there is none.
     """
     require_neutral(ELMAN, w)
-    bias, note = _merged(w)
-    if bias is None:
-        bias = w.weight_hh[:, 0] * 0
-    return Converted({"i": {"kernel": w.weight_ih.T, "bias": bias}, "h": {"kernel": w.weight_hh.T}}, note)
+    return _nested(to_layout(LAYOUTS["linen RNN"], w))
 
 
 def from_flax_simple_cell(params: Mapping[str, Any]) -> Weights:
     """``flax.linen.SimpleCell`` or ``nnx.SimpleCell`` -> weights; the bias goes to ``bias_ih``, ``bias_hh`` is zero."""
-    cell = flax_params(params, LINEN_SIMPLE, NNX_SIMPLE)
-    cell = {name.removeprefix("dense_"): value for name, value in cell.items()}
-    return Weights(cell["i.kernel"].T, cell["h.kernel"].T, *_split(cell["i.bias"]))
+    return _from_flax(params, "linen RNN", "nnx RNN")
 
 
 def to_flax_lstm(w: Weights) -> Converted:
@@ -142,16 +129,7 @@ def to_flax_lstm(w: Weights) -> Converted:
     One bias, on the recurrent side; zero where there is none, as the cell cannot be built without it.
     """
     require_neutral(LSTM, w)
-    bias, note = _merged(w)
-    if bias is None:
-        bias = w.weight_hh[:, 0] * 0
-    size = w.weight_hh.shape[1]
-    params = {}
-    for gate, name in enumerate(GATES):
-        rows = slice(gate * size, (gate + 1) * size)
-        params["i" + name] = {"kernel": w.weight_ih[rows].T}
-        params["h" + name] = {"kernel": w.weight_hh[rows].T, "bias": bias[rows]}
-    return Converted(params, note)
+    return _nested(to_layout(LAYOUTS["linen LSTM"], w))
 
 
 def from_flax_lstm(params: Mapping[str, Any]) -> Weights:
@@ -161,15 +139,7 @@ def from_flax_lstm(params: Mapping[str, Any]) -> Weights:
     ``nnx.OptimizedLSTMCell``, whose names and shapes differ: ``dense_i`` (I, 4H) and ``dense_h`` (H, 4H), in the
     order i, f, g, o.
     """
-    cell = flax_params(params, LINEN_LSTM, NNX_LSTM, NNX_OPTIMIZED_LSTM)
-    if "dense_h.bias" in cell:
-        return Weights(cell["dense_i.kernel"].T, cell["dense_h.kernel"].T, *_split(cell["dense_h.bias"]))
-    cell = {name.replace("_.", "."): value for name, value in cell.items()}
-    weight_ih, weight_hh, bias = (
-        _joined([cell[f"{side}{gate}.{part}"].T for gate in GATES])
-        for side, part in (("i", "kernel"), ("h", "kernel"), ("h", "bias"))
-    )
-    return Weights(weight_ih, weight_hh, *_split(bias))
+    return _from_flax(params, "linen LSTM", "nnx LSTM", "nnx optimized LSTM")
 
 
 def to_flax_gru(w: Weights) -> Converted:
@@ -179,17 +149,7 @@ def to_flax_gru(w: Weights) -> Converted:
     there is none, as the cell cannot be built without them.
     """
     require_neutral(GRU, w)
-    size, note = w.weight_hh.shape[1], ""
-    bias_ih = bias_hh = w.weight_hh[:, 0] * 0
-    if w.bias_ih is not None:
-        merged = w.bias_ih[: 2 * size] + w.bias_hh[: 2 * size]
-        bias_ih, bias_hh, note = _joined([merged, w.bias_ih[2 * size :]]), w.bias_hh, GRU_NOTE
-    params = {}
-    for gate, name in enumerate(GRU_GATES):
-        rows = slice(gate * size, (gate + 1) * size)
-        params["i" + name] = {"kernel": w.weight_ih[rows].T, "bias": bias_ih[rows]}
-        params["h" + name] = {"kernel": w.weight_hh[rows].T} | ({"bias": bias_hh[rows]} if name == "n" else {})
-    return Converted(params, note)
+    return _nested(to_layout(LAYOUTS["linen GRU"], w))
 
 
 def from_flax_gru(params: Mapping[str, Any]) -> Weights:
@@ -198,21 +158,43 @@ def from_flax_gru(params: Mapping[str, Any]) -> Weights:
     ``nnx.GRUCell`` has ``dense_i`` (I, 3H) and ``dense_h`` (H, 3H), in the order r, z, n, and no bias on the recurrent
     side at all, so that ``bias_hh`` is zero.
     """
-    cell = flax_params(params, LINEN_GRU, NNX_GRU)
-    if "dense_i.bias" in cell:
-        return Weights(cell["dense_i.kernel"].T, cell["dense_h.kernel"].T, *_split(cell["dense_i.bias"]))
-    weight_ih, weight_hh, bias_ih = (
-        _joined([cell[f"{side}{gate}.{part}"].T for gate in GRU_GATES])
-        for side, part in (("i", "kernel"), ("h", "kernel"), ("i", "bias"))
-    )
-    zeros = cell["hn.bias"] * 0
-    return Weights(weight_ih, weight_hh, bias_ih, _joined([zeros, zeros, cell["hn.bias"]]))
+    return _from_flax(params, "linen GRU", "nnx GRU")
 
 
-def _z_first(value: Any) -> Any:
-    """The blocks r, z, n of a GRU in the order z, r, n of Keras and ONNX, or back."""
-    size = len(value) // 3
-    return _joined([value[size : 2 * size], value[:size], value[2 * size :]])
+def to_nnx_simple_cell(w: Weights) -> Converted:
+    """-> ``nnx.SimpleCell``: kernels ``dense_i`` (I, H) and ``dense_h`` (H, H), one bias, on ``dense_i``."""
+    require_neutral(ELMAN, w)
+    return _nested(to_layout(LAYOUTS["nnx RNN"], w))
+
+
+def to_nnx_lstm(w: Weights) -> Converted:
+    """-> ``nnx.LSTMCell``: as in ``flax.linen``, but ``if_``, as ``if`` is a word of Python."""
+    require_neutral(LSTM, w)
+    return _nested(to_layout(LAYOUTS["nnx LSTM"], w))
+
+
+def to_nnx_optimized_lstm(w: Weights) -> Converted:
+    """-> ``nnx.OptimizedLSTMCell``: kernels ``dense_i`` (I, 4H) and ``dense_h`` (H, 4H) in the order i, f, g, o.
+
+    One bias, on ``dense_h``.
+    """
+    require_neutral(LSTM, w)
+    return _nested(to_layout(LAYOUTS["nnx optimized LSTM"], w))
+
+
+def to_nnx_gru(w: Weights) -> Converted:
+    """-> ``nnx.GRUCell``: kernels ``dense_i`` (I, 3H) and ``dense_h`` (H, 3H) for r, z, n, bias on ``dense_i``.
+
+    The cell has no bias within the product with r (Flax 0.12; its docstring shows one), so that of the candidate must
+    be zero on the recurrent side: this reads values, and cannot be traced. The biases of r and z are merged.
+    """
+    require_neutral(GRU, w)
+    return _nested(to_layout(LAYOUTS["nnx GRU"], w))
+
+
+def _keras_gru(reset_after: bool) -> Any:
+    require_flag("reset_after", reset_after)
+    return LAYOUTS["keras GRU" if reset_after else "keras GRU, reset_after=False"]
 
 
 def to_keras_gru(w: Weights, reset_after: bool = True) -> Converted:
@@ -221,26 +203,16 @@ def to_keras_gru(w: Weights, reset_after: bool = True) -> Converted:
     The order is z, r, n. The bias is (2, 3H) with ``reset_after``, and else (3H,), as nothing then stands between the
     two; weights do not record which form they are for.
     """
-    require_flag("reset_after", reset_after)
+    layout = _keras_gru(reset_after)
     require_neutral(GRU, w)
-    params = {"kernel": _z_first(w.weight_ih).T, "recurrent_kernel": _z_first(w.weight_hh).T}
-    if w.bias_ih is None:
-        return Converted(params, "")
-    if reset_after:
-        return Converted(params | {"bias": _joined([_z_first(bias)[None] for bias in w[2:4]])}, "")
-    return Converted(params | {"bias": _z_first(w.bias_ih + w.bias_hh)}, ONE_BIAS_NOTE)
+    return _nested(to_layout(layout, w))
 
 
 def from_keras_gru(params: Mapping[str, Any], reset_after: bool = True) -> Weights:
     """``keras.layers.GRU`` -> weights for a GRU with the same ``reset_after``; one bias goes to ``bias_ih``."""
-    require_flag("reset_after", reset_after)
-    require_mapping(KERAS_GRU[reset_after], params, "get_weights() lists kernel, recurrent_kernel, bias")
-    table, bias = KERAS_GRU[reset_after], params.get("bias")
-    require_params(table.without("bias") if bias is None else table, params)
-    weights = _z_first(params["kernel"].T), _z_first(params["recurrent_kernel"].T)
-    if bias is None or not reset_after:
-        return Weights(*weights, *_split(None if bias is None else _z_first(bias)))
-    return Weights(*weights, _z_first(bias[0]), _z_first(bias[1]))
+    layout = _keras_gru(reset_after)
+    require_mapping(table(layout), params, "get_weights() lists kernel, recurrent_kernel, bias")
+    return from_layout(layout, {name: value for name, value in params.items() if value is not None})
 
 
 def to_onnx_gru(*directions: Weights) -> Converted:
@@ -250,7 +222,6 @@ def to_onnx_gru(*directions: Weights) -> Converted:
     """
     for w in directions:
         require_neutral(GRU, w)
-    parts: dict[str, list[Any]] = {}
     if not 1 <= len(directions) <= 2 or len({w.bias_ih is None for w in directions}) > 1:
         got = ", ".join("no bias" if w.bias_ih is None else "biases" for w in directions)
         raise InvalidInput(mismatch("directions", "one or two, both with biases or both without", got or "none"))
@@ -259,23 +230,14 @@ def to_onnx_gru(*directions: Weights) -> Converted:
         if (value.shape, value.dtype) != first[name]:
             wanted = "{} of {}, as in the first direction".format(*first[name])
             raise InvalidInput(mismatch(name, wanted, f"{value.shape} of {value.dtype}"))
-    for w in directions:
-        named = {"W": _z_first(w.weight_ih), "R": _z_first(w.weight_hh)}
-        if w.bias_ih is not None:
-            named["B"] = _joined([_z_first(w.bias_ih), _z_first(w.bias_hh)])
-        for name, value in named.items():
-            parts.setdefault(name, []).append(value[None])
-    return Converted({name: _joined(values) for name, values in parts.items()}, "")
+    each = [to_layout(LAYOUTS["onnx GRU"], w).params for w in directions]
+    return Converted({name: joined([params[name][None] for params in each]) for name in each[0]}, "")
 
 
 def from_onnx_gru(params: Mapping[str, Any]) -> tuple[Weights, ...]:
     """The inputs W, R and B (if any) of ONNX's operator GRU -> the weights of each direction."""
-    found = []
-    for one in onnx_directions(params):
-        size = one["R"].shape[1]
-        biases = [_z_first(one["B"][: 3 * size]), _z_first(one["B"][3 * size :])] if "B" in one else []
-        found.append(Weights(_z_first(one["W"]), _z_first(one["R"]), *biases))
-    return tuple(found)
+    layout = LAYOUTS["onnx GRU"]
+    return tuple(from_layout(layout, one) for one in onnx_directions(table(layout), params))
 
 
 def to_lstm(w: Weights) -> Converted:
@@ -289,7 +251,7 @@ def to_lstm(w: Weights) -> Converted:
     size = w.weight_hh.shape[1]
 
     def widened(value: Any, forget: Any) -> Any:
-        return _joined([value[:size], forget, value[size:]])
+        return joined([value[:size], forget, value[size:]])
 
     zeros = w.weight_hh[:, 0] * 0
     bias_ih, bias_hh = (zeros, zeros) if w.bias_ih is None else (w.bias_ih, w.bias_hh)

@@ -26,59 +26,24 @@ True
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from common.conversions.parts import (
+    BEHIND,
+    BIAS_H,
+    BIAS_X,
+    ONE_GATE,
+    PROJECTION,
+    ROWS,
+    SUM,
+    XH,
+    H,
+    Layout,
+    Part,
+    X,
+)
 from common.conversions.tables import Table, require_params
 from common.errors import InvalidInput, mismatch
 from common.model.cells import TABLE
 from common.model.layout import Weights
-
-# What a part holds: the columns of x, of h, of both with x first, the projection; or a bias: that of x (``bias_ih``),
-# that of h (``bias_hh``), their sum, both behind one another, or both as two rows.
-X, H, XH, PROJECTION = "x", "h", "xh", "projection"
-BIAS_X, BIAS_H, SUM, BEHIND, ROWS = "bias_ih", "bias_hh", "sum", "concatenated", "stacked"
-BIASES = (BIAS_X, BIAS_H, SUM, BEHIND, ROWS)
-
-
-class Part(NamedTuple):
-    """One array of a layout.
-
-    ``gates`` are the letters of its blocks in their order, "" for the one block of an Elman network. A weight that is
-    ``transposed`` has the gates along its last axis: (I, G*H). ``added`` says what the system adds to a gate's bias
-    when it runs, and ``negated`` which gates it computes with the opposite sign.
-    """
-
-    name: str
-    holds: str
-    gates: str
-    transposed: bool = True
-    added: Mapping[str, float] = {}
-    negated: str = ""
-
-    @property
-    def is_bias(self) -> bool:
-        return self.holds in BIASES
-
-
-class Layout(NamedTuple):
-    """One cell in one system.
-
-    ``system`` is the library, ``owner`` its class. ``options`` are those of the specification that the system decides
-    (such as ``reset_after``). With ``needs_bias``, the class cannot be built without a bias, and gets zeros. ``state``
-    is the order of the states. ``zero`` are gates whose ``bias_hh`` the system has nowhere to put.
-    """
-
-    system: str
-    owner: str
-    cell: str
-    parts: tuple[Part, ...]
-    source: str
-    options: Mapping[str, Any] = {}
-    needs_bias: bool = False
-    state: tuple[str, ...] = ("h",)
-    zero: str = ""
-
-    @property
-    def without_bias(self) -> "Layout":
-        return self._replace(parts=tuple(part for part in self.parts if not part.is_bias))
 
 
 class InLayout(NamedTuple):
@@ -88,12 +53,16 @@ class InLayout(NamedTuple):
     notes: tuple[str, ...]
 
 
-ONE_GATE = "-"
-MERGED = (
-    "two biases were merged into one{of}: the function is the same, the training is not "
-    "(gradient descent moves the sum of two biases twice as far as one)"
-)
 ZEROS = "{owner} cannot be built without a bias: zeros were added"
+
+
+def merged_note(*gates: str) -> str:
+    """What it means that two biases became one: of these gates, or of all."""
+    of = " and".join(f" of {gate}" for gate in gates)
+    return (
+        f"{'the ' if gates else ''}two biases{of} were merged into one: the function is the same, the training is not "
+        "(gradient descent moves the sum of two biases twice as far as one)"
+    )
 
 
 def letters(cell: str) -> tuple[str, ...]:
@@ -101,7 +70,7 @@ def letters(cell: str) -> tuple[str, ...]:
     return TABLE[cell].letters or (ONE_GATE,)
 
 
-def _joined(arrays: Sequence[Any], axis: int = 0) -> Any:
+def joined(arrays: Sequence[Any], axis: int = 0) -> Any:
     return arrays[0] if len(arrays) == 1 else arrays[0].__array_namespace__().concat(list(arrays), axis=axis)
 
 
@@ -132,9 +101,8 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
         notes.append(ZEROS.format(owner=layout.owner))
     elif w.bias_ih is None:
         layout = layout.without_bias
-    elif merged := _merged(layout):
-        gates = letters(layout.cell)
-        notes.append(MERGED.format(of="" if len(merged) == len(gates) else f" for {' and '.join(merged)}"))
+    elif merged := _merged(layout, w):
+        notes.append(merged_note(*(() if len(merged) == len(letters(layout.cell)) else merged)))
     if layout.zero and w.bias_hh is not None:
         _require_zero(layout, w)
     arrays = {}
@@ -149,18 +117,37 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
     return InLayout(arrays, tuple(dict.fromkeys(notes)))
 
 
-def _merged(layout: Layout) -> tuple[str, ...]:
-    """The gates whose two biases become one."""
-    apart = _held_apart(layout)
-    found = [gate for part in layout.parts if part.holds == SUM for gate in part.gates or ONE_GATE]
-    return tuple(gate for gate in found if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero)
+def _merged(layout: Layout, w: Weights) -> tuple[str, ...]:
+    """The gates whose two biases become one; where ``bias_hh`` is zero, or what the system adds, nothing is merged."""
+    apart, of_h = _held_apart(layout), _blocks(layout.cell, w.bias_hh)
+    summed = [(gate, part.added.get(gate, 0)) for part in layout.parts if part.holds == SUM for gate in _order(part)]
+    return tuple(
+        gate
+        for gate, added in summed
+        if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero and _differs(of_h[gate], added)
+    )
+
+
+def _order(part: Part) -> str:
+    return part.gates or ONE_GATE
+
+
+def _differs(value: Any, number: float) -> bool:
+    """Whether an array is not this number everywhere; what is being traced may be anything."""
+    try:
+        return bool((value != number).any())
+    except TypeError:  # jax.errors.TracerBoolConversionError
+        return True
 
 
 def _require_zero(layout: Layout, w: Weights) -> None:
     for gate, inner in _blocks(layout.cell, w.bias_hh).items():
         if gate in layout.zero and (inner != 0).any():
-            cause = f"{layout.owner} has no bias there"
-            raise InvalidInput(mismatch(f"bias_hh of {gate}", "zeros", f"values up to {abs(inner).max()}", cause))
+            words = {kind.letter: kind.name for kind in TABLE[layout.cell].gates}
+            cause = f"{layout.owner} has no place for it; flax.linen.GRUCell has one"
+            raise InvalidInput(
+                mismatch(f"bias_hh of the {words[gate]}", "zeros", f"values up to {abs(inner).max()}", cause)
+            )
 
 
 def _assembled(layout: Layout, part: Part, w: Weights) -> Any:
@@ -171,13 +158,15 @@ def _assembled(layout: Layout, part: Part, w: Weights) -> Any:
     if not part.is_bias:
         sides = {X: (w.weight_ih,), H: (w.weight_hh,), XH: (w.weight_ih, w.weight_hh)}[part.holds]
         blocks = [_blocks(layout.cell, side) for side in sides]
-        rows = [_signed(part, gate, _joined([side[gate] for side in blocks], axis=1)) for gate in order]
-        return _joined(rows).mT if part.transposed else _joined(rows)
+        rows = [_signed(part, gate, joined([side[gate] for side in blocks], axis=1)) for gate in order]
+        if part.reshaped:
+            return joined([block.reshape(block.shape[::-1]) for block in rows], axis=1)
+        return joined(rows).mT if part.transposed else joined(rows)
     of_x, of_h = (_blocks(layout.cell, bias) for bias in (w.bias_ih, w.bias_hh))
     apart = _held_apart(layout)
     if part.holds in (BEHIND, ROWS):
-        rows = [_joined([_signed(part, gate, side[gate]) for gate in order]) for side in (of_x, of_h)]
-        return _joined(rows) if part.holds == BEHIND else _joined([row[None] for row in rows])
+        rows = [joined([_signed(part, gate, side[gate]) for gate in order]) for side in (of_x, of_h)]
+        return joined(rows) if part.holds == BEHIND else joined([row[None] for row in rows])
     blocks = []
     for gate in order:
         sides = {BIAS_X: of_x[gate], BIAS_H: of_h[gate] - part.added[gate] if gate in part.added else of_h[gate]}
@@ -187,7 +176,7 @@ def _assembled(layout: Layout, part: Part, w: Weights) -> Any:
         else:
             value = sides[part.holds]
         blocks.append(_signed(part, gate, value))
-    return _joined(blocks)
+    return joined(blocks)
 
 
 def _signed(part: Part, gate: str, value: Any) -> Any:
@@ -218,7 +207,7 @@ def from_layout(layout: Layout, params: Mapping[str, Any]) -> Weights:
             for k, gate in enumerate(part.gates or ONE_GATE):
                 found[side, gate] = _signed(part, gate, rows[k * hidden : (k + 1) * hidden])
     names = letters(layout.cell)
-    weights = Weights(*(_joined([found[side, gate] for gate in names]) for side in (X, H)), weight_hr=projection)
+    weights = Weights(*(joined([found[side, gate] for gate in names]) for side in (X, H)), weight_hr=projection)
     if not with_bias:
         return weights
     added = {gate: amount for part in layout.parts if part.is_bias for gate, amount in part.added.items()}
@@ -227,7 +216,7 @@ def from_layout(layout: Layout, params: Mapping[str, Any]) -> Weights:
         apart = found.get((BIAS_H, gate))
         of_x.append(found[SUM, gate] if (SUM, gate) in found else found[BIAS_X, gate])
         of_h.append((of_x[-1] * 0 if apart is None else apart) + added.get(gate, 0))
-    return weights._replace(bias_ih=_joined(of_x), bias_hh=_joined(of_h))
+    return weights._replace(bias_ih=joined(of_x), bias_hh=joined(of_h))
 
 
 def _projection(layout: Layout, params: Mapping[str, Any]) -> Any:
@@ -241,7 +230,7 @@ def _projection(layout: Layout, params: Mapping[str, Any]) -> Any:
 def _sides(part: Part, value: Any, width: int) -> dict[str, Any]:
     """Side -> its rows, gates first, of the array of one part; h has ``width`` columns."""
     if not part.is_bias:
-        rows = value.mT if part.transposed else value
+        rows = _unshaped(part, value) if part.reshaped else value.mT if part.transposed else value
         if part.holds == XH:
             return {X: rows[:, :-width], H: rows[:, -width:]}
         return {part.holds: rows}
@@ -253,13 +242,21 @@ def _sides(part: Part, value: Any, width: int) -> dict[str, Any]:
     return {part.holds: value}
 
 
+def _unshaped(part: Part, value: Any) -> Any:
+    """The rows, gates first, of an array whose blocks are ``reshaped``."""
+    size = value.shape[1] // len(part.gates)
+    blocks = [value[:, k * size : (k + 1) * size] for k in range(len(part.gates))]
+    return joined([block.reshape(block.shape[::-1]) for block in blocks])
+
+
 def hidden_size(layout: Layout, params: Mapping[str, Any]) -> int | None:
-    """H, from the first array of h that is there; None where its rows are not those of the gates."""
+    """H, from the first array of h that is there, if its shape shows it."""
+    is_square = not any(part.holds == PROJECTION for part in layout.parts)
     for part in layout.parts:
         shape = getattr(params.get(part.name), "shape", ())
         if part.holds in (H, XH) and len(shape) == 2:
-            size, rest = divmod(shape[-1 if part.transposed else 0], len(part.gates or ONE_GATE))
-            return None if rest or not size else size
+            rows = shape[-1 if part.transposed else 0]
+            return min(shape) if part.holds == H and is_square else rows // len(part.gates or ONE_GATE)
     return None
 
 
@@ -274,7 +271,7 @@ def gradients(layout: Layout, grads: Weights) -> dict[str, Any]:
         kept = {BEHIND, ROWS} & {part.holds for part in layout.parts}
         of_h = _blocks(layout.cell, grads.bias_hh)
         blocks = [value if kept or (BIAS_H, gate) in apart else value * 0 for gate, value in of_h.items()]
-        grads = grads._replace(bias_hh=_joined(blocks))
+        grads = grads._replace(bias_hh=joined(blocks))
     linear = layout._replace(parts=tuple(part._replace(added={}) for part in layout.parts))
     return to_layout(linear._replace(zero=""), grads).params
 

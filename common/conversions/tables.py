@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.cells import TABLE, whose, with_blocks
+from common.model.cells import whose, with_blocks
 from common.model.dtypes import dtype_label
 from common.model.layout import Weights, named_weights
 from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES
 
-GATES, GRU_GATES = TABLE["LSTM"].letters, TABLE["GRU"].letters
 DIRECTIONS = ("forward_rnn", "backward_rnn")
 
 
@@ -38,48 +37,9 @@ def _neutral(owner: str, rows: str) -> Table:
     return Table(owner, {"weight_ih": (rows, "I"), "weight_hh": (rows, "H"), **biases}, "weight_hh", "weight_ih")
 
 
-def _gated(owner: str, suffix: str) -> Table:
-    """Flax's LSTM with a Dense for each gate; ``if`` is a word of Python, which nnx cannot have as an attribute."""
-    names = {gate: gate + suffix if gate == "f" else gate for gate in GATES}
-    shapes: dict[str, tuple[str, ...]] = {f"i{names[gate]}.kernel": ("I", "H") for gate in GATES}
-    shapes |= {f"h{gate}.kernel": ("H", "H") for gate in GATES} | {f"h{gate}.bias": ("H",) for gate in GATES}
-    return Table(owner, shapes, "hi.kernel", "ii.kernel")
-
-
-def _gru(owner: str) -> Table:
-    """Flax's GRU with a Dense for each gate; only the candidate has a bias on the recurrent side."""
-    shapes: dict[str, tuple[str, ...]] = {}
-    for gate in GRU_GATES:
-        shapes |= {f"i{gate}.kernel": ("I", "H"), f"i{gate}.bias": ("H",), f"h{gate}.kernel": ("H", "H")}
-    return Table(owner, shapes | {"hn.bias": ("H",)}, "hr.kernel", "ir.kernel")
-
-
-def _dense(owner: str, i: str, h: str, columns: str, bias: str) -> Table:
-    """Flax's cells with one Dense for x and one for h."""
-    shapes = {f"{i}.kernel": ("I", columns), f"{h}.kernel": ("H", columns), f"{bias}.bias": (columns,)}
-    return Table(owner, shapes, f"{h}.kernel", f"{i}.kernel")
-
-
 ELMAN, LSTM = _neutral("an Elman network", "H"), _neutral("an LSTM", "4H")
 GRU, LSTM1997 = _neutral("a GRU", "3H"), _neutral("an LSTM without a forget gate", "3H")
 ONE_BIAS = Table("tanh(Linear([x, h]))", {"weight": ("H", "I+H"), "bias": ("H",)}, "weight", "weight")
-LINEN_SIMPLE = _dense("flax.linen.SimpleCell", "i", "h", "H", "i")
-NNX_SIMPLE = _dense("nnx.SimpleCell", "dense_i", "dense_h", "H", "dense_i")
-LINEN_LSTM, NNX_LSTM = _gated("flax.linen.LSTMCell", ""), _gated("nnx.LSTMCell", "_")
-NNX_OPTIMIZED_LSTM = _dense("nnx.OptimizedLSTMCell", "dense_i", "dense_h", "4H", "dense_h")
-LINEN_GRU = _gru("flax.linen.GRUCell")
-NNX_GRU = Table(
-    "nnx.GRUCell",
-    {"dense_i.kernel": ("I", "3H"), "dense_i.bias": ("3H",), "dense_h.kernel": ("H", "3H")},
-    "dense_h.kernel",
-    "dense_i.kernel",
-)
-_KERAS = {"kernel": ("I", "3H"), "recurrent_kernel": ("H", "3H")}
-KERAS_GRU = {
-    True: Table("keras GRU, reset_after=True", {**_KERAS, "bias": ("2", "3H")}, "recurrent_kernel", "kernel"),
-    False: Table("keras GRU, reset_after=False", {**_KERAS, "bias": ("3H",)}, "recurrent_kernel", "kernel"),
-}
-ONNX_GRU = Table("one direction of ONNX's GRU", {"W": ("3H", "I"), "R": ("3H", "H"), "B": ("6H",)}, "R", "W")
 # A name, alone or as a prefix, that shows where parameters come from if they are not the table's.
 MARKS = {"weight_hr": "it has a projection, which the other system does not have", "in": "a GRU's?", "ii": "an LSTM's?"}
 MARKS |= {"i": "an RNN's?", "rngs": "nnx.state(module, nnx.Param) leaves it out"}
@@ -92,7 +52,7 @@ def require_params(table: Table, params: Mapping[str, Any], hidden: int | None =
     if missing or extra:
         problems = {"missing": missing, "extra": extra}
         got = [f"{what} {', '.join(names)}" for what, names in problems.items() if names]
-        cause = next((MARKS[mark] for mark in MARKS if any(name.split(".")[0] == mark for name in extra)), "")
+        cause = next((MARKS[mark] for mark in MARKS if any(name.split("/")[0] == mark for name in extra)), "")
         cause = cause or _cause(table, table.recurrent, getattr(params.get(table.recurrent), "shape", ()))
         raise InvalidInput(mismatch(f"parameters of {table.owner}", ", ".join(table.shapes), "; ".join(got), cause))
     _require_dtypes(params)
@@ -158,7 +118,8 @@ def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None =
         "P": shape,
     }
     sizes["I+H"] = sizes["I+P"] = tuple(size for size in shape if size > hidden)
-    if len(axes) == 2 and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
+    square = shape == shape[::-1]
+    if len(axes) == 2 and not square and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
         return "transposed?"
     for order in (shape, shape[::-1]):
         for size, axis in zip(order, axes, strict=True):
@@ -186,27 +147,23 @@ def require_neutral(table: Table, w: Weights) -> None:
     require_params(table if bias else table.without("bias_ih", "bias_hh"), named_weights(w, ""))
 
 
-def flax_params(tree: Any, *tables: Table) -> dict[str, Any]:
-    """The parameters in a Flax tree as ``name.part``, checked against the table with which they share most names."""
+def flax_params(tree: Any, *tables: Table) -> tuple[int, dict[str, Any]]:
+    """The number of the table with which a Flax tree shares most names, and the parameters of the tree by path."""
     while isinstance(tree, Mapping) and (set(tree) in ({"params"}, {"cell"})):
         (tree,) = tree.values()
     require_mapping(tables[0], tree, "nnx.state(module, nnx.Param) is one")
     params = dict(_leaves(tree))
-    require_params(max(tables, key=lambda table: len(table.shapes.keys() & params.keys())), params)
-    return params
+    return max(range(len(tables)), key=lambda at: len(tables[at].shapes.keys() & params.keys())), params
 
 
-def onnx_directions(params: Any) -> list[dict[str, Any]]:
-    """The inputs of ONNX's operator GRU, one direction at a time, each checked against its table."""
-    require_mapping(ONNX_GRU, params)
+def onnx_directions(table: Table, params: Any) -> list[dict[str, Any]]:
+    """The inputs of one of ONNX's operators, one direction at a time."""
+    require_mapping(table, params)
     counts = {name: value.shape[0] if getattr(value, "ndim", 0) else 0 for name, value in params.items()}
     if len(set(counts.values())) != 1 or not set(counts.values()) <= {1, 2}:
         expected = "W, R and perhaps B with one first axis, of 1 or 2 directions"
-        raise InvalidInput(mismatch("inputs of ONNX's GRU", expected, counts or "none"))
-    directions = [{name: value[at] for name, value in params.items()} for at in range(max(counts.values()))]
-    for one in directions:
-        require_params(ONNX_GRU if "B" in one else ONNX_GRU.without("B"), one)
-    return directions
+        raise InvalidInput(mismatch(f"inputs of {table.owner}", expected, counts or "none"))
+    return [{name: value[at] for name, value in params.items()} for at in range(max(counts.values()))]
 
 
 def require_mapping(table: Table, params: Any, cause: str = "") -> None:
@@ -218,6 +175,6 @@ def require_mapping(table: Table, params: Any, cause: str = "") -> None:
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from _leaves(value, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", value.get_value() if hasattr(value, "get_value") else value

@@ -1,7 +1,8 @@
 """The libraries that own formats, each asked to load a file by its own means and to run a layer of it.
 
 A peer is a module or an object with the attributes of ``Peer``, in the ``oracles`` of the implementation whose
-framework it uses. It reads the file itself: nothing of this package's readers takes part, so that what it computes is evidence.
+framework it uses. It reads the file itself: nothing of this package's readers takes part, so that what it computes is
+evidence.
 """
 
 import importlib
@@ -65,9 +66,21 @@ class Entry(NamedTuple):
     needs: tuple[str, ...]
 
 
+FLAX = ("flax", "jax", "orbax")
 PEERS: dict[str, Entry] = {
+    "flax": Entry("jax_impl.oracles.flax_files:LINEN", "jax", FLAX),
+    "nnx": Entry("jax_impl.oracles.flax_files:NNX", "jax", FLAX),
     "onnxruntime": Entry("numpy_impl.oracles.onnx_runtime:PEER", "onnx", ("onnx", "onnxruntime")),
 }
+# The first word of a layout -> the peer that owns such files, where it has another name.
+OWNERS = {"linen": "flax", "onnx": "onnxruntime", "rosetta": "torch"}
+
+
+def owner(layer: Found) -> str:
+    """The peer that can load the file in which a layer was found, "" if there is none."""
+    system = layer.layout.partition(" ")[0]
+    name = OWNERS.get(system, system)
+    return name if name in PEERS else ""
 
 
 def load(name: str) -> Peer:

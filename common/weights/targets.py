@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from common.model.spec import ModelSpec
+from common.weights.formats import flax_msgpack, orbax
 from common.weights.onnx_graph import writer
-from common.weights.schemes import onnx_operators, torch_names
+from common.weights.schemes import flax_names, nnx_names, onnx_operators, torch_names
 from common.weights.source import Target
 
 
@@ -21,5 +22,17 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, _npz, "torch"),
         Target("onnx", ".onnx", "an ONNX model of the layer", onnx_operators, writer.write, "onnxruntime"),
+        Target("flax-orbax", "", "Orbax's checkpoint of variables of flax.linen", flax_names, orbax.write, "flax"),
+        Target(
+            "flax-msgpack",
+            ".msgpack",
+            "flax.serialization of variables of flax.linen",
+            flax_names,
+            flax_msgpack.write,
+            "flax",
+        ),
+        Target("flax-npz", ".npz", "variables of flax.linen as NumPy arrays", flax_names, _npz, "flax"),
+        Target("nnx-orbax", "", "Orbax's checkpoint of the nnx.State of a module", nnx_names, orbax.write_nnx, "nnx"),
+        Target("nnx-npz", ".npz", "the parameters of a module of nnx as NumPy arrays", nnx_names, _npz, "nnx"),
     )
 }

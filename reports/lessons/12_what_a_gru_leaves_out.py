@@ -23,8 +23,7 @@ from flax import nnx
 
 from common.backend import registry
 from common.backend.contract import Batch
-from common.conversions.layers import from_flax_gru, to_flax_gru
-from common.conversions.nnx import to_nnx_gru
+from common.conversions.layers import from_flax_gru, to_flax_gru, to_nnx_gru
 from common.errors import InvalidInput
 from common.model.initial import initial_network, initial_parameters
 from common.model.layout import Weights, layer_weights

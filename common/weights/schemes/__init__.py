@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.weights.schemes import torch_names
+from common.weights.schemes import flax_names, nnx_names, torch_names
 from common.weights.source import Found, Scheme
 
-SCHEMES: tuple[Scheme, ...] = (torch_names,)
+SCHEMES: tuple[Scheme, ...] = (torch_names, flax_names, nnx_names)
 
 
 def find(arrays: Mapping[str, np.ndarray]) -> tuple[Found, ...]:
