@@ -7,7 +7,8 @@ the initial states, which become inputs. An operator that has the batch first (`
 or that its file joins to the next for one T and B only runs alone, and NumPy passes its output on.
 
 onnxruntime computes these operators in float32. ONNX's ``ReferenceEvaluator`` computes float64, and ignores
-``sequence_lens`` without a word (as of onnx 1.23), so it is given one sequence at a time. Neither differentiates them.
+``sequence_lens`` without a word (as of onnx 1.23), so it is given one sequence at a time; it has no Relu for its RNN,
+which is added. Neither differentiates them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ import onnx
 import onnxruntime
 from onnx.external_data_helper import load_external_data_for_tensor
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.ops import op_rnn
 
 from common.errors import InvalidInput, mismatch
 from common.weights.onnx_graph.model import Model, opened
@@ -200,9 +202,20 @@ def _session(proto: Any) -> Run:
     return lambda feeds: session.run(None, dict(feeds))
 
 
+class RNN(op_rnn.RNN_14):
+    """The reference's RNN with the activation that it lacks; its recurrence is its own."""
+
+    op_domain = ""
+
+    def choose_act(self, name: str, alpha: Any, beta: Any) -> Any:
+        if name.lower() == "relu":
+            return lambda x: np.maximum(x, 0)
+        return super().choose_act(name, alpha, beta)
+
+
 def _reference(proto: Any) -> Run:
     try:
-        evaluator = ReferenceEvaluator(proto)
+        evaluator = ReferenceEvaluator(proto, new_ops=[RNN])
     except (RuntimeError, NotImplementedError) as error:
         cause = "onnxruntime runs these operators in float32 only"
         raise InvalidInput(

@@ -1,7 +1,6 @@
 """The inputs of ONNX's operators in a new model: ``W_l0``, ``R_l0``, ``B_l0`` of each layer, one for both directions.
 
-Layers are read by the graph (``formats.onnx_files``), not by names, so nothing is found here. ONNX has no operator for
-one step: a cell is written as a layer, which computes the same when it is run for one step.
+Layers are read by the graph (``formats.onnx_files``), not by names, so nothing is found here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,8 +18,10 @@ def find(arrays: Mapping[str, np.ndarray]) -> Iterable[Found]:
 
 
 def places(spec: ModelSpec) -> tuple[str, Where]:
-    """Raises ``InvalidInput`` for an LSTM without a forget gate and for a projection."""
+    """Raises ``InvalidInput`` for one step, an LSTM without a forget gate, and a projection."""
     layer = spec.kind.layer
+    if spec.is_cell:
+        raise InvalidInput(mismatch("cell", "a layer", spec.cell, "ONNX has no operator for one step"))
     if layer == "LSTM1997":
         raise InvalidInput(mismatch("cell", "RNN, LSTM or GRU", spec.cell, "ONNX has no LSTM without a forget gate"))
     if spec.proj_size:
@@ -29,6 +30,6 @@ def places(spec: ModelSpec) -> tuple[str, Where]:
     parts = ["W", "R", *(["B"] if spec.bias else [])]
     where: Where = {}
     for suffix in layer_suffixes(spec):
-        level = suffix.removesuffix("_reverse") or "_l0"
+        level = suffix.removesuffix("_reverse")
         where[suffix] = {part: f"{part}{level}[{int(suffix.endswith('_reverse'))}]" for part in parts}
     return layout, where
