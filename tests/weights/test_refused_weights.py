@@ -108,7 +108,7 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(2, 2).to_sparse()}, tmp_path / "sparse.pt")
     (tmp_path / "hello.pt").write_text("hello")
     np.save(tmp_path / "single.npy", np.ones(3))
-    expected = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
+    expected = files.EXPECTED
     for name, reason in (
         ("no-such.npz", "No such file or directory"),
         ("no-such.pt", "No such file or directory"),
