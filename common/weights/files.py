@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
 from common.weights import schemes
-from common.weights.formats import flax_msgpack, npz, orbax, saved, torch_files
+from common.weights.formats import flax_msgpack, npz, onnx_files, orbax, saved, torch_files
 from common.weights.formats.keras import files as keras_files
 from common.weights.formats.saved import write as write_trained
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
@@ -32,6 +32,7 @@ FORMATS: tuple[Format, ...] = (
     saved,
     keras_files,
     npz,
+    onnx_files,
     flax_msgpack,
 )
 EXPECTED = "a file of weights of PyTorch, safetensors, NumPy, Keras, ONNX, Flax, Haiku, Equinox or TensorFlow 1"

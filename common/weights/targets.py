@@ -8,7 +8,8 @@ import numpy as np
 from common.model.spec import ModelSpec
 from common.weights.formats import flax_msgpack, orbax
 from common.weights.formats.keras import writing as keras_files
-from common.weights.schemes import flax_names, keras, nnx_names, torch_names
+from common.weights.onnx_graph import writer
+from common.weights.schemes import flax_names, keras, nnx_names, onnx_operators, torch_names
 from common.weights.source import Target
 
 
@@ -21,6 +22,7 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, _npz, "torch"),
+        Target("onnx", ".onnx", "an ONNX model of the layer", onnx_operators, writer.write, "onnxruntime"),
         Target("flax-orbax", "", "Orbax's checkpoint of variables of flax.linen", flax_names, orbax.write, "flax"),
         Target(
             "flax-msgpack",
