@@ -16,14 +16,14 @@ from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
 from common.weights import schemes
-from common.weights.formats import npz, saved, torch_files
+from common.weights.formats import leaves, npz, pickled, saved, torch_files
 from common.weights.formats.saved import write
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
 
 __all__ = ["FORMATS", "read", "read_trained", "require_folder", "write"]
 
 # The first format that fits is taken: ``npz`` takes every zip file.
-FORMATS: tuple[Format, ...] = (torch_files, saved, npz)
+FORMATS: tuple[Format, ...] = (torch_files, saved, npz, leaves, pickled)
 EXPECTED = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
 
 

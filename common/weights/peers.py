@@ -66,7 +66,11 @@ class Entry(NamedTuple):
     needs: tuple[str, ...]
 
 
-PEERS: dict[str, Entry] = {}
+PEERS: dict[str, Entry] = {
+    "haiku": Entry("jax_impl.oracles.haiku_layers:PEER", "haiku", ("haiku", "jax")),
+    "equinox": Entry("jax_impl.oracles.equinox_layers:PEER", "equinox", ("equinox", "jax")),
+    "tf1": Entry("numpy_impl.oracles.tf1_cells:PEER", "", ()),
+}
 
 
 def load(name: str) -> Peer:
