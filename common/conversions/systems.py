@@ -105,6 +105,18 @@ def _tf1_lstm(added: dict[str, float]) -> tuple[Part, ...]:
     return Part("kernel", XH, "igfo"), Part("bias", SUM, "igfo", added=added), projection
 
 
+def _cudnn(cell: str, gates: str) -> Layout:
+    """Keras 2's layers over cuDNN: what cuDNN holds of a gate under the shape that Keras gives it, and two biases."""
+    parts = (
+        Part("kernel", X, gates, reshaped=True),
+        Part("recurrent_kernel", H, gates, reshaped=True),
+        Part("bias", BEHIND, gates),
+    )
+    owner, state = f"keras.layers.CuDNN{cell}", LSTM_STATES if cell == "LSTM" else ("h",)
+    source = f"source of {owner} and of the conversion on loading (Keras 2.3)"
+    return Layout("Keras", owner, cell, parts, source, needs_bias=True, state=state)
+
+
 _DENSE = ("dense_i/kernel", "dense_h/kernel")
 
 # By name: the system, and where it has several forms of a cell, which.
@@ -137,6 +149,8 @@ LAYOUTS: dict[str, Layout] = {
         source=KERAS_SOURCE.format("GRU"),
         options={"reset_after": False},
     ),
+    "keras CuDNNLSTM": _cudnn("LSTM", "ifgo"),
+    "keras CuDNNGRU": _cudnn("GRU", "zrn"),
     "onnx RNN": _onnx("RNN", ""),
     "onnx LSTM": _onnx("LSTM", "iofg"),
     "onnx GRU": _onnx("GRU", "zrn", reset_after=True),

@@ -91,7 +91,7 @@ def single_layer(
 
 
 def is_whole(file: WeightsFile, layer: Found) -> bool:
-    """Whether this is a layer as it stands in the file, neither a stack that the caller made nor one direction of it."""
+    """Whether this layer stands in the file as it is, and is neither a stack of the caller's nor one direction."""
     return any(layer.path == whole.path and layer.where == whole.where for whole in file.layers or ())
 
 

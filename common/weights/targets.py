@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from common.model.spec import ModelSpec
-from common.weights.formats import leaves
-from common.weights.schemes import equinox_names, haiku_names, tf1_names, torch_names
+from common.weights.formats import flax_msgpack, leaves, orbax
+from common.weights.schemes import equinox_names, flax_names, haiku_names, nnx_names, tf1_names, torch_names
 from common.weights.source import Target
 
 
@@ -20,6 +20,18 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, _npz, "torch"),
+        Target("flax-orbax", "", "Orbax's checkpoint of variables of flax.linen", flax_names, orbax.write, "flax"),
+        Target(
+            "flax-msgpack",
+            ".msgpack",
+            "flax.serialization of variables of flax.linen",
+            flax_names,
+            flax_msgpack.write,
+            "flax",
+        ),
+        Target("flax-npz", ".npz", "variables of flax.linen as NumPy arrays", flax_names, _npz, "flax"),
+        Target("nnx-orbax", "", "Orbax's checkpoint of the nnx.State of a module", nnx_names, orbax.write_nnx, "nnx"),
+        Target("nnx-npz", ".npz", "the parameters of a module of nnx as NumPy arrays", nnx_names, _npz, "nnx"),
         Target("haiku", ".npz", "Haiku's parameters, as NumPy arrays", haiku_names, _npz, "haiku"),
         Target("equinox", ".eqx", "the leaves of Equinox's cells", equinox_names, leaves.write, "equinox"),
         Target("tf1", ".npz", "TensorFlow 1's variables, as NumPy arrays", tf1_names, _npz, "tf1"),

@@ -10,7 +10,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 
 from common.model.spec import DTYPES, ModelSpec
@@ -30,7 +29,7 @@ class EquinoxPeer:
     has_gradients = True
 
     def versions(self) -> dict[str, str]:
-        return {"equinox": version("equinox"), "jax": jax.__version__, "jaxlib": jaxlib.__version__}
+        return {"equinox": version("equinox"), "jax": jax.__version__, "jaxlib": version("jaxlib")}
 
     def load(self, path: Path, layer: Found) -> Modules:
         spec = usable(layer)

@@ -10,7 +10,6 @@ from typing import Any
 
 import haiku as hk
 import jax
-import jaxlib
 import numpy as np
 
 from common.model.spec import DTYPES
@@ -18,7 +17,7 @@ from common.weights.source import Found
 
 from .module_loop import Modules, State, usable
 
-CORES: dict[str, tuple[type[hk.RNNCore], dict[str, Any]]] = {
+CORES: dict[str, tuple[Any, dict[str, Any]]] = {
     "haiku RNN": (hk.VanillaRNN, {}),
     "haiku RNN, double_bias=False": (hk.VanillaRNN, {"double_bias": False}),
     "haiku LSTM": (hk.LSTM, {}),
@@ -35,7 +34,7 @@ class HaikuPeer:
     has_gradients = True
 
     def versions(self) -> dict[str, str]:
-        return {"dm-haiku": version("dm-haiku"), "jax": jax.__version__, "jaxlib": jaxlib.__version__}
+        return {"dm-haiku": version("dm-haiku"), "jax": jax.__version__, "jaxlib": version("jaxlib")}
 
     def load(self, path: Path, layer: Found) -> Modules:
         spec = usable(layer)

@@ -6,6 +6,7 @@ next layer takes them. The modules compute every step; only where a sequence end
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -58,7 +59,7 @@ class Modules:
         return PeerGradients(arrays, dx, dstate0)
 
     def _gradients(self, modules: Any, x: Any, state0: Any, dy: Any, dstate: Any, ends: Any) -> Any:
-        _, pull_back = jax.vjp(lambda *inputs: self._outputs(*inputs, ends), modules, x, state0)
+        _, pull_back = jax.vjp(partial(self._outputs, ends=ends), modules, x, state0)
         return pull_back((dy, dstate))
 
     def _outputs(self, modules: Mapping[str, Any], x: Any, state0: State, ends: Any) -> tuple[jax.Array, State]:

@@ -16,7 +16,7 @@ import numpy as np
 from common.errors import InvalidInput, mismatch
 from common.model.layout import require_network
 from common.model.network import NetworkSpec
-from common.model.spec import ModelSpec
+from common.model.spec import STEP_OPTIONS, ModelSpec
 from common.records import package_version
 from common.weights.formats import npz
 from common.weights.schemes import torch_names
@@ -66,7 +66,7 @@ def _layers(network: NetworkSpec, params: Mapping[str, np.ndarray]) -> tuple[Fou
         layout, places = torch_names.places(model)
         where = {suffix: {part: f"{path}.{name}" for part, name in names.items()} for suffix, names in places.items()}
         layer = found(path, layout, where, params, **model.step_options)
-        layers.append(layer._replace(recorded=layer.recorded | {"cell"}))
+        layers.append(layer._replace(recorded=frozenset({"cell", *STEP_OPTIONS})))
     return tuple(layers)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.weights.schemes import equinox_names, haiku_names, tf1_names, torch_names
+from common.weights.schemes import equinox_names, flax_names, haiku_names, nnx_names, tf1_names, torch_names
 from common.weights.source import Found, Scheme
 
-SCHEMES: tuple[Scheme, ...] = (torch_names, haiku_names, equinox_names, tf1_names)
+SCHEMES: tuple[Scheme, ...] = (torch_names, flax_names, nnx_names, haiku_names, equinox_names, tf1_names)
 
 
 def find(arrays: Mapping[str, np.ndarray]) -> tuple[Found, ...]:

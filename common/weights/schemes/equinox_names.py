@@ -15,6 +15,7 @@ from common.conversions.systems import LAYOUTS
 from common.errors import InvalidInput, mismatch
 from common.model.layout import layer_suffixes
 from common.model.spec import ModelSpec
+from common.weights.schemes.flax_trees import of_optimiser
 from common.weights.schemes.layers import found, stacked
 from common.weights.source import Found, Where
 
@@ -29,8 +30,10 @@ def find(arrays: Mapping[str, np.ndarray], needs_bias: bool = True) -> Iterator[
     for name in arrays:
         if match := NAME.fullmatch(name):
             cells.setdefault(match[1], {})[match[2]] = name
-    wanted = FIELDS[: 3 if needs_bias else 2]
-    yield from stacked(cell(path, parts, arrays) for path, parts in cells.items() if set(parts) >= set(wanted))
+    wanted = set(FIELDS[: 3 if needs_bias else 2])
+    paths = {path: tuple(re.split(r"[./]", path)) for path, parts in cells.items() if set(parts) >= wanted}
+    moments = of_optimiser(set(paths.values()))
+    yield from stacked(cell(path, cells[path], arrays) for path, steps in paths.items() if steps not in moments)
 
 
 def cell(path: str, parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> Found:

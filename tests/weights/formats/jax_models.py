@@ -160,6 +160,7 @@ def equinox_reference(cell: str, dtype: str, cells: dict[str, Any], names: Mappi
     return referenced(function, cells, named, 1 + (cell == "LSTM"), dtype)
 
 
+@jax.disable_jit()
 def assert_reproduced(layer: Found, wanted: Reference, backends: tuple[str, ...] = ("numpy", "jax", "torch")) -> None:
     """Our implementations compute what the library computed, on the weights as they were read."""
     assert isinstance(layer.spec, ModelSpec), layer.problem

@@ -86,6 +86,7 @@ def test_cells_are_recognised_by_the_order_of_their_shapes(cell: str, use_bias: 
     assert file.others == ("leaf0", f"leaf{1 + 4 * size}", f"leaf{2 + 4 * size}")
     assert "recognised by the order and the shapes" in file.notes[0]
     single = select(file, "leaf1")
+    assert single.spec is not None
     assert single.spec == ModelSpec(cell=cell, input_size=2, hidden_size=5, bias=use_bias)
     rng = np.random.default_rng(4)
     x = rng.normal(size=(4, 3, 2))

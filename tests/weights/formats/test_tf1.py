@@ -100,7 +100,7 @@ def test_cudnns_gru_resets_after_the_product(tmp_path: Path) -> None:
     assert_peer_agrees("tf1", layer, path)
 
 
-def lstm(scope: str, size: int = 3, **more: np.ndarray) -> dict[str, np.ndarray]:
+def lstm(scope: str, size: int = 3, **more: Any) -> dict[str, np.ndarray]:
     return {f"{scope}/kernel": np.ones((size + 4, 16)), f"{scope}/bias": np.ones(16)} | {
         f"{scope}/{name}": value for name, value in more.items()
     }
@@ -153,7 +153,10 @@ def test_a_forget_bias_of_zero_is_known_from_the_name() -> None:
     ("arrays", "reason"),
     [
         (lstm("rnn/lstm_cell", w_i_diag=np.ones(4), w_f_diag=np.ones(4)), r"peepholes \(w_i_diag, w_f_diag\)"),
-        (lstm("rnn/layer_norm_basic_lstm_cell", **{"input/gamma": np.ones(4)}), r"layer normalisation \(input/gamma\)"),
+        (
+            lstm("rnn/layer_norm_basic_lstm_cell", **{"input/gamma": np.ones(4)}),  # pyright: ignore
+            r"layer normalisation \(input/gamma\)",
+        ),
         (lstm("rnn/nas_cell"), "a nas_cell, whose equations"),
         (lstm("rnn/lstm_cell") | {"rnn/lstm_cell/bias": np.ones(12)}, r"rnn/lstm_cell/bias: expected \(4H,\)"),
     ],
