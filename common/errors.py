@@ -33,6 +33,10 @@ class Diverged(ArithmeticError):
     """A training run whose loss is no longer finite."""
 
 
+class NotEquivalent(RuntimeError):
+    """A file that does not hold what was written into it."""
+
+
 class WorkerDied(RuntimeError):
     """A worker process that ended before it answered."""
 

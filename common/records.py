@@ -156,7 +156,12 @@ class Fault(NamedTuple):
 
 def require_fields(where: str, record: dict[str, Any]) -> None:
     """Raise unless a record has every field of its kind, in its type; further fields are ignored."""
-    if fault := _checker(TYPES[record["kind"]])(record):
+    require_type(where, record, TYPES[record["kind"]])
+
+
+def require_type(where: str, value: Any, kind: type) -> None:
+    """Raise unless a value read from JSON has the type that a ``TypedDict`` says, with all its fields."""
+    if fault := _checker(kind)(value):
         raise InvalidInput(mismatch(f"{' of '.join(fault.names)} in {where}", fault.expected, fault.got))
 
 

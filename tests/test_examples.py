@@ -22,6 +22,8 @@ MODULES = (
     "common.conversions.layouts",
     "common.weights.arrays",
     "common.weights.files",
+    "common.weights.limits",
+    "common.weights.schemes.layers",
     "jax_impl.flax_cell",
     "jax_impl.modules",
     "jax_impl.nnx_weights",

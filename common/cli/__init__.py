@@ -14,7 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from common.cli import bench, check, ending, info, study, teach, train, use
+from common.cli import bench, check, convert, ending, info, study, teach, train, use
 from common.cli.options import Parser
 from common.errors import unknown
 from common.records import package_version
@@ -22,7 +22,7 @@ from common.records import package_version
 __all__ = ["main", "parse"]
 
 # In the order of --help.
-MODULES = (check, study, bench, train, use, teach, info)
+MODULES = (check, convert, study, bench, train, use, teach, info)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 
 from common import signals
 from common.cli import console
-from common.errors import BackendBroken, BackendMissing, Diverged, InvalidInput, InvalidType, WorkerDied
+from common.errors import BackendBroken, BackendMissing, Diverged, InvalidInput, InvalidType, NotEquivalent, WorkerDied
 from common.records import package_version
 
 PASSED, NOT_EQUIVALENT, USAGE, NO_BACKEND, CRASHED = range(5)
@@ -48,6 +48,8 @@ def run(command: Callable[[], int], words: str) -> int:
         return _end(NO_BACKEND, str(error))
     except (InvalidInput, InvalidType, Diverged) as error:
         return _end(USAGE, str(error))
+    except NotEquivalent as error:
+        return _end(NOT_EQUIVALENT, str(error))
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, signals.Interrupted) else SIGINT
         return _end(signals.exit_code(number), signals.phrase(number))

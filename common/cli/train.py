@@ -72,7 +72,7 @@ def run(options: Namespace) -> int:
                 path = _path(folder, name, data, run)
                 if path.exists():
                     console.message(f"replacing {path}")
-                files.write(path, run.network, result.params, _about(name, data, run, result, chosen))
+                files.write_trained(path, run.network, result.params, _about(name, data, run, result, chosen))
                 record = study_runs.training_record(name, data, run, result, of_task)
                 record["saved"] = str(path)
                 yield record

@@ -101,7 +101,7 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
         notes.append(ZEROS.format(owner=layout.owner))
     elif w.bias_ih is None:
         layout = layout.without_bias
-    elif merged := _merged(layout):
+    elif merged := _merged(layout, w):
         notes.append(merged_note(*(() if len(merged) == len(letters(layout.cell)) else merged)))
     if layout.zero and w.bias_hh is not None:
         _require_zero(layout, w)
@@ -117,11 +117,27 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
     return InLayout(arrays, tuple(dict.fromkeys(notes)))
 
 
-def _merged(layout: Layout) -> tuple[str, ...]:
-    """The gates whose two biases become one."""
-    apart = _held_apart(layout)
-    found = [gate for part in layout.parts if part.holds == SUM for gate in part.gates or ONE_GATE]
-    return tuple(gate for gate in found if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero)
+def _merged(layout: Layout, w: Weights) -> tuple[str, ...]:
+    """The gates whose two biases become one; where ``bias_hh`` is zero, or what the system adds, nothing is merged."""
+    apart, of_h = _held_apart(layout), _blocks(layout.cell, w.bias_hh)
+    summed = [(gate, part.added.get(gate, 0)) for part in layout.parts if part.holds == SUM for gate in _order(part)]
+    return tuple(
+        gate
+        for gate, added in summed
+        if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero and _differs(of_h[gate], added)
+    )
+
+
+def _order(part: Part) -> str:
+    return part.gates or ONE_GATE
+
+
+def _differs(value: Any, number: float) -> bool:
+    """Whether an array is not this number everywhere; what is being traced may be anything."""
+    try:
+        return bool((value != number).any())
+    except TypeError:  # jax.errors.TracerBoolConversionError
+        return True
 
 
 def _require_zero(layout: Layout, w: Weights) -> None:
@@ -143,6 +159,8 @@ def _assembled(layout: Layout, part: Part, w: Weights) -> Any:
         sides = {X: (w.weight_ih,), H: (w.weight_hh,), XH: (w.weight_ih, w.weight_hh)}[part.holds]
         blocks = [_blocks(layout.cell, side) for side in sides]
         rows = [_signed(part, gate, joined([side[gate] for side in blocks], axis=1)) for gate in order]
+        if part.reshaped:
+            return joined([block.reshape(block.shape[::-1]) for block in rows], axis=1)
         return joined(rows).mT if part.transposed else joined(rows)
     of_x, of_h = (_blocks(layout.cell, bias) for bias in (w.bias_ih, w.bias_hh))
     apart = _held_apart(layout)
@@ -212,7 +230,7 @@ def _projection(layout: Layout, params: Mapping[str, Any]) -> Any:
 def _sides(part: Part, value: Any, width: int) -> dict[str, Any]:
     """Side -> its rows, gates first, of the array of one part; h has ``width`` columns."""
     if not part.is_bias:
-        rows = value.mT if part.transposed else value
+        rows = _unshaped(part, value) if part.reshaped else value.mT if part.transposed else value
         if part.holds == XH:
             return {X: rows[:, :-width], H: rows[:, -width:]}
         return {part.holds: rows}
@@ -222,6 +240,13 @@ def _sides(part: Part, value: Any, width: int) -> dict[str, Any]:
     if part.holds == ROWS:
         return {BIAS_X: value[0], BIAS_H: value[1]}
     return {part.holds: value}
+
+
+def _unshaped(part: Part, value: Any) -> Any:
+    """The rows, gates first, of an array whose blocks are ``reshaped``."""
+    size = value.shape[1] // len(part.gates)
+    blocks = [value[:, k * size : (k + 1) * size] for k in range(len(part.gates))]
+    return joined([block.reshape(block.shape[::-1]) for block in blocks])
 
 
 def hidden_size(layout: Layout, params: Mapping[str, Any]) -> int | None:

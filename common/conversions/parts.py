@@ -16,8 +16,10 @@ class Part(NamedTuple):
     """One array of a layout.
 
     ``gates`` are the letters of its blocks in their order, "" for the one block of an Elman network. A weight that is
-    ``transposed`` has the gates along its last axis: (I, G*H). ``added`` says what the system adds to a gate's bias
-    when it runs, and ``negated`` which gates it computes with the opposite sign.
+    ``transposed`` has the gates along its last axis: (I, G*H). With ``reshaped``, the gates stand there too, but each
+    block is the (H, I) matrix of the gate with its numbers in the same order under the shape (I, H), not its transpose.
+    ``added`` says what the system adds to a gate's bias when it runs, and ``negated`` which gates it computes with the
+    opposite sign.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Part(NamedTuple):
     transposed: bool = True
     added: Mapping[str, float] = {}
     negated: str = ""
+    reshaped: bool = False
 
     @property
     def is_bias(self) -> bool:

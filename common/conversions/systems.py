@@ -59,7 +59,8 @@ def _linen_gru() -> Layout:
         parts += [Part(f"h{gate}/kernel", H, gate)]
     parts.append(Part("hn/bias", BIAS_H, "n"))
     owner = "flax.linen.GRUCell"
-    return Layout("Flax", owner, "GRU", tuple(parts), f"source of {owner} (Flax 0.12)", needs_bias=True)
+    source = f"source of {owner} (Flax 0.12)"
+    return Layout("Flax", owner, "GRU", tuple(parts), source, options={"reset_after": True}, needs_bias=True)
 
 
 KERAS = ("kernel", "recurrent_kernel", "bias")
@@ -82,6 +83,18 @@ def _onnx(cell: str, gates: str, **options: object) -> Layout:
     return Layout("ONNX", f"ONNX's {cell}", cell, parts, ONNX_SOURCE.format(cell), options=options, state=state)
 
 
+def _cudnn(cell: str, gates: str) -> Layout:
+    """Keras 2's layers over cuDNN: what cuDNN holds of a gate under the shape that Keras gives it, and two biases."""
+    parts = (
+        Part("kernel", X, gates, reshaped=True),
+        Part("recurrent_kernel", H, gates, reshaped=True),
+        Part("bias", BEHIND, gates),
+    )
+    owner, state = f"keras.layers.CuDNN{cell}", LSTM_STATES if cell == "LSTM" else ("h",)
+    source = f"source of {owner} and of the conversion on loading (Keras 2.3)"
+    return Layout("Keras", owner, cell, parts, source, needs_bias=True, state=state)
+
+
 _DENSE = ("dense_i/kernel", "dense_h/kernel")
 
 # By name: the system, and where it has several forms of a cell, which.
@@ -95,7 +108,14 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "keras LSTM": _fused("Keras", "keras.layers.LSTM", "LSTM", "ifgo", KERAS, SUM, source=KERAS_SOURCE.format("LSTM")),
     "keras GRU": _fused(
-        "Keras", "keras.layers.GRU, reset_after=True", "GRU", "zrn", KERAS, ROWS, source=KERAS_SOURCE.format("GRU")
+        "Keras",
+        "keras.layers.GRU, reset_after=True",
+        "GRU",
+        "zrn",
+        KERAS,
+        ROWS,
+        source=KERAS_SOURCE.format("GRU"),
+        options={"reset_after": True},
     ),
     "keras GRU, reset_after=False": _fused(
         "Keras",
@@ -107,9 +127,11 @@ LAYOUTS: dict[str, Layout] = {
         source=KERAS_SOURCE.format("GRU"),
         options={"reset_after": False},
     ),
+    "keras CuDNNLSTM": _cudnn("LSTM", "ifgo"),
+    "keras CuDNNGRU": _cudnn("GRU", "zrn"),
     "onnx RNN": _onnx("RNN", ""),
     "onnx LSTM": _onnx("LSTM", "iofg"),
-    "onnx GRU": _onnx("GRU", "zrn"),
+    "onnx GRU": _onnx("GRU", "zrn", reset_after=True),
     "onnx GRU, linear_before_reset=0": _onnx("GRU", "zrn", reset_after=False),
     "linen RNN": _fused(
         "Flax",
@@ -153,6 +175,7 @@ LAYOUTS: dict[str, Layout] = {
         (*_DENSE, "dense_i/bias"),
         SUM,
         source=NNX_SOURCE.format("GRUCell"),
+        options={"reset_after": True},
         needs_bias=True,
         zero="n",
     ),
@@ -215,6 +238,7 @@ LAYOUTS: dict[str, Layout] = {
             Part("bias_n", BIAS_H, "n"),
         ),
         EQUINOX_SOURCE.format("GRUCell"),
+        options={"reset_after": True},
     ),
     "tf1 RNN": Layout(
         "TensorFlow 1",

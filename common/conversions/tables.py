@@ -118,7 +118,8 @@ def _cause(table: Table, name: str, shape: tuple[int, ...], hidden: int | None =
         "P": shape,
     }
     sizes["I+H"] = sizes["I+P"] = tuple(size for size in shape if size > hidden)
-    if len(axes) == 2 and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
+    square = shape == shape[::-1]
+    if len(axes) == 2 and not square and all(size in sizes[axis] for size, axis in zip(shape[::-1], axes, strict=True)):
         return "transposed?"
     for order in (shape, shape[::-1]):
         for size, axis in zip(order, axes, strict=True):

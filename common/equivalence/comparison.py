@@ -11,6 +11,7 @@ from common.equivalence.tolerances import COARSEST, Bound, over_tolerance, toler
 from common.equivalence.variants import Variant
 from common.errors import BackendBroken
 from common.model.dtypes import numpy_dtype
+from common.model.spec import ModelSpec
 from common.record_types import Check, Run
 
 # The verdicts on a comparison. Undecided: a wrong result could have passed. Zero: the exact result is 0, and so are
@@ -18,6 +19,20 @@ from common.record_types import Check, Run
 PASSED, FAILED, UNDECIDED, ZERO = "passed", "failed", "undecided", "zero"
 # What backends are compared with, apart from backends: the complex step, and the exact result of ``rounding``.
 COMPLEX_STEP, EXACT = ORACLES = ("complex step", "exact")
+
+
+def gradient_name(parameter: str) -> str:
+    """The name of a parameter's gradient; the first layer's suffix is left out."""
+    return "d" + parameter.removesuffix("_l0")
+
+
+def named_outputs(spec: ModelSpec, y: Any, state: Any) -> dict[str, Any]:
+    return {"y": y} | {f"{name}_n": part for name, part in zip(spec.state_names, state, strict=True)}
+
+
+def named_grads(spec: ModelSpec, grads: Any) -> dict[str, Any]:
+    states = {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
+    return {gradient_name(name): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
 
 
 @dataclass(frozen=True, kw_only=True)

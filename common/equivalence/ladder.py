@@ -35,22 +35,31 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.backend.contract import Backend, Grads, Problem
 from common.backend.guards import require_supported, unsupported
-from common.equivalence.comparison import COMPLEX_STEP, EXACT, ORACLES, Decision, Row, compare_all
+from common.equivalence.comparison import (
+    COMPLEX_STEP,
+    EXACT,
+    ORACLES,
+    Decision,
+    Row,
+    compare_all,
+    named_grads,
+    named_outputs,
+)
 from common.equivalence.complex_step import complex_step, directions, inner
 from common.equivalence.rounding import Answer, answers
 from common.equivalence.tally import badness, tally
-from common.equivalence.tolerances import bounds
-from common.equivalence.training_rungs import check_training
+from common.equivalence.tolerances import Bound, bounds
+from common.equivalence.training_rungs import check_training, is_trained
 from common.equivalence.variants import Variant, problem
 from common.errors import BackendBroken, InvalidInput, InvalidType, mismatch
 from common.model.dtypes import numpy_dtype
-from common.model.spec import COMPLEX, DTYPES, HALF_DTYPES, OTHER_FORMS, ModelSpec
+from common.model.spec import COMPLEX, HALF_DTYPES, OTHER_FORMS, ModelSpec
 from common.record_types import Record
 
 CHECKS = {
@@ -66,21 +75,9 @@ CHECKS = {
 ELEMENTWISE = 2000
 
 
-def gradient_name(parameter: str) -> str:
-    """The name of a parameter's gradient; the first layer's suffix is left out."""
-    return "d" + parameter.removesuffix("_l0")
-
-
-def named_outputs(spec: ModelSpec, y: Any, state: Any) -> dict[str, Any]:
-    return {"y": y} | {f"{name}_n": part for name, part in zip(spec.state_names, state, strict=True)}
-
-
-def named_grads(spec: ModelSpec, grads: Any) -> dict[str, Any]:
-    states = {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
-    return {gradient_name(name): grad for name, grad in grads.params.items()} | {"dx": grads.x} | states
-
-
-def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) -> dict[str, Any]:
+def each(
+    backends: Mapping[str, Backend], function: Callable[[Backend], Any], done: Callable[..., None] = lambda *_: None
+) -> dict[str, Any]:
     """``function`` of every backend, by name; a backend that raises is named in the error."""
     results = {}
     for name, backend in backends.items():
@@ -93,7 +90,19 @@ def each(backends: Mapping[str, Backend], function: Callable[[Backend], Any]) ->
             text = f"backend {name} fails while it computes: {type(error).__name__}: {error}"
             text += f" ({Path(where.filename).name}, line {where.lineno})"
             raise BackendBroken(text) from error
+        done()
     return results
+
+
+class Rung(NamedTuple):
+    """What one rung compared on a problem: the results of every participant by quantity, that of ``EXACT`` or
+    ``COMPLEX_STEP`` last, how far two of them may be apart, and a row for every pair.
+    """
+
+    check: str
+    results: dict[str, Mapping[str, Any]]
+    bounds: dict[str, Bound]
+    rows: tuple[Row, ...]
 
 
 def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwise: bool = True) -> Iterator[Row]:
@@ -103,19 +112,46 @@ def check_model(backends: Mapping[str, Backend], variant: Variant, *, elementwis
     derivatives in random directions. With relu in 16 bits, only the outputs are compared: two backends may round an
     input near the kink to different sides of it, and their gradients then differ by a whole slope.
     """
-    spec, args = variant.spec, problem(variant)
-    expected = answers(spec, args, variant.seed)
-    outputs = each(backends, lambda backend: _outputs(backend, spec, args))
+    args = problem(variant)
+    expected = answers(variant.spec, args, variant.seed)
+    for rung in check_problem(backends, variant, args, expected, elementwise=elementwise):
+        yield from rung.rows
+
+
+def check_problem(
+    backends: Mapping[str, Backend],
+    variant: Variant,
+    args: Problem,
+    expected: Sequence[Answer],
+    *,
+    elementwise: bool = True,
+    judged: dict[str, Grads] | None = None,
+    done: Callable[..., None] = lambda *_: None,
+) -> Iterator[Rung]:
+    """The first three rungs on a problem, which ``variant`` describes; ``expected`` is from ``answers``.
+
+    ``judged`` keeps the complex-step derivatives by backend, for the same problem in another dtype. ``done`` is called
+    after each part of the work, of which there are ``parts``.
+    """
+    spec = variant.spec
+    outputs = each(backends, lambda backend: _outputs(backend, spec, args), done)
     named = [named_outputs(spec, y, state) for y, state, _ in expected]
-    yield from _rows("forward", variant, outputs, named)
+    yield _rung("forward", variant, outputs, named)
     if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
         return
-    grads_of = each(backends, lambda backend: _gradients(backend, spec, args))
+    grads_of = each(backends, lambda backend: _gradients(backend, spec, args), done)
     named = [named_grads(spec, grads) for *_, grads in expected]
-    yield from _rows("gradient", variant, {name: named_grads(spec, grads) for name, grads in grads_of.items()}, named)
+    yield _rung("gradient", variant, {name: named_grads(spec, grads) for name, grads in grads_of.items()}, named)
+    judged = {} if judged is None else judged
     for name, backend in backends.items():
         if COMPLEX in backend.dtypes:
-            yield from _complex_step(name, backend, variant, args, grads_of[name], expected, elementwise)
+            yield _complex_step(name, backend, variant, args, grads_of[name], expected, elementwise, judged)
+            done()
+
+
+def parts(backends: Mapping[str, Backend]) -> int:
+    """How often ``check_problem`` calls ``done``; fewer times for relu in 16 bits."""
+    return 2 * len(backends) + sum(COMPLEX in backend.dtypes for backend in backends.values())
 
 
 def _outputs(backend: Backend, spec: ModelSpec, args: Problem) -> dict[str, Any]:
@@ -147,12 +183,12 @@ def _arrays(value: Any) -> list[np.ndarray]:
     return [array for array in arrays if array is not None]
 
 
-def _rows(
+def _rung(
     check: str,
     variant: Variant,
     results: Mapping[str, Mapping[str, Any]],
     expected: Sequence[Mapping[str, np.ndarray]],
-) -> Iterator[Row]:
+) -> Rung:
     """Every pair of backends, and each against the exact result, rounded to the dtype; ``expected`` is from
     ``answers``.
 
@@ -169,7 +205,17 @@ def _rows(
                 wanted = f"an array of shape {value.shape}"
                 raise BackendBroken(mismatch(f"{quantity} of backend {backend}", wanted, shape))
     exact = {quantity: value.astype(dtype) for quantity, value in exact.items()}
-    yield from compare_all(check, variant, {**results, EXACT: exact}, bounds=bounds(expected, variant.spec.dtype))
+    return _compared(check, variant, {**results, EXACT: exact}, expected)
+
+
+def _compared(
+    check: str,
+    variant: Variant,
+    results: dict[str, Mapping[str, Any]],
+    expected: Sequence[Mapping[str, np.ndarray]],
+) -> Rung:
+    limits = bounds(expected, variant.spec.dtype)
+    return Rung(check, results, limits, tuple(compare_all(check, variant, results, bounds=limits)))
 
 
 def _complex_step(
@@ -180,17 +226,18 @@ def _complex_step(
     hand: Grads,
     expected: Sequence[Answer],
     elementwise: bool,
-) -> Iterator[Row]:
+    judged: dict[str, Grads],
+) -> Rung:
     """The gradients by hand of one backend against the complex-step derivative of its own forward pass."""
     spec, grads = variant.spec, [grads for *_, grads in expected]
     along = None
     if not elementwise or sum(grad.size for grad in named_grads(spec, grads[0]).values()) > ELEMENTWISE:
         along = directions(grads[0], np.random.default_rng([variant.seed, 13]))
         hand, *grads = (inner(one, along) for one in (hand, *grads))
-    judge = each({name: backend}, lambda backend: complex_step(backend, spec, args, along))[name]
-    results = {name: named_grads(spec, hand), COMPLEX_STEP: named_grads(spec, judge)}
-    limits = bounds([named_grads(spec, one) for one in grads], spec.dtype)
-    yield from compare_all(COMPLEX_STEP, variant, results, bounds=limits)
+    if name not in judged:
+        judged |= each({name: backend}, lambda backend: complex_step(backend, spec, args, along))
+    results = {name: named_grads(spec, hand), COMPLEX_STEP: named_grads(spec, judged[name])}
+    return _compared(COMPLEX_STEP, variant, results, [named_grads(spec, one) for one in grads])
 
 
 def is_excused(backend: Backend, variant: Variant) -> bool:
@@ -207,16 +254,6 @@ def require_all_supported(backends: Mapping[str, Backend], chosen: Sequence[Vari
     for variant, backend in product(chosen, backends.values()):
         if not is_excused(backend, variant):
             require_supported(backend, variant.spec, variant.called)
-
-
-def is_trained(variant: Variant) -> bool:
-    """Whether the last two rungs apply to this variant: a plain one, of one layer, that starts from zero.
-
-    It must have biases, as the third rung has already compared the gradients without them, and training adds only the
-    optimiser.
-    """
-    spec, plain = variant.spec, variant.regime == "plain" and not variant.called
-    return plain and spec.bias and not variant.given_state and spec.is_single and spec.dtype in DTYPES
 
 
 def check(backends: Mapping[str, Backend], chosen: Sequence[Variant]) -> Iterator[Row]:

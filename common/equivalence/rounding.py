@@ -11,24 +11,17 @@ which is only that accurate, and so are the factors 1 - i and 1 - g*g of a slope
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from common.backend.contract import Grads, Problem
 from common.backend.guards import zero_state
+from common.equivalence.monte_carlo import Rounding
 from common.model.layout import Weights, layer_suffixes, layer_weights, named_weights
 from common.model.masks import Masks, as_masks
 from common.model.spec import ModelSpec
 
-# The largest relative error of rounding to nearest (Higham 2002, section 2.1).
-ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-# What underflow can cost. Numbers of 32 and 64 bits may be flushed to zero below the smallest normal number, as XLA
-# does on a CPU; float16 keeps its subnormal numbers.
-UNDERFLOW = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-24, "bfloat16": 2.0**-126}
-# float64 cannot show its own rounding: a larger one is measured and scaled down, as the error is proportional to it.
-MEASURABLE = 2.0**-40
 # Runs besides the exact one. The results of a large problem have so many elements that a few runs show the farthest;
 # they are made one by one, to save memory.
 DRAWS, FEW_DRAWS, LARGE = 16, 4, 20_000
@@ -37,57 +30,40 @@ State = tuple[np.ndarray, ...]
 Answer = tuple[np.ndarray, State, Grads]
 
 
-class Rounding:
-    """Moves the numbers of some runs by one rounding, up or down at random; ``is_moved`` (R,) says of which runs.
-
-    The runs lie along the third axis from the end of every array.
-    """
-
-    def __init__(self, dtype: str, is_moved: np.ndarray, rng: np.random.Generator):
-        self._unit = is_moved[:, None, None] * max(ROUNDOFF[dtype], MEASURABLE)
-        self._underflow = is_moved[:, None, None] * UNDERFLOW[dtype]
-        self._rng = rng
-
-    def __call__(self, value: np.ndarray) -> np.ndarray:
-        """By a relative rounding; an exact zero stays one."""
-        return value + self._signs(value.shape) * (self._unit * value + self._underflow * (value != 0))
-
-    def gate(self, value: np.ndarray) -> np.ndarray:
-        """By a rounding of 1."""
-        return value + self._signs(value.shape) * self._unit
-
-    def given(self, value: np.ndarray, axis: int = 0) -> np.ndarray:
-        """A given array in float64, for all runs along a new axis, each moved on its own."""
-        value = np.expand_dims(value.astype("float64"), axis)
-        return self(np.repeat(value, len(self._unit), axis))
-
-    def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
-        bits = np.unpackbits(np.frombuffer(self._rng.bytes(-(-prod(shape) // 8)), "uint8"), count=prod(shape))
-        return np.reshape(2.0 * bits - 1, shape)
-
-
-def answers(spec: ModelSpec, problem: Problem, seed: int) -> list[Answer]:
+def answers(spec: ModelSpec, problem: Problem, seed: int, exact: Answer | None = None) -> list[Answer]:
     """The exact answer to a problem, followed by some that the specification's dtype might give; all in float64.
 
-    For a float64 problem, the rounding is as large as ``MEASURABLE``. y is (T, B, D*H).
+    For a float64 problem, the rounding is as large as ``MEASURABLE``. y is (T, B, D*H). ``exact``, if it is known from
+    another dtype, is not computed again where the runs are made one by one.
     """
     rng = np.random.default_rng([seed, 11])
     large = sum(value.size for value in (*problem.params.values(), problem.x)) > LARGE
     together = [[run] for run in range(1 + FEW_DRAWS)] if large else [range(1 + DRAWS)]
-    return [answer for runs in together for answer in _runs(spec, problem, Rounding(spec.dtype, np.sign(runs), rng))]
+    known = [exact] if large and exact is not None else []
+    runs = [Rounding(spec.dtype, np.sign(runs), rng) for runs in together[len(known) :]]
+    return known + [answer for r in runs for answer in _runs(spec, problem, r)]
+
+
+def exact_outputs(spec: ModelSpec, problem: Problem) -> tuple[np.ndarray, State]:
+    """The exact y (T, B, D*H) and the exact final state of a problem, in float64, without any gradient."""
+    y, final, _ = _network(spec, problem, Rounding(spec.dtype, np.sign([0]), np.random.default_rng(0)))
+    return y[:, 0], tuple(part[:, 0] for part in final)
 
 
 def _runs(spec: ModelSpec, problem: Problem, r: Rounding) -> Iterator[Answer]:
     """Some runs side by side, in the time of one if the problem is small."""
-    y, final, grads = _network(spec, problem, r)
+    y, final, back = _network(spec, problem, r)
+    grads = back()
     for k in range(y.shape[1]):
         params = {name: value[k, 0] if name.startswith("bias") else value[k] for name, value in grads.params.items()}
         initial = tuple(part[:, k] for part in grads.state0)
         yield y[:, k], tuple(part[:, k] for part in final), Grads(params, grads.x[:, k], initial)
 
 
-def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> Answer:
-    """R runs, forward and back: x (T, R, B, I), a state (D*L, R, B, H), a weight (R, G*H, I), a bias (R, 1, G*H)."""
+def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> tuple[np.ndarray, State, Callable[[], Grads]]:
+    """R runs forward, and their way back: x (T, R, B, I), a state (D*L, R, B, H), a weight (R, G*H, I), a bias
+    (R, 1, G*H).
+    """
     (T, B, _), D, suffixes = problem.x.shape, spec.num_directions, layer_suffixes(spec)
     params = {name: r.given(np.atleast_2d(value)) for name, value in problem.params.items()}
     state0 = tuple(r.given(part, 1) for part in problem.state0 or zero_state(spec, B))
@@ -116,19 +92,21 @@ def _network(spec: ModelSpec, problem: Problem, r: Rounding) -> Answer:
         y = np.concatenate(outputs, axis=-1)
         y = dropped(r, y, mask)
 
-    grads, initials, dy = {}, {}, r.given(problem.dy, 1)
-    for rows, mask in reversed(list(zip(levels, masks, strict=True))):
-        dy = np.where(valid, dropped(r, dy, mask), 0)
-        dinputs = []
-        for row, dh in zip(rows, np.split(dy, D, axis=-1), strict=True):
-            dw, dx, initials[row] = pulls[row](dh, tuple(part[row] for part in dstate))
-            grads |= named_weights(dw, suffixes[row])
-            dinputs.append(dx)
-        dy = r(np.sum(dinputs, axis=0))
-    dy = dropped(r, dy, x_mask)
-    initial = [initials[row] for row in range(len(suffixes))]
-    final, initial = (tuple(map(np.stack, zip(*states, strict=True))) for states in (finals, initial))
-    return y, final, Grads(grads, dy, initial)
+    def back() -> Grads:
+        grads, initials, dy = {}, {}, r.given(problem.dy, 1)
+        for rows, mask in reversed(list(zip(levels, masks, strict=True))):
+            dy = np.where(valid, dropped(r, dy, mask), 0)
+            dinputs = []
+            for row, dh in zip(rows, np.split(dy, D, axis=-1), strict=True):
+                dw, dx, initials[row] = pulls[row](dh, tuple(part[row] for part in dstate))
+                grads |= named_weights(dw, suffixes[row])
+                dinputs.append(dx)
+            dy = r(np.sum(dinputs, axis=0))
+        dy = dropped(r, dy, x_mask)
+        initial = [initials[row] for row in range(len(suffixes))]
+        return Grads(grads, dy, tuple(map(np.stack, zip(*initial, strict=True))))
+
+    return y, tuple(map(np.stack, zip(*finals, strict=True))), back
 
 
 def _sweep(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.equivalence.rounding import MEASURABLE, ROUNDOFF
+from common.equivalence.monte_carlo import MEASURABLE, ROUNDOFF
 
 # How many times the largest error among the runs in Monte Carlo arithmetic two implementations may differ by.
 # The farthest apart that any two have been is 0.6 of the bound, over 2,000 drawn configurations a dtype, and over up to

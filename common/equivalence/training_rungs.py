@@ -13,6 +13,7 @@ from common.model.cells import LAYERS
 from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.run import OptimizerSpec, RunSpec
+from common.model.spec import DTYPES
 
 # The sizes of the readout (values, symbols), of the vocabulary of an embedding, the steps of a decoder.
 O, O_SYMBOLS, VOCABULARY, DECODER_STEPS = 2, 4, 6, 8
@@ -75,6 +76,16 @@ def batch(setup: Setup, spec: NetworkSpec, variant: Variant, ragged: bool) -> Ba
         lengths=rng.integers(1, steps + 1, size=size) if ragged else None,
         decoder_x=rng.integers(spec.readout_size, size=rows) if spec.has_decoder else None,
     )
+
+
+def is_trained(variant: Variant) -> bool:
+    """Whether the last two rungs apply to this variant: a plain one, of one layer, that starts from zero.
+
+    It must have biases, as the third rung has already compared the gradients without them, and training adds only the
+    optimiser.
+    """
+    spec, plain = variant.spec, variant.regime == "plain" and not variant.called
+    return plain and spec.bias and not variant.given_state and spec.is_single and spec.dtype in DTYPES
 
 
 def check_training(

@@ -3,9 +3,10 @@
 NumPy's ``.npz`` and PyTorch's ``.pt`` are zip files, and the usual readers trust much of what such a file says: a count
 of entries that is too small hides entries, and PyTorch's reader does not compare the checksums. Here the end record,
 the central directory and the headers before the data must agree with one another, the entries must fill the file
-without gaps in the order of the directory, and the data of each must have its checksum. The layout is that of the *.ZIP
-File Format Specification* (PKWARE, APPNOTE 6.3), as far as NumPy and PyTorch write it: stored or deflated entries,
-zip64 fields, data descriptors, and PyTorch's padding in the extra field (kind ``FB``, content ``Z``).
+without gaps, and the data of each must have its checksum. All sizes are compared before anything is unpacked. The
+layout is that of the *.ZIP File Format Specification* (PKWARE, APPNOTE 6.3), as far as NumPy and PyTorch write it:
+stored or deflated entries, zip64 fields, data descriptors, and PyTorch's padding in the extra field (kind ``FB``,
+content ``Z``).
 
 The version that made an entry and its file attributes are not compared, as nothing else in the file repeats them. Other
 readers do act on them: PyTorch's returns uninitialised memory for an entry that is marked as a folder. So other readers
@@ -18,6 +19,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+from common.weights import limits
 
 END, ZIP64_END, LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 CENTRAL, LOCAL, DESCRIPTOR = b"PK\x01\x02", b"PK\x03\x04", b"PK\x07\x08"
@@ -60,17 +63,23 @@ def contents(data: bytes) -> dict[str, bytes]:
         raise Damaged("not a zip file")
     count, directory, end = _ends(data)
     entries = tuple(_directory(data, count, directory, end))
-    if entries and not any(entry.crc for entry in entries):
+    if any(entry.size for entry in entries) and not any(entry.crc for entry in entries):
         raise Damaged("its entries carry no checksums; torch.serialization.set_crc32_options(False)?")
-    data_of, position = {}, 0
-    for entry in entries:
+    total, limit = sum(entry.size for entry in entries), limits.unpacked(len(data))
+    if total > limit:
+        sizes = f"{limits.in_words(len(data))} that unpack to {limits.in_words(total)}"
+        raise Damaged(f"{sizes}, of at most {limits.in_words(limit)}")
+    data_of = {_text(entry): b"" for entry in entries}  # in the order of the directory
+    position, seen = 0, set()
+    for entry in sorted(entries, key=lambda entry: entry.offset):
         name = _text(entry)
-        if name in data_of:
+        if name in seen:
             raise Damaged(f"two entries are named {name}")
         if entry.offset != position:
             raise Damaged(f"{name} begins at byte {entry.offset}, where {position} is expected")
         start = position + _header(data, entry, name)
         stop = start + entry.compressed
+        seen.add(name)
         data_of[name] = _inflated(data[start:stop], entry, name)
         position = stop + _descriptor(data, stop, entry, name)
     if position != directory:

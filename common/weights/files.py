@@ -1,4 +1,6 @@
-"""The one door for files of weights: ``read`` recognises the format, and ``write`` makes the project's own files.
+"""The one door for reading files of weights: ``read`` recognises the format.
+
+``write_trained`` makes the files of ``rosetta train``; ``common.weights.writing`` makes those of other systems.
 
 >>> from pathlib import Path
 >>> import numpy as np
@@ -17,23 +19,31 @@ from tempfile import TemporaryFile
 from common.errors import InvalidInput, mismatch
 from common.weights import schemes
 from common.weights.formats import flax_msgpack, npz, orbax, saved, torch_files
-from common.weights.formats.saved import write
+from common.weights.formats.keras import files as keras_files
+from common.weights.formats.saved import write as write_trained
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
 
-__all__ = ["FORMATS", "read", "read_trained", "require_folder", "write"]
+__all__ = ["FORMATS", "read", "read_trained", "require_folder", "write_trained"]
 
 # The first format that fits is taken: ``npz`` takes every zip file.
-FORMATS: tuple[Format, ...] = (orbax, torch_files, saved, npz, flax_msgpack)
-EXPECTED = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
+FORMATS: tuple[Format, ...] = (
+    orbax,
+    torch_files,
+    saved,
+    keras_files,
+    npz,
+    flax_msgpack,
+)
+EXPECTED = "a file of weights of PyTorch, safetensors, NumPy, Keras, ONNX, Flax, Haiku, Equinox or TensorFlow 1"
 
 
-def read(path: Path, what: str = "weights") -> WeightsFile:
+def read(path: Path | str, what: str = "weights") -> WeightsFile:
     """The weights in a file, whose format is recognised by its content.
 
     Raises ``InvalidInput``, which begins with ``what``, for a file that cannot be read, is damaged, or holds anything
     but arrays; ``BackendMissing`` and ``BackendBroken`` where the file is PyTorch's and PyTorch cannot be imported.
     """
-    return _read(path, what, EXPECTED, FORMATS)
+    return _read(Path(path), what, EXPECTED, FORMATS)
 
 
 def read_trained(path: Path) -> Trained:

@@ -1,19 +1,27 @@
-"""The one recurrent layer in a file of weights, as traces need it: which model it is, and its parameters in float64."""
+"""The choice of one recurrent layer of a file: which of those in it, and as which model."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import InvalidInput, InvalidType, mismatch
-from common.model.cells import TABLE, with_blocks
+from common.conversions.layouts import table
+from common.conversions.systems import LAYOUTS
+from common.errors import InvalidInput, closest, mismatch
+from common.model.cells import TABLE
 from common.model.dtypes import widened
-from common.model.layout import Parameters, recurrent_sizes, require_parameters, split_network
+from common.model.layout import Parameters, layer_suffixes
 from common.model.spec import ModelSpec
-from common.weights.source import WeightsFile
+from common.weights.schemes.layers import found, renamed, stack
+from common.weights.source import Found, WeightsFile
+
+# What stands for the path of a layer whose arrays have no path before their names.
+ROOT = "."
+DIRECTION = re.compile(r"(.*):(l\d{1,6}(?:_reverse)?)", re.DOTALL)
+SHOWN = 12
+HOW = "choose one by its path: --layer PATH (layer= in Python)"
 
 
 class Layer(NamedTuple):
@@ -24,103 +32,206 @@ class Layer(NamedTuple):
     notes: tuple[str, ...]
 
 
-def single_layer(
-    file: WeightsFile, cell: str | None = None, nonlinearity: str | None = None, reset_after: bool | None = None
-) -> Layer:
-    """The one recurrent layer of a file: of the network that ``rosetta train`` saved, or of a module of any kind.
+def select(
+    file: WeightsFile,
+    path: str | None = None,
+    *,
+    cell: str | None = None,
+    nonlinearity: str | None = None,
+    reset_after: bool | None = None,
+) -> Found:
+    """One recurrent layer of a file.
 
-    The names and shapes decide the model where the file does not record it; with ``cell``, any other is refused. What
-    they leave open, and the caller too, is assumed with a note: a nonlinearity is tanh, three blocks are a GRU's and
-    not those of an LSTM without a forget gate, and the reset gate of a GRU acts where it does in torch.nn. Raises
-    ``InvalidInput`` for more than one layer in one direction, and ``InvalidType`` for dtypes that are not exact in
-    float64 (``common.model.dtypes``).
+    ``path`` is that of a layer, ``.`` where it has none; ``a+b`` for layers that stand above one another, ``a`` at the
+    input; or ``PATH:l1`` or ``PATH:l1_reverse`` for one layer in one direction, as a model of its own. Without a path
+    it is the only layer that can be used.
+
+    What the file does not record and the caller does not say is assumed with a note: a nonlinearity is tanh, three
+    blocks are a GRU's and not those of an LSTM without a forget gate, and the reset gate of a GRU acts where it does in
+    torch.nn. ``cell`` refuses every other, a step being its layer's.
+
+    Raises ``InvalidInput`` where there is no such layer or several, where it cannot be used, and for options that
+    contradict the file.
     """
+    layer, notes = _only(file, cell) if path is None else (_composed(file, path, cell), ())
+    spec = _require_usable(file, layer)
+    if cell is not None and TABLE[cell].layer != spec.kind.layer:
+        raise InvalidInput(mismatch(_model_in(file, layer), f"a layer of {cell}", spec.label))
     given = {"nonlinearity": nonlinearity, "reset_after": reset_after}
     options = {name: value for name, value in given.items() if value is not None}
-    if file.network is None:
-        part, params, notes = _recurrent_part(file)
-        try:
-            model = recognised(params, cell, **options)
-        except InvalidInput as error:
-            raise type(error)(f"weights in {file.path}: {error}") from error
-        notes += _assumptions(file.path, model, [*options, *(["cell"] if cell else [])])
-    else:
-        model, notes = file.network.model.with_dtype("float64"), ()
-        part, params = "", split_network(file.params)["rnn"]
-        for name, value in options.items():
-            recorded = getattr(model, name)
-            if value != recorded:
-                raise InvalidInput(mismatch(name, f"{recorded}, which {file.path} records", value))
-    has_decoder = file.network is not None and file.network.has_decoder
-    model = replace(model, dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0)  # which act in training only
-    if has_decoder or not model.is_single or (cell is not None and TABLE[cell].layer != model.kind.layer):
-        wanted = f"one layer{f' of {cell}' if cell else ''} in one direction, without a projection"
-        got = f"{model.label} with a decoder" if has_decoder else model.label
-        raise InvalidInput(mismatch(f"model in {file.path}{f', {part}' if part else ''}", wanted, got))
-    params = {name: widened(value, np.dtype("float64")) for name, value in params.items()}
+    for name, value in options.items():
+        if name in layer.recorded and value != getattr(spec, name):
+            raise InvalidInput(mismatch(name, f"{getattr(spec, name)}, which {file.path} records", value))
     try:
-        require_parameters(model, params)
-    except (InvalidInput, InvalidType) as error:
-        raise type(error)(f"weights in {file.path}: {error}") from error
-    return Layer(model, params, file.notes + notes)
+        spec = replace(spec, **options)
+    except InvalidInput as error:
+        raise InvalidInput(f"weights in {file.path}: {error}") from error
+    notes += _assumptions(file, layer, [*options, *(["cell"] if cell else [])])
+    return layer._replace(spec=spec, notes=layer.notes + notes, recorded=layer.recorded | set(options))
 
 
-def _recurrent_part(file: WeightsFile) -> tuple[str, Parameters, tuple[str, ...]]:
-    """The prefix of the one recurrent module in a larger one, its parameters without the prefix, and a note."""
-    params = file.params
-    prefixes = {name.rpartition(".")[0] for name in params if name.rpartition(".")[2].startswith("weight_hh")}
-    if len(prefixes) > 1:
-        raise InvalidInput(mismatch(f"recurrent modules in {file.path}", "one", ", ".join(sorted(prefixes))))
-    prefix = next(iter(prefixes), "")
-    if not prefix:
-        return "", params, ()
-    left = [name for name in params if not name.startswith(f"{prefix}.")]
-    note = f"{file.path}: using {prefix}.*" + (f", leaving out {', '.join(left)}" if left else "")
-    return prefix, {name.removeprefix(f"{prefix}."): params[name] for name in params if name not in left}, (note,)
+def single_layer(
+    file: WeightsFile,
+    cell: str | None = None,
+    nonlinearity: str | None = None,
+    reset_after: bool | None = None,
+    path: str | None = None,
+) -> Layer:
+    """A layer in one direction without a projection, as traces need it, in float64: ``select`` with these options.
+
+    Raises ``InvalidInput`` for any other layer; its directions are then named.
+    """
+    layer = select(file, path, cell=cell, nonlinearity=nonlinearity, reset_after=reset_after)
+    spec = _require_usable(file, layer)
+    if not spec.is_single:
+        wanted = f"one layer{f' of {cell}' if cell else ''} in one direction, without a projection"
+        raise InvalidInput(mismatch(_model_in(file, layer), wanted, spec.label, _ways_out(layer)))
+    params = {name: widened(value, np.dtype("float64")) for name, value in layer.params.items()}
+    return Layer(spec.with_dtype("float64"), params, file.notes + layer.notes)
 
 
-def _assumptions(path: Path, model: ModelSpec, given: Iterable[str]) -> tuple[str, ...]:
-    """A note for whatever about the model neither the names and shapes nor the caller decide."""
-    alike = [cell for cell in with_blocks(model.num_blocks, model.is_cell) if cell != model.cell]
-    others = " or ".join(f"--cell {cell}" for cell in alike)
-    options = model.kind.options - set(given)
+def is_whole(file: WeightsFile, layer: Found) -> bool:
+    """Whether this layer stands in the file as it is, and is neither a stack of the caller's nor one direction."""
+    return any(layer.path == whole.path and layer.where == whole.where for whole in file.layers or ())
+
+
+def path_text(path: str) -> str:
+    """The path as a user types and sees it."""
+    return path or ROOT
+
+
+def directions(layer: Found) -> tuple[str, ...]:
+    """What stands after the path of a layer to choose one layer and direction of it: ``l0``, ``l0_reverse``, ..."""
+    suffixes = () if layer.spec is None else layer_suffixes(layer.spec)
+    return tuple(suffix.removeprefix("_") for suffix in suffixes if suffix)
+
+
+def _only(file: WeightsFile, cell: str | None) -> tuple[Found, tuple[str, ...]]:
+    """The only layer of a file that can be used, or the only one at all, and a note on what is left out."""
+    layers = file.layers or ()
+    if not layers:
+        names = _listed(list(file.params))
+        got = f"none among {len(file.params)} arrays: {names}" if names else "nothing"
+        raise InvalidInput(mismatch(f"recurrent layers in {file.path}", "one", got))
+    usable = [layer for layer in layers if layer.spec is not None] or list(layers)
+    if len(usable) > 1:
+        got = _listed([_label(layer) for layer in usable])
+        raise InvalidInput(mismatch(f"recurrent layers in {file.path}", "one", got, HOW))
+    layer = usable[0]
+    left = [] if file.network else [path_text(other.path) for other in layers if other is not layer] + list(file.others)
+    notes = (f"{file.path}: using {path_text(layer.path)}, leaving out {_listed(left, 3)}",) if left else ()
+    return _as_cell(file, layer, cell), notes
+
+
+def _composed(file: WeightsFile, path: str, cell: str | None) -> Found:
+    """The layer at a path, the stack of several, or one layer in one direction."""
+    by_path = {path_text(layer.path): layer for layer in file.layers or ()}
+    if path in by_path:
+        return _as_cell(file, by_path[path], cell)
+    if (match := DIRECTION.fullmatch(path)) and path_text(match[1]) in by_path:
+        return _direction(file, _as_cell(file, by_path[path_text(match[1])], cell), match[2])
+    if "+" in path:
+        modules = [_composed(file, part, cell) for part in _parts(path, by_path)]
+        for module in modules:
+            _require_usable(file, module)
+        return stack(path, modules)
+    cause = closest(path, list(by_path))
+    if ROOT in by_path and path in directions(by_path[ROOT]):
+        cause = f"did you mean {ROOT}:{path}?"
+    expected = (
+        f"one of {_listed([_label(layer) for layer in by_path.values()])}" if by_path else "none: it has no layer"
+    )
+    raise InvalidInput(mismatch(f"layer in {file.path}", expected, repr(path), cause))
+
+
+def _parts(path: str, known: Sequence[str] | dict[str, Found]) -> list[str]:
+    """What stands between the ``+`` of a path, where a path of the file may hold one itself."""
+    parts: list[str] = []
+    words = path.split("+")
+    while words:
+        count = next((n for n in range(len(words), 0, -1) if "+".join(words[:n]) in known), 1)
+        parts.append("+".join(words[:count]))
+        words = words[count:]
+    return parts
+
+
+def _direction(file: WeightsFile, layer: Found, name: str) -> Found:
+    """One layer in one direction of a module as a model of its own."""
+    spec, suffix = _require_usable(file, layer), f"_{name}"
+    if suffix not in layer_suffixes(spec):
+        expected = f"one of {', '.join(directions(layer)) or 'none, as it is one step'}"
+        raise InvalidInput(mismatch(f"direction of {path_text(layer.path)} in {file.path}", expected, name))
+    where, params = renamed(layer, {suffix: "_l0"})
+    columns = params["weight_ih_l0"].shape[1]
+    own = replace(spec, input_size=columns, num_layers=1, bidirectional=False)
+    path = f"{layer.path}:{name}"
+    notes = layer.notes
+    if name.endswith("_reverse"):
+        notes += (f"{path} runs from the last step of a sequence to the first, so its first step reads the last input",)
+    return layer._replace(path=path, where=where, spec=own, params=params, notes=notes)
+
+
+def _as_cell(file: WeightsFile, layer: Found, cell: str | None) -> Found:
+    """The same arrays as those of another cell, where names and shapes leave it open and the caller says so."""
+    if layer.spec is None or cell is None or TABLE[cell].layer == layer.spec.kind.layer:
+        return layer
+    for other in _alike(layer):
+        if LAYOUTS[other].cell == TABLE[cell].layer:
+            return found(layer.path, other, layer.where, file.params)
+    return layer
+
+
+def _alike(layer: Found) -> list[str]:
+    """The layouts of other cells that have the names and shapes of a layer whose file does not record its cell."""
+    own = LAYOUTS[layer.layout]
+    if "cell" in layer.recorded:
+        return []
+    shapes = table(own).shapes
+    return [name for name, form in LAYOUTS.items() if form.cell != own.cell and table(form).shapes == shapes]
+
+
+def _assumptions(file: WeightsFile, layer: Found, given: Sequence[str]) -> tuple[str, ...]:
+    """A note for whatever about the model neither the file nor the caller decides."""
+    spec = _require_usable(file, layer)
+    step = "Cell" if spec.is_cell else ""
+    others = " or ".join(f"--cell {LAYOUTS[name].cell}{step}" for name in _alike(layer))
+    options = spec.kind.options - set(given) - layer.recorded
     assumed = {
-        f"the cell; assuming {model.cell} (use {others} otherwise)": bool(alike) and "cell" not in given,
+        f"the cell; assuming {spec.cell} (use {others} otherwise)": bool(others) and "cell" not in given,
         "the nonlinearity; assuming tanh (use --nonlinearity relu otherwise)": "nonlinearity" in options,
         "reset_after; assuming that r acts after the product, as in torch.nn (use --no-reset-after otherwise)": (
             "reset_after" in options
         ),
     }
-    return tuple(f"{path} does not record {text}" for text, applies in assumed.items() if applies)
+    return tuple(f"{file.path} does not record {text}" for text, applies in assumed.items() if applies)
 
 
-def recognised(params: Mapping[str, np.ndarray], cell: str | None = None, **options: Any) -> ModelSpec:
-    """The model, in float64, that has parameters of these names and shapes in torch's layout.
+def _require_usable(file: WeightsFile, layer: Found) -> ModelSpec:
+    if layer.spec is None:
+        at = f", {layer.path}" if layer.path else ""
+        raise InvalidInput(f"weights in {file.path}{at}: {layer.problem}")
+    return layer.spec
 
-    Where these are alike in several cells, it is that of the layer of ``cell``, or else the first in the table.
-    ``options`` are those of the specification that parameters do not show. What no model has, such as a bias without
-    its twin, is left for ``layout.require_parameters`` to refuse. Raises ``InvalidInput`` where there is no first
-    layer, or its shapes are those of no cell.
-    """
-    suffix = "" if "weight_hh" in params else "_l0"
-    ih, hh, hr = (f"{name}{suffix}" for name in ("weight_ih", "weight_hh", "weight_hr"))
-    if any(name not in params or params[name].ndim != 2 for name in (ih, hh)):
-        got = ", ".join(f"{name} {value.shape}" for name, value in params.items()) or "nothing"
-        raise InvalidInput(mismatch("names", f"matrices {ih} and {hh} among others", got))
-    blocks, hidden_size = recurrent_sizes(params) or (0, 0)
-    cells = with_blocks(blocks, not suffix)
-    if not cells:
-        known = ", ".join(f"{kind.num_blocks} for {kind.name}" for kind in TABLE.values() if not kind.is_step)
-        raise InvalidInput(mismatch(hh, f"(G*H, H) with G one of {known}", params[hh].shape))
-    asked = [name for name in cells if cell is not None and TABLE[name].layer == TABLE[cell].layer]
-    layers = [int(match[1]) for name in params if (match := re.fullmatch(r"weight_hh_l(\d{1,6})(_reverse)?", name))]
-    return ModelSpec(
-        cell=(asked or cells)[0],
-        input_size=params[ih].shape[1],
-        hidden_size=hidden_size,
-        num_layers=max(layers, default=0) + 1,
-        bias=f"bias_ih{suffix}" in params,
-        bidirectional=f"weight_hh{suffix}_reverse" in params,
-        proj_size=params[hr].shape[0] if hr in params and params[hr].ndim == 2 else 0,
-        **options,
-    )
+
+def _model_in(file: WeightsFile, layer: Found) -> str:
+    return f"model in {file.path}{f', {layer.path}' if layer.path else ''}"
+
+
+def _ways_out(layer: Found) -> str:
+    """How one direction of a layer is chosen, where that is all it takes."""
+    spec = layer.spec
+    if spec is None or spec.proj_size or not directions(layer) or "+" in layer.path:
+        return ""
+    return f"one of it is --layer {layer.path}:{directions(layer)[-1]}"
+
+
+def _label(layer: Found) -> str:
+    """The path and the model of a layer, in a few words."""
+    spec = layer.spec
+    text = "cannot be used" if spec is None else f"{spec.label} {spec.input_size} -> {spec.output_size}"
+    return f"{path_text(layer.path)} ({text})"
+
+
+def _listed(names: Sequence[str], most: int = SHOWN) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -71,6 +71,15 @@ PEERS: dict[str, Entry] = {
     "flax": Entry("jax_impl.oracles.flax_files:LINEN", "jax", FLAX),
     "nnx": Entry("jax_impl.oracles.flax_files:NNX", "jax", FLAX),
 }
+# The first word of a layout -> the peer that owns such files, where it has another name.
+OWNERS = {"linen": "flax", "onnx": "onnxruntime", "rosetta": "torch"}
+
+
+def owner(layer: Found) -> str:
+    """The peer that can load the file in which a layer was found, "" if there is none."""
+    system = layer.layout.partition(" ")[0]
+    name = OWNERS.get(system, system)
+    return name if name in PEERS else ""
 
 
 def load(name: str) -> Peer:

@@ -1,5 +1,7 @@
 """A file of weights before and after it is read, whatever its format, and what a format and a scheme of names are."""
 
+import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +12,7 @@ import numpy as np
 from common.model.layout import Parameters
 from common.model.network import NetworkSpec
 from common.model.spec import DTYPES, ModelSpec
-from common.weights import archives
+from common.weights import archives, limits
 
 # Suffix of a layer and direction (``layout.layer_suffixes``) -> part of the layout -> name of the array in the file.
 Where = dict[str, dict[str, str]]
@@ -21,7 +23,10 @@ class Unusable(ValueError):
 
 
 class Source(NamedTuple):
-    """A file in memory: its bytes and, if it is a zip file, its undamaged entries by name."""
+    """A file in memory: its bytes and, if it is a zip file, its undamaged entries by name.
+
+    A directory has no bytes; the formats that are directories read what they need below ``path``.
+    """
 
     path: Path
     data: bytes
@@ -43,7 +48,8 @@ class Found(NamedTuple):
     ``path`` is where it stands ("" for the file itself), ``layout`` a key of ``systems.LAYOUTS``, ``where`` the arrays
     of the file that it consists of. ``spec`` and ``params`` are the model, in the dtype of the file and under the
     neutral names; ``notes`` say what was assumed or merged. Where ``problem`` is not empty, it says why the layer
-    cannot be used, and ``spec`` is None.
+    cannot be used, and ``spec`` is None. ``recorded`` are the options of the specification that the file or its layout
+    decides, such as the nonlinearity; the others are assumed where the layer is chosen (``common.weights.layer``).
     """
 
     path: str
@@ -53,6 +59,7 @@ class Found(NamedTuple):
     params: Parameters
     notes: tuple[str, ...]
     problem: str = ""
+    recorded: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,13 +142,36 @@ class Target(NamedTuple):
 
 
 def open_source(path: Path) -> Source:
-    """Read a file whole; a folder has no bytes. Raises ``OSError``, and ``Unusable`` for a zip file that is damaged."""
-    if path.is_dir():
-        return Source(path, b"", None)
-    data = path.read_bytes()
+    """Read a file. Raises ``OSError``, and ``Unusable`` for what is too large, damaged or no file or directory."""
+    data = b"" if path.is_dir() else content(path)
     if not archives.is_zip(data):
         return Source(path, data, None)
     try:
         return Source(path, data, archives.contents(data))
     except archives.Damaged as error:
         raise Unusable(str(error)) from error
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a regular file. Raises ``OSError``, and ``Unusable`` for anything else and for a file too large.
+
+    A pipe or a device is not read, as it may never end; nor is it waited for until somebody writes to a pipe.
+    """
+    if "\0" in str(path):
+        raise Unusable("its name contains a null character")
+    _require_regular(path.stat())
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        size = _require_regular(os.fstat(descriptor))
+        return file.read(size)
+
+
+def _require_regular(status: os.stat_result) -> int:
+    """The size of a regular file that is not too large; raises ``Unusable`` for anything else."""
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    if not stat.S_ISREG(status.st_mode):
+        raise Unusable(f"{kinds.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file")
+    if status.st_size > limits.MAX_FILE:
+        sizes = f"{limits.in_words(status.st_size)} long, of at most {limits.in_words(limits.MAX_FILE)}"
+        raise Unusable(f"{sizes}; save the recurrent layer alone")
+    return status.st_size

@@ -73,15 +73,20 @@ def page(report: Report, reference: str = "") -> str:
 
 def markdown(report: Report, reference: str = "") -> str:
     """The report as Markdown; if too long to paste, without the numbers of the plots, then with shorter tables."""
-    templates = environment(autoescape=False)
-    templates.filters |= {"plain": _plain, "code": _code, "html": _html, "fenced": _fenced}
-    template = templates.get_template("report.md.j2")
+    template = markdown_environment().get_template("report.md.j2")
     text = ""
     for data, limit in ((True, None), (False, None), (False, 50), (False, 20), (False, 10), (False, 5)):
         text = template.render(report=report, reference=reference, data=data, limit=limit)
         if len(text.encode()) < MARKDOWN_LIMIT:
             break
     return text
+
+
+def markdown_environment() -> jinja2.Environment:
+    """Templates of Markdown, with the filters that make text harmless in it."""
+    templates = environment(autoescape=False)
+    templates.filters |= {"plain": _plain, "code": _code, "html": _html, "fenced": _fenced}
+    return templates
 
 
 def _html(text: str) -> str:

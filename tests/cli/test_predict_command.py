@@ -36,7 +36,7 @@ def test_a_decoder_is_scored_on_its_own_words(run: Run) -> None:
     path, _ = trained(run, "kana")
     network, params, about = files.read_trained(Path(path))
     params = {name: 5 * value for name, value in params.items()}
-    files.write(Path(path), network, params, about)
+    files.write_trained(Path(path), network, params, about)
     data, backend = datasets.load("kana", **about["options"]), registry.load("numpy")
     assert data.display.decode
     own = data.display.decode(greedy(backend, network, params, data.test), data.test)
@@ -115,7 +115,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is(
 def test_a_network_of_another_size_than_its_task_is_refused(run: Run) -> None:
     path, _ = trained(run, "sum")
     found = files.read_trained(Path(path))
-    files.write(
+    files.write_trained(
         Path(path), found.network, found.params, found.about | {"task": "digits", "reading": "plain", "options": {}}
     )
     code, _, err = run("predict", path)
@@ -123,7 +123,7 @@ def test_a_network_of_another_size_than_its_task_is_refused(run: Run) -> None:
     assert_refusal(err.rstrip(), "rosetta: symbols of digits", "those in the file", "others")
     copied, _ = trained(run, "temporal-order")
     other = files.read_trained(Path(copied))
-    files.write(Path(path), found.network, found.params, other.about)
+    files.write_trained(Path(path), found.network, found.params, other.about)
     code, _, err = run("predict", path)
     argument, expected = (
         f"rosetta: readout, its size and loss in {path}",

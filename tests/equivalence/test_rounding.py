@@ -10,7 +10,7 @@ import pytest
 from common.backend import registry
 from common.backend.contract import Grads
 from common.backend.guards import unsupported
-from common.equivalence import rounding
+from common.equivalence import monte_carlo, rounding
 from common.equivalence.ladder import named_grads, named_outputs
 from common.equivalence.rounding import Answer, answers
 from common.equivalence.tolerances import largest
@@ -89,7 +89,7 @@ def test_the_spread_is_proportional_to_the_rounding_of_the_dtype(cell: str) -> N
     single, half = spread(variant), spread(replace(variant, spec=variant.spec.with_dtype("float16")))
     double = spread(replace(variant, spec=variant.spec.with_dtype("float64")))
     for quantity, value in single.items():
-        assert 1 < value / rounding.ROUNDOFF["float32"] < 40, quantity
+        assert 1 < value / monte_carlo.ROUNDOFF["float32"] < 40, quantity
         assert half[quantity] / value == pytest.approx(2.0**13, rel=0.8)
         assert double[quantity] / value == pytest.approx(2.0**-16, rel=0.8), "a rounding of MEASURABLE"
 
@@ -102,7 +102,7 @@ def test_one_product_and_one_slope_by_hand() -> None:
     ones = np.ones((1, 1, 1), "f4")
     args = args._replace(params=params, x=ones, state0=(0 * ones,), dy=ones, dstate=(0 * ones,))
     exact, *rounded = (named(spec, answer) for answer in answers(spec, args, 0))
-    unit, h = rounding.ROUNDOFF["float32"], np.tanh(8.0)
+    unit, h = monte_carlo.ROUNDOFF["float32"], np.tanh(8.0)
     assert exact["y"] == h
     assert exact["dweight_ih"] == pytest.approx(1 - h * h)
     moved = {name: max(largest(result[name] - exact[name]) for result in rounded) for name in exact}
@@ -129,7 +129,7 @@ def test_a_gate_is_moved_by_a_rounding_of_one(cell: str, of_x: list[int], of_h: 
     args = args._replace(params=params, state0=None)
     exact, *rounded = (named(spec, answer) for answer in answers(spec, args, 0))
     assert largest(exact[state]) < 1e-17
-    unit = rounding.ROUNDOFF["float32"]
+    unit = monte_carlo.ROUNDOFF["float32"]
     assert unit / 2 < max(largest(result[state]) for result in rounded) < 2 * unit
 
 
@@ -144,13 +144,13 @@ def test_the_seed_decides_the_runs() -> None:
 
 
 def test_the_units_are_those_of_the_formats() -> None:
-    assert rounding.ROUNDOFF == {"float64": 2**-53, "float32": 2**-24, "float16": 2**-11, "bfloat16": 2**-8}
-    assert rounding.UNDERFLOW == {"float64": 2**-1022, "float32": 2**-126, "float16": 2**-24, "bfloat16": 2**-126}
-    assert (rounding.DRAWS, rounding.FEW_DRAWS, rounding.MEASURABLE) == (16, 4, 2**-40)
+    assert monte_carlo.ROUNDOFF == {"float64": 2**-53, "float32": 2**-24, "float16": 2**-11, "bfloat16": 2**-8}
+    assert monte_carlo.UNDERFLOW == {"float64": 2**-1022, "float32": 2**-126, "float16": 2**-24, "bfloat16": 2**-126}
+    assert (rounding.DRAWS, rounding.FEW_DRAWS, monte_carlo.MEASURABLE) == (16, 4, 2**-40)
 
 
 def test_numbers_move_by_exactly_one_rounding_up_and_down() -> None:
-    r = rounding.Rounding("float16", np.array([0, 1, 1]), np.random.default_rng(0))
+    r = monte_carlo.Rounding("float16", np.array([0, 1, 1]), np.random.default_rng(0))
     value = np.full((3, 40, 50), -3.0)
     value[:, 0] = 0
     exact, *moved = r(value)
@@ -202,11 +202,11 @@ def test_every_result_on_the_way_is_rounded(
     calls, T = [], 4
 
     def counted(name: str) -> Any:
-        real = getattr(rounding.Rounding, name)
+        real = getattr(monte_carlo.Rounding, name)
         return lambda self, value: calls.append(name) or real(self, value)
 
     for name in ("__call__", "gate"):
-        monkeypatch.setattr(rounding.Rounding, name, counted(name))
+        monkeypatch.setattr(monte_carlo.Rounding, name, counted(name))
     answers(spec, problem(Variant(spec=spec, steps=T, batch=2)), 0)
     masks = 3 if layers == 2 else 0  # the mask, what it is put on, and the same on the way back
     assert len(calls) == layers * (step * T + given + 1) + 2 + 2 * len(spec.state_names) + masks

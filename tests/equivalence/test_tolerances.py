@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.equivalence import rounding
+from common.equivalence import monte_carlo
 from common.equivalence.comparison import FAILED, PASSED, UNDECIDED, ZERO, Row, compare, decided
 from common.equivalence.ladder import CHECKS, all_passed
 from common.equivalence.tally import Tally, badness, tally, used, verdicts
@@ -26,7 +26,7 @@ def test_a_bound_is_the_farthest_run_or_some_roundings_of_the_largest_value() ->
     found = bounds([exact, *runs], "float32")
     assert found["y"].allowed == pytest.approx(MARGIN * 3e-5)
     assert found["y"].scale == 8
-    assert found["dx"] == Bound(MARGIN * rounding.ROUNDOFF["float32"], 1.0)
+    assert found["dx"] == Bound(MARGIN * monte_carlo.ROUNDOFF["float32"], 1.0)
     assert found["z"] == Bound(0.0, 0.0)
     assert found["z"].resolution == 0
     double = bounds([exact, *runs], "float64")

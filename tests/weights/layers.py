@@ -24,8 +24,8 @@ def written(file: Path, spec: ModelSpec, **changes: Any) -> Parameters:
     """Weights in a file of float32; of torch's own module where it has one, if that is what the name says."""
     params = initial_parameters(spec, 6)
     if file.suffix == ".npz":
-        arrays: dict[str, Any] = {name: value.astype("float32") for name, value in params.items()} | changes
-        np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
+        arrays: dict[str, Any] = params | changes
+        np.savez(file, **{name: value.astype("float32") for name, value in arrays.items() if value is not None})
     else:
         options = {"bias": spec.bias} | {name: getattr(spec, name) for name in spec.options}
         package = torch.nn if hasattr(torch.nn, spec.cell) else torch_impl

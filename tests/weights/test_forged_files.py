@@ -134,12 +134,11 @@ def test_entries_that_are_sound_and_no_arrays_are_refused(tmp_path: Path) -> Non
     one = array.getvalue()
     huge = one.replace(b"(3,), }         ", b"(3000000000000,),}")[: len(one)]
     for name, content, message in (
-        ("more.npy", one, "got extra more"),
         ("more.txt", b"a text", "its entry more.txt is not an array"),
         ("more.npy", b"a longer text", "its entry more.npy: the magic string is not correct"),
         ("more.npy", one + b"\0", "its entry more.npy is longer than its array"),
-        ("more.npy", one[:-1], "its entry more.npy: .*EOF"),
-        ("more.npy", huge, "its entry more.npy: "),
+        ("more.npy", one[:-1], "its entry more.npy: the header claims 24 bytes, and 23 bytes follow"),
+        ("more.npy", huge, "its entry more.npy: the header claims 22351 GiB, and 24 bytes follow"),
         ("more.npy", one.replace(b"descr", b"((((("), "its entry more.npy: "),
         ("bias_ih_l0.npy", one, "two entries are named bias_ih_l0.npy"),
     ):

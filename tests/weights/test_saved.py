@@ -64,7 +64,7 @@ DTYPES = ("float64", "float32", "float16")
 
 def written(folder: Path, network: NetworkSpec, seed: int = 1) -> tuple[Path, dict[str, np.ndarray]]:
     path, params = folder / "deep" / "er" / "net.npz", initial_network(network, seed)
-    files.write(path, network, params, ABOUT)
+    files.write_trained(path, network, params, ABOUT)
     return path, params
 
 
@@ -86,7 +86,7 @@ def test_a_network_comes_back_bit_for_bit(name: str, dtype: str, tmp_path: Path)
 def test_arrays_in_any_memory_order_are_saved_as_they_read(tmp_path: Path) -> None:
     network = NETWORKS["RNN"]
     params = {name: np.asfortranarray(value) for name, value in initial_network(network, 1).items()}
-    files.write(tmp_path / "net.npz", network, params, ABOUT)
+    files.write_trained(tmp_path / "net.npz", network, params, ABOUT)
     found = files.read_trained(tmp_path / "net.npz").params
     assert all(np.array_equal(found[name], value) for name, value in params.items())
 
@@ -209,7 +209,7 @@ def foreign_files(folder: Path) -> dict[str, str]:
         "text.npz": "not a zip file",
         "empty.npz": "not a zip file",
         "none.npz": "No such file or directory",
-        ".": "Is a directory",
+        ".": "a directory that is no checkpoint",
     }
 
 
@@ -231,7 +231,7 @@ def test_a_file_is_written_whole_or_the_old_one_stays(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(InvalidInput) as caught:
-        files.write(path, NETWORKS["RNN"], params, ABOUT)
+        files.write_trained(path, NETWORKS["RNN"], params, ABOUT)
     assert str(caught.value) == f"output file: expected a writable path, got {path} (No space left on device)"
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["net.npz"]
@@ -246,4 +246,4 @@ def test_a_folder_is_made_or_refused_and_left_empty(tmp_path: Path) -> None:
             files.require_folder(wrong)
         assert str(caught.value).startswith(f"--out: expected a writable folder, got {wrong} (")
         with pytest.raises(InvalidInput, match="output file: expected a writable path, got "):
-            files.write(wrong / "net.npz", NETWORKS["RNN"], initial_network(NETWORKS["RNN"], 1), ABOUT)
+            files.write_trained(wrong / "net.npz", NETWORKS["RNN"], initial_network(NETWORKS["RNN"], 1), ABOUT)

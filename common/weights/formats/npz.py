@@ -1,12 +1,14 @@
 """NumPy's ``.npz``: a zip file with an ``.npy`` entry for each array, read without running pickled code."""
 
 import io
+import math
 from collections.abc import Mapping
 from tokenize import TokenError
 
 import numpy as np
 
 from common.model.layout import Parameters
+from common.weights.limits import in_words
 from common.weights.source import Source, Unusable, WeightsFile
 
 # What NumPy may raise for a malformed header.
@@ -39,9 +41,29 @@ def _array(name: str, data: bytes) -> np.ndarray:
         raise Unusable(f"its entry {name} is not an array")
     stream = io.BytesIO(data)
     try:
+        _require_size(data)
         array = np.lib.format.read_array(stream, allow_pickle=False)
     except HEADER_ERRORS as error:
         raise Unusable(f"its entry {name}: {error}") from error
     if stream.read(1):
         raise Unusable(f"its entry {name} is longer than its array")
     return array
+
+
+def _require_size(data: bytes) -> None:
+    """Raise ``ValueError`` unless the array that the header describes is no longer than the data that follow it.
+
+    NumPy makes room for what a header claims before it looks whether so much is there. Objects are left for it to
+    refuse. A malformed header raises one of ``HEADER_ERRORS``.
+    """
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version[0]}.{version[1]} of the format, which arrays of numbers do not need")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    if dtype.hasobject:
+        return
+    claimed, there = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
+    if claimed > there or not dtype.itemsize:
+        raise ValueError(f"the header claims {in_words(claimed)}, and {in_words(there)} follow")

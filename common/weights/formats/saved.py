@@ -16,10 +16,12 @@ import numpy as np
 from common.errors import InvalidInput, mismatch
 from common.model.layout import require_network
 from common.model.network import NetworkSpec
-from common.model.spec import ModelSpec
+from common.model.spec import STEP_OPTIONS, ModelSpec
 from common.records import package_version
 from common.weights.formats import npz
-from common.weights.source import Source, Unusable, WeightsFile
+from common.weights.schemes import torch_names
+from common.weights.schemes.layers import found
+from common.weights.source import Found, Source, Unusable, WeightsFile
 
 FORMAT = 1
 # What ``about`` must record besides the network, and its types.
@@ -53,7 +55,19 @@ def read(source: Source) -> WeightsFile:
         network=network,
         about=about,
         notes=(),
+        layers=_layers(network, params),
     )
+
+
+def _layers(network: NetworkSpec, params: Mapping[str, np.ndarray]) -> tuple[Found, ...]:
+    """The recurrent models of the network, with what it records about them; dropout acts in training only."""
+    layers = []
+    for path, model in network.models.items():
+        layout, places = torch_names.places(model)
+        where = {suffix: {part: f"{path}.{name}" for part, name in names.items()} for suffix, names in places.items()}
+        layer = found(path, layout, where, params, **model.step_options)
+        layers.append(layer._replace(recorded=frozenset({"cell", *STEP_OPTIONS})))
+    return tuple(layers)
 
 
 def _network(path: Path, about: dict[str, Any]) -> NetworkSpec:

@@ -1,0 +1,286 @@
+"""The certificate of what was compared on weights from a file: everything that it says, as plain data.
+
+``certificate`` makes one from rows of the harness, and ``reports.certificate`` writes it as a page, as JSON and as
+Markdown. Numbers that are not finite are None. ``read`` takes the JSON back.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypedDict
+
+import numpy as np
+
+from common.backend.contract import Problem
+from common.equivalence.comparison import FAILED, ORACLES, PASSED, Row
+from common.equivalence.tally import badness, tally, used
+from common.errors import InvalidInput, mismatch
+from common.model.spec import ModelSpec
+from common.record_types import Number, Spec
+from common.records import dumps, package_version, require_type
+
+SCHEMA = 1
+# A larger one is not a certificate of ours.
+LARGEST = 64 << 20
+
+
+class File(TypedDict):
+    """A file that took part: as what, where, in which format, and its content's size and SHA-256."""
+
+    role: str
+    path: str
+    format: str
+    bytes: int
+    sha256: str
+
+
+class Layer(TypedDict):
+    """The layer of the file: its path there ("" for the file itself), its class in words, and its model."""
+
+    path: str
+    owner: str
+    label: str
+    spec: Spec
+    parameters: int
+
+
+class Inputs(TypedDict):
+    """What the layer was run on: where it is from, its sizes, and the SHA-256 of all its arrays together."""
+
+    origin: str
+    steps: int
+    batch: int
+    lengths: list[int] | None
+    sha256: str
+
+
+class Comparison(TypedDict):
+    """One comparison of ``a`` and ``b``; the fields are those of a check record, and ``inputs`` counts from 0."""
+
+    check: str
+    quantity: str
+    a: str
+    b: str
+    inputs: int
+    count: int
+    error: Number
+    scale: Number
+    tolerance: Number
+    ratio: Number
+    resolution: Number
+    verdict: str
+    reason: str
+
+
+class Certificate(TypedDict):
+    """What was done to which files, and what followed.
+
+    ``sentence`` is the verdict, ``passed`` whether it is one in favour. ``versions`` has the facts about the machine
+    and about each implementation and library that took part; ``notes`` say what was merged, assumed or left out.
+    """
+
+    kind: Literal["certificate"]
+    schema: int
+    version: str
+    date: str
+    command: list[str]
+    passed: bool
+    sentence: str
+    files: list[File]
+    layer: Layer
+    inputs: list[Inputs]
+    notes: list[str]
+    comparisons: list[Comparison]
+    versions: dict[str, dict[str, Any]]
+
+
+class Verdict(NamedTuple):
+    """Whether everything was compared and agreed, and one sentence that says so."""
+
+    passed: bool
+    sentence: str
+
+
+def certificate(
+    *,
+    command: Sequence[str],
+    verdict: Verdict,
+    files: Sequence[File],
+    layer: Layer,
+    inputs: Sequence[Inputs],
+    rows: Iterable[tuple[int, Row]],
+    versions: Mapping[str, Mapping[str, Any]],
+    notes: Sequence[str] = (),
+) -> Certificate:
+    """``rows`` come with the number of the inputs that they are about; the command is given word by word."""
+    return Certificate(
+        kind="certificate",
+        schema=SCHEMA,
+        version=package_version(),
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        command=list(command),
+        passed=verdict.passed,
+        sentence=verdict.sentence,
+        files=list(files),
+        layer=layer,
+        inputs=list(inputs),
+        notes=list(notes),
+        comparisons=[_comparison(number, row) for number, row in rows],
+        versions={name: dict(facts) for name, facts in versions.items()},
+    )
+
+
+def file_facts(role: str, path: Path, form: str) -> File:
+    """A file's size and SHA-256; a folder, such as a checkpoint of orbax, is its files in the order of their names."""
+    digest, size = hashlib.sha256(), 0
+    is_folder = path.is_dir()
+    for part in sorted(path.rglob("*")) if is_folder else [path]:
+        if is_folder and not part.is_file():
+            continue
+        if is_folder:
+            name = part.relative_to(path).as_posix().encode(errors="surrogateescape")
+            digest.update(len(name).to_bytes(8, "little") + name + part.stat().st_size.to_bytes(8, "little"))
+        with part.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+    return File(role=role, path=str(path), format=form, bytes=size, sha256=digest.hexdigest())
+
+
+def layer_facts(path: str, owner: str, spec: ModelSpec, params: Mapping[str, np.ndarray]) -> Layer:
+    count = sum(value.size for value in params.values())
+    return Layer(path=path, owner=owner, label=spec.label, spec=Spec(**asdict(spec)), parameters=count)
+
+
+def input_facts(origin: str, problem: Problem) -> Inputs:
+    """``origin`` says in words where the inputs are from, such as "drawn, seed 0"."""
+    lengths = None if problem.lengths is None else [int(length) for length in problem.lengths]
+    steps, batch = problem.x.shape[:2]
+    return Inputs(origin=origin, steps=steps, batch=batch, lengths=lengths, sha256=fingerprint(problem))
+
+
+def fingerprint(problem: Problem) -> str:
+    """The SHA-256 of everything but the parameters: x, the initial states, the cotangents, the lengths."""
+    digest = hashlib.sha256()
+    for array in (problem.x, *(problem.state0 or ()), problem.dy, *problem.dstate, problem.lengths):
+        if array is not None:
+            digest.update(f"{array.dtype.name} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _comparison(number: int, row: Row) -> Comparison:
+    """A row without what it shares with all others."""
+    measured = vars(row.measured)
+    values = {name: measured[name] for name in ("error", "scale", "tolerance", "ratio")}
+    return Comparison(
+        check=row.check,
+        quantity=row.quantity,
+        a=row.a,
+        b=row.b,
+        inputs=number,
+        count=row.measured.count,
+        **{name: value if np.isfinite(value) else None for name, value in values.items()},
+        resolution=row.resolution if np.isfinite(row.resolution) else None,
+        verdict=row.verdict,
+        reason=row.decision.reason,
+    )
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How many comparisons there were, what failed, and how close the worst came to its tolerance, as a clause."""
+    records = [row.record() for row in rows]
+    if not records:
+        return "nothing was compared"
+    counts, worst = tally(records), max(records, key=badness)
+    where = f"{worst['quantity']} ({worst['check']}), {worst['a']} against {worst['b']}"
+    if counts.failed:
+        why = worst["reason"] or f"an error of {used(worst):.2g} times its tolerance"
+        return f"{counts.failed} of {counts.compared} comparisons failed; the worst is {where}: {why}"
+    text = f"{counts.compared} comparisons, none out of tolerance; the worst used {100 * used(worst):.2g}% of it"
+    if counts.undecided:
+        text += f", {counts.undecided} undecided"
+    if not counts.unseen:
+        return text
+    backend, check, *_, quantity = counts.unseen[0]
+    more = f" and {len(counts.unseen) - 1} more" if len(counts.unseen) > 1 else ""
+    return f"{text}; no comparison could have shown an error in {quantity} ({check}) of {backend}{more}"
+
+
+class Group(NamedTuple):
+    """The comparisons of one check and pair on the same inputs: the worst, and the coarsest resolution that passed.
+
+    ``outcome`` counts the verdicts where there are several.
+    """
+
+    check: str
+    a: str
+    b: str
+    inputs: int
+    members: list[Comparison]
+    worst: Comparison
+    resolution: Number
+    outcome: str
+
+
+def groups(comparisons: Iterable[Comparison]) -> list[Group]:
+    """The comparisons by check, pair and inputs, in the order of their first."""
+    by_key: dict[tuple[str, str, str, int], list[Comparison]] = {}
+    for row in comparisons:
+        by_key.setdefault((row["check"], row["a"], row["b"], row["inputs"]), []).append(row)
+    found = []
+    for key, members in by_key.items():
+        passed = [row["resolution"] for row in members if row["verdict"] == PASSED and row["resolution"] is not None]
+        worst = max(members, key=rank)
+        found.append(Group(*key, members, worst, max(passed, default=None), _outcome(members)))
+    return found
+
+
+def rank(row: Comparison) -> tuple[bool, bool, float]:
+    """The key for the worst of several comparisons, as ``tally.badness`` is for check records."""
+    ratio = row["ratio"]
+    return row["verdict"] == FAILED, row["verdict"] == PASSED, float("inf") if ratio is None else ratio
+
+
+def shown(verdict: str) -> str:
+    return verdict.upper() if verdict == FAILED else verdict
+
+
+def _outcome(rows: Sequence[Comparison]) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
+    if len(counts) == 1:
+        return shown(*counts)
+    return ", ".join(f"{number} {shown(verdict)}" for verdict, number in sorted(counts.items()))
+
+
+def parties(comparisons: Iterable[Comparison]) -> list[str]:
+    """The names of what was compared, apart from the exact result and the complex step."""
+    sides = dict.fromkeys(name for row in comparisons for name in (row["a"], row["b"]))
+    return [name for name in sides if name not in ORACLES]
+
+
+def as_json(found: Certificate) -> str:
+    """One object, a field a line, that ``read`` takes."""
+    return json.dumps(json.loads(dumps(found)), indent=1, ensure_ascii=False) + "\n"
+
+
+def read(path: Path) -> Certificate:
+    """The certificate in a JSON file. Raises ``InvalidInput`` for anything else."""
+    wanted = "a certificate that `rosetta check FILE` or `rosetta convert` wrote as JSON"
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            raise InvalidInput(mismatch("certificate", wanted, f"{path} (no file, or one above {LARGEST} bytes)"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(mismatch("certificate", wanted, f"{path} ({error})")) from error
+    if not isinstance(found, dict) or (found.get("kind"), found.get("schema")) != ("certificate", SCHEMA):
+        raise InvalidInput(mismatch("certificate", f"{wanted}, schema {SCHEMA}", path))
+    require_type(str(path), found, Certificate)
+    return found  # pyright: ignore

@@ -1,0 +1,233 @@
+"""Proof that a converted file computes what its source does: both ends run the same inputs and are compared.
+
+The source runs in NumPy, from what our reader found in it, and in the library that owns its format; the target runs in
+the library that owns its own. The exact result (``common.equivalence.rounding``) is computed from the source, and
+bounds every comparison. Gradients of weights have no names that two systems share, so those of each file are compared,
+under the names of its own arrays, with the exact ones and with NumPy's; those of x and of the initial states in all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common.backend import registry
+from common.backend.contract import Grads, Problem
+from common.equivalence.comparison import EXACT, Row, compare_all
+from common.equivalence.ladder import named_outputs
+from common.equivalence.rounding import Answer, answers
+from common.equivalence.tolerances import bounds
+from common.equivalence.variants import B, T, Variant, random_problem
+from common.errors import BackendBroken, BackendMissing, InvalidInput, NotEquivalent, mismatch
+from common.model.dtypes import numpy_dtype
+from common.model.layout import Parameters, layer_suffixes
+from common.model.spec import ModelSpec
+from common.weights import peers
+from common.weights.peers import Loaded, Peer, PeerGradients
+from common.weights.schemes.layers import file_gradients
+from common.weights.source import Found
+from common.weights.writing import as_layer
+
+NUMPY = "numpy"
+# What is done, by name, and a function to call after each part of it.
+Progress = Callable[[str], None]
+
+
+class End(NamedTuple):
+    """One end of a conversion in the library that owns its format; ``name`` is how rows call it."""
+
+    name: str
+    peer: Peer
+    layer: Found
+    loaded: Loaded
+
+
+class Proof(NamedTuple):
+    """The rows, each with the number of its inputs; the inputs; and what could not be compared, with the reason."""
+
+    rows: list[tuple[int, Row]]
+    problems: list[Problem]
+    notes: list[str]
+
+
+def source_end(path: Path, layer: Found) -> tuple[End | None, str]:
+    """The source in its own library, or None and the reason as a sentence: it is not required to be installed."""
+    name = peers.owner(layer)
+    if not name:
+        return None, "no library was asked to load the source: our reader alone has read it"
+    try:
+        peer = peers.load(name)
+        require_able(peer, layer.spec)
+        return End(f"{peer.name} (in)", peer, layer, peer.load(path, layer)), ""
+    except BackendMissing as error:
+        return None, f"the source was read by our reader alone: {error}"
+    except Exception as error:  # noqa: BLE001 - whatever a library raises for a file that it does not take
+        return None, f"{name} could not run the source, so our reader alone has read it: {_line(error)}"
+
+
+def target_end(path: Path, name: str, layer: Found) -> End:
+    """The target in its own library.
+
+    Raises ``BackendMissing``, ``InvalidInput`` for a model that the library cannot run, and ``NotEquivalent`` if it
+    cannot load the file.
+    """
+    peer = peers.load(name)
+    require_able(peer, layer.spec)
+    try:
+        return End(f"{peer.name} (out)", peer, layer, peer.load(path, layer))
+    except (BackendMissing, BackendBroken):
+        raise
+    except Exception as error:
+        raise NotEquivalent(f"{peer.name} cannot load the file that was written: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+def require_able(peer: Peer, spec: ModelSpec | None) -> None:
+    """Raise unless a peer computes in this dtype with these options."""
+    assert spec is not None
+    cause = "so the file cannot be proved"
+    if spec.dtype not in peer.dtypes:
+        raise InvalidInput(mismatch(f"dtype for {peer.name}", " or ".join(sorted(peer.dtypes)), spec.dtype, cause))
+    for option in spec.options:
+        if option not in peer.options:
+            raise InvalidInput(mismatch(f"options for {peer.name}", "none but those it has", option, cause))
+
+
+def prove(
+    spec: ModelSpec, params: Parameters, source: End | None, target: End, seed: int = 0, progress: Progress = print
+) -> Proof:
+    """Run both ends and compare them; ``spec`` and ``params`` are the source as our reader found it."""
+    rows: list[tuple[int, Row]] = []
+    spec, params = as_layer(spec, params)
+    assert target.layer.spec is not None
+    if target.layer.spec.bias and not spec.bias:
+        spec, params = with_zero_biases(spec, params)
+    problems = [_problem(spec, params, seed, None)]
+    notes = []
+    if "lengths" in target.peer.options:
+        problems.append(_problem(spec, params, seed + 1, lengths(T, B)))
+    else:
+        notes.append(f"ragged batches were not compared, as {target.peer.name} takes no lengths")
+    for end in (source, target):
+        if end is not None and not end.peer.has_gradients:
+            notes.append(f"gradients were not compared in {end.name}, as {end.peer.name} computes none")
+    for number, problem in enumerate(problems):
+        given = problem.lengths
+        variant = Variant(spec=spec, lengths=None if given is None else tuple(map(int, given)), seed=seed + number)
+        ends = [end for end in (source, target) if end and (given is None or "lengths" in end.peer.options)]
+        expected = answers(spec, problem, variant.seed)
+        progress("exact results")
+        rows += [(number, row) for row in _forward(variant, problem, ends, expected)]
+        progress("outputs and final states")
+        rows += [(number, row) for row in _gradients(variant, problem, ends, expected)]
+        progress("gradients")
+    return Proof(rows, problems, notes)
+
+
+def parts(target: Peer) -> int:
+    """How often ``prove`` calls ``progress``."""
+    return 6 if "lengths" in target.options else 3
+
+
+def lengths(steps: int, batch: int) -> np.ndarray:
+    """Those of a ragged batch: from all steps to one."""
+    return np.linspace(steps, 1, batch).round().astype(int)
+
+
+def _problem(spec: ModelSpec, params: Parameters, seed: int, given: np.ndarray | None) -> Problem:
+    """Random inputs, nonzero states and cotangents; past the end of a sequence, the inputs are zero."""
+    problem = random_problem(spec, T, B, seed)._replace(params=params, lengths=given)
+    if given is None:
+        return problem
+    valid = (np.arange(T)[:, None] < given)[:, :, None]
+    return problem._replace(x=np.where(valid, problem.x, 0), dy=np.where(valid, problem.dy, 0))
+
+
+def with_zero_biases(spec: ModelSpec, params: Parameters) -> tuple[ModelSpec, Parameters]:
+    """The same function with biases of zero, as a file has them whose system cannot do without."""
+    rows, dtype = spec.num_blocks * spec.hidden_size, numpy_dtype(spec.dtype)
+    names = [f"{name}{suffix}" for suffix in layer_suffixes(spec) for name in ("bias_ih", "bias_hh")]
+    return replace(spec, bias=True), params | {name: np.zeros(rows, dtype) for name in names}
+
+
+def _forward(variant: Variant, problem: Problem, ends: Sequence[End], expected: Sequence[Answer]) -> Iterator[Row]:
+    spec = variant.spec
+    numpy = registry.load(NUMPY)
+    y, state = numpy.forward(spec, problem.params, problem.x, problem.state0, lengths=problem.lengths)
+    results = {NUMPY: named_outputs(spec, y, state)}
+    for end in ends:
+        x, state0, *_ = _copies(problem)
+        y, state = _asked(end, end.loaded.forward, x, state0, problem.lengths)
+        results[end.name] = named_outputs(spec, y, state)
+    named = [named_outputs(spec, y, state) for y, state, _ in expected]
+    yield from _compared("forward", variant, results, named)
+
+
+def _gradients(variant: Variant, problem: Problem, ends: Sequence[End], expected: Sequence[Answer]) -> Iterator[Row]:
+    """Those of x and of the states of all ends together, and those of the arrays of each file."""
+    able = [end for end in ends if end.peer.has_gradients]
+    by_hand = registry.load(NUMPY).vjp(variant.spec, *problem[:5], lengths=problem.lengths)
+    exact = [grads for *_, grads in expected]
+    found: dict[str, PeerGradients] = {}
+    for end in able:
+        found[end.name] = _asked(end, end.loaded.vjp, *_copies(problem), problem.lengths)
+    of_inputs = {name: _of_inputs(variant.spec, grads) for name, grads in {NUMPY: by_hand, **found}.items()}
+    yield from _compared("gradient", variant, of_inputs, [_of_inputs(variant.spec, grads) for grads in exact])
+    for end in able:
+        named = [_of_arrays(end.layer, grads.params) for grads in exact]
+        arrays = found[end.name].arrays
+        theirs = {f"d{name}": arrays[name] for name in end.layer.names if name in arrays}
+        results = {NUMPY: _of_arrays(end.layer, by_hand.params), end.name: theirs}
+        yield from _compared("gradient", variant, results, named)
+
+
+def _of_inputs(spec: ModelSpec, grads: Grads | PeerGradients) -> dict[str, Any]:
+    return {"dx": grads.x} | {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
+
+
+def _of_arrays(layer: Found, grads: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The gradients of the arrays of a file; a step has them under names without a layer."""
+    assert layer.spec is not None
+    if layer.spec.is_cell:
+        grads = {name.removesuffix("_l0"): value for name, value in grads.items()}
+    return {f"d{name}": value for name, value in file_gradients(layer, grads).items()}
+
+
+def _copies(problem: Problem) -> tuple[Any, Any, Any, Any]:
+    """Copies of x, the initial states and the cotangents, so that no library can change what others get."""
+    assert problem.state0 is not None
+    state0, dstate = (tuple(map(np.copy, state)) for state in (problem.state0, problem.dstate))
+    return np.copy(problem.x), state0, np.copy(problem.dy), dstate
+
+
+def _asked(end: End, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a library; whatever it raises names it."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise NotEquivalent(f"{end.name} fails while it computes: {_line(error)}") from error
+
+
+def _compared(
+    check: str,
+    variant: Variant,
+    results: Mapping[str, Mapping[str, Any]],
+    expected: Sequence[Mapping[str, np.ndarray]],
+) -> Iterator[Row]:
+    """Every pair, and each against the exact result. Raises ``NotEquivalent`` for other names or shapes."""
+    exact = {name: value.astype(numpy_dtype(variant.spec.dtype)) for name, value in expected[0].items()}
+    for end, quantities in results.items():
+        if quantities.keys() != exact.keys():
+            raise NotEquivalent(mismatch(f"results of {end}", ", ".join(exact), ", ".join(quantities)))
+        for name, value in exact.items():
+            shape = getattr(quantities[name], "shape", type(quantities[name]).__name__)
+            if shape != value.shape:
+                raise NotEquivalent(mismatch(f"{name} of {end}", f"an array of shape {value.shape}", shape))
+    limits = bounds(expected, variant.spec.dtype)
+    yield from compare_all(check, variant, {**results, EXACT: exact}, bounds=limits)
