@@ -18,7 +18,7 @@ which Orbax restores as it is:
     model = nnx.merge(graph, StandardCheckpointer().restore(path, params), rest)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from common.weights.source import Found, Where
 BY_BLOCKS = {1: "nnx RNN", 3: "nnx GRU", 4: "nnx optimized LSTM"}
 
 
-def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
+def find(arrays: Mapping[str, np.ndarray]) -> tuple[Found, ...]:
     return flax_trees.find(arrays, recognise)
 
 

@@ -19,7 +19,11 @@ class Loaded:
     def __init__(self, path: Path, layer: Found):
         spec = layer.spec
         assert spec is not None
-        options: dict[str, Any] = {"bias": spec.bias, "num_layers": spec.num_layers, "bidirectional": spec.bidirectional}
+        options: dict[str, Any] = {
+            "bias": spec.bias,
+            "num_layers": spec.num_layers,
+            "bidirectional": spec.bidirectional,
+        }
         if spec.cell == "RNN":
             options["nonlinearity"] = spec.nonlinearity
         if spec.proj_size:

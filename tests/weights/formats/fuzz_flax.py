@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from common.weights import limits
 from common.weights.formats import flax_msgpack, orbax
 from common.weights.formats.orbax_arrays import Request, read_arrays
 from common.weights.source import Source, Unusable
@@ -54,7 +55,7 @@ def of_msgpack() -> Counter[str]:
 
 def checkpoint(folder: Path) -> dict[str, np.ndarray]:
     names, _, settings = orbax._metadata(folder)
-    limit = max(orbax.UNPACKED, orbax.RATIO * orbax._require_folder(folder))
+    limit = limits.unpacked(orbax._require_folder(folder))
     return read_arrays(Request(str(folder), names, limit, **settings))
 
 

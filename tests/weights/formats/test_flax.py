@@ -121,7 +121,7 @@ def test_what_flax_saves_is_read_and_computes_the_same(name: str, tmp_path: Path
         assert layer.path == "rnn" if name.startswith("nnx") else layer.path == "params/rnn"
         assert layer.spec is not None
         assert (layer.spec.num_layers, layer.spec.bidirectional, layer.spec.dtype) == (2, True, dtype)
-        assert any("activation" in note for note in layer.notes) == (layer.spec.cell == "RNN")
+        assert any("residual" in note for note in layer.notes) == (layer.spec.cell == "RNN")
         read[suffix] = layer
     first, *others = read.values()
     for other in others:  # to the bit

@@ -12,7 +12,7 @@ import pytest
 from flax import serialization
 
 from common.errors import InvalidInput
-from common.weights import files
+from common.weights import files, limits
 from common.weights.formats import flax_msgpack, orbax
 from common.weights.formats.orbax_arrays import Request, read_arrays
 from common.weights.source import Source, Unusable
@@ -158,7 +158,7 @@ def changed(folder: Path, change: Callable[[Any], None], file: str = "_METADATA"
 def arrays_in(folder: Path) -> dict[str, np.ndarray]:
     """As ``orbax`` reads them, but in this process, which is quicker; without its limit on memory."""
     names, _, settings = orbax._metadata(folder)
-    limit = max(orbax.UNPACKED, orbax.RATIO * orbax._require_folder(folder))
+    limit = limits.unpacked(orbax._require_folder(folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("common.weights.formats.orbax_arrays._limit_memory", lambda _: None)
         return read_arrays(Request(str(folder), names, limit, **settings))
@@ -210,7 +210,7 @@ def test_a_reader_that_dies_or_hangs_is_a_refusal(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(orbax, "read_arrays", dies)
     refused(folder, "ended the process")
     monkeypatch.setattr(orbax, "read_arrays", hangs)
-    monkeypatch.setattr(orbax, "SECONDS", -orbax.UNPACKED // orbax.BYTES_A_SECOND + 1)
+    monkeypatch.setattr(orbax, "SECONDS", -limits.ALWAYS // orbax.BYTES_A_SECOND + 1)
     refused(folder, "takes longer")
 
 
