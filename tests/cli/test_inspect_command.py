@@ -97,6 +97,7 @@ def test_a_file_without_a_recurrent_layer_is_read_and_that_is_said(run: Run) -> 
     code, out, err = run("inspect", "linear.pt")
     assert (code, err) == (0, "")
     assert "No recurrent layer was found.\nnot recurrent: 2 arrays, 20 values: weight, bias\n" in out
+    assert run("inspect", "linear.pt", "--json")[0] == 0
     for name, got in (("none.pt", "No such file"), (".", "")):
         code, out, err = run("inspect", name)
         assert (code, out) == (2, "")
