@@ -102,6 +102,9 @@ def _plan(options: Namespace) -> Plan:
         batch_first=getattr(options, "batch_first", False),
         seed=options.seed,
     )
+    if plan.is_from_zeros and expected is not None:
+        origin = (*made.origin, f"what {expected.path} holds starts from zeros")
+        plan = plan._replace(draw=made._replace(origin=origin))
     plan = plan._replace(backends=_backends(options, plan))
     return plan._replace(guest=_guest(plan))
 

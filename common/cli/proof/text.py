@@ -8,7 +8,7 @@ from common.equivalence.comparison import COMPLEX_STEP, EXACT, EXPECTED, FAILED,
 from common.equivalence.reproduce import row_command
 from common.equivalence.tally import Tally, passed_resolutions, tally, used
 from common.proof.causes import explanation
-from common.proof.diagnosis import Diagnosis, axes, by_layer, chosen, diagnose
+from common.proof.diagnosis import Diagnosis, axes, by_layer, chosen, diagnose, place_text
 from common.proof.subject import Subject
 from common.proof.trials import Trial
 from common.record_types import Check
@@ -48,7 +48,7 @@ def _outcome(name: str, rows: Sequence[Check]) -> str:
     against_exact = [row for row in own if row["a"] == name and row["b"] in ORACLES]
     failed = sum(row["verdict"] == FAILED for row in against_exact)
     if failed:
-        return f"{failed} of {len(against_exact)} FAILED"
+        return f"{failed}/{len(against_exact)} FAILED"
     between = sum(row["verdict"] == FAILED and not _is_blamed(row, name, rows) for row in own)
     return f"{between} FAILED in pairs" if between else "agrees"
 
@@ -62,24 +62,27 @@ def _is_blamed(row: Check, name: str, rows: Sequence[Check]) -> bool:
 def print_failures(subject: Subject, found: Sequence[Trial]) -> None:
     """Where the comparisons failed that say most."""
     shown = [(trial, rung, row) for trial in found for rung, row in chosen(trial)]
-    layered: set[tuple[str, str]] = set()
+    begun: set[tuple[str, str, str]] = set()
     for trial, rung, row in shown[:MOST]:
-        found_at = diagnose(trial, rung, row)
-        _print_diagnosis(trial, found_at)
-        if row.check == "forward" and (row.a, row.variant.spec.dtype) not in layered:
-            layered.add((row.a, row.variant.spec.dtype))
+        group = (row.a, row.check, row.variant.spec.dtype)
+        is_first = group not in begun
+        begun.add(group)
+        _print_diagnosis(trial, diagnose(trial, rung, row), is_first)
+        if not is_first:
+            continue
+        if row.check == "forward":
             if row.a == EXPECTED:
                 cause = explanation(trial, subject.layer.layout, rung.results[EXPECTED], rung.bounds)
                 text = f"What would explain it: {cause}" if cause else "No mistake that is known here explains it"
                 paragraph(f"  {text}.", "  ")
             elif text := by_layer(trial, row.a):
                 paragraph(f"  Layer by layer: {text}.", "  ")
-        console.line(f"  again: {row_command(row.record())}")
+        paragraph(f"  again: {row_command(row.record())}", "    ")
     if len(shown) > MOST:
         console.line(f"... and {len(shown) - MOST} more like these; --json lists every comparison")
 
 
-def _print_diagnosis(trial: Trial, found: Diagnosis) -> None:
+def _print_diagnosis(trial: Trial, found: Diagnosis, with_histogram: bool) -> None:
     row = found.row
     console.line(f"FAILED {row.variant.spec.dtype} {CHECKS[row.check]}, {row.quantity}: {row.a} against {row.b}")
     if row.decision.reason:
@@ -87,7 +90,7 @@ def _print_diagnosis(trial: Trial, found: Diagnosis) -> None:
     bound = f"{row.measured.tolerance:.2g}" if row.measured.tolerance == row.measured.tolerance else "any bound"
     console.line(f"  {found.beyond:,} of {found.elements:,} elements differ by more than {bound}; the worst:")
     names = axes(trial, row.quantity) or ("index",)
-    shown = [",".join(map(str, one.place)) for one in found.worst]
+    shown = [place_text(trial, row.quantity, one.place) for one in found.worst]
     head = ", ".join(names)
     width = max([len(head), *map(len, shown)])
     digits = {"float64": 17, "float32": 9}.get(row.variant.spec.dtype, 6)
@@ -96,9 +99,10 @@ def _print_diagnosis(trial: Trial, found: Diagnosis) -> None:
     for place, one in zip(shown, found.worst, strict=True):
         console.line(f"  {place:>{width}}  {one.a:>{left}.{digits}g}  {one.b:>{left}.{digits}g}")
     for text in found.places:
-        paragraph(f"  {text[0].upper()}{text[1:]}.", "  ")
-    console.line("  The errors by size; the length of a bar is logarithmic:")
-    for line in found.histogram:
+        paragraph(f"  {text if text.startswith('dx') else text[0].upper() + text[1:]}.", "  ")
+    if with_histogram:
+        console.line("  The errors by size; the length of a bar is logarithmic:")
+    for line in found.histogram if with_histogram else ():
         console.line(f"  {line}"[:WIDTH])
 
 
