@@ -1,14 +1,15 @@
 """What ``rosetta check FILE`` prints: the problem, a table, what failed and where, and the verdict."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from common.cli import console
-from common.equivalence.comparison import COMPLEX_STEP, EXACT, EXPECTED, FAILED, ORACLES
+from common.equivalence.comparison import COMPLEX_STEP, EXPECTED, FAILED, ORACLES
 from common.equivalence.reproduce import row_command
-from common.equivalence.tally import Tally, passed_resolutions, tally, used
+from common.equivalence.tally import used
 from common.proof.causes import explanation
 from common.proof.diagnosis import Diagnosis, axes, by_layer, chosen, diagnose, place_text
+from common.proof.outcome import compared, participants, verdict
 from common.proof.subject import Subject
 from common.proof.trials import Trial
 from common.record_types import Check
@@ -21,12 +22,6 @@ def paragraph(text: str, indent: str = "") -> None:
     """A paragraph of at most 80 columns, whose words are never broken."""
     wrap = textwrap.TextWrapper(WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     console.line(wrap.fill(text))
-
-
-def participants(rows: Iterable[Check]) -> list[str]:
-    """Who was compared, apart from the exact result and the complex step."""
-    sides = dict.fromkeys(side for row in rows for side in (row["a"], row["b"]))
-    return [name for name in sides if name not in ORACLES]
 
 
 def print_table(rows: Sequence[Check]) -> None:
@@ -104,64 +99,6 @@ def _print_diagnosis(trial: Trial, found: Diagnosis, with_histogram: bool) -> No
         console.line("  The errors by size; the length of a bar is logarithmic:")
     for line in found.histogram if with_histogram else ():
         console.line(f"  {line}"[:WIDTH])
-
-
-def verdict(subject: Subject, rows: Sequence[Check], lost: Sequence[str] = ()) -> str:
-    """The verdict in one sentence. ``lost`` were asked for and not compared."""
-    counted, names = tally(rows), participants(rows)
-    dtypes = _listed(list(dict.fromkeys(row["dtype"] for row in rows)))
-    if not rows:
-        return f"Not proved: nothing was compared on {subject.name}."
-    if counted.failed:
-        own = {name: _failed_quantities(name, rows) for name in names}
-        wrong = [f"{name} in {_shortened(quantities)}" for name, quantities in own.items() if quantities]
-        text = f"Not equivalent on {subject.name}: {counted.failed} of {counted.compared} comparisons failed"
-        return f"{text}; against the exact result {_listed(wrong)}." if wrong else f"{text}, all between pairs."
-    if counted.unseen or lost:
-        what = _shortened([f"{quantity} of {name}" for name, *_, quantity in counted.unseen] + list(lost))
-        return f"Not proved on {subject.name}: no comparison could have shown an error in {what}."
-    verb = "agree" if len(names) > 1 else "agrees"
-    text = f"Equivalent: {_listed(names)} {verb} on {subject.name} to within rounding in {dtypes}"
-    return f"{text}: {counted.compared} comparisons, none failed{_undecided(counted)}."
-
-
-def _undecided(counted: Tally) -> str:
-    return f", {counted.undecided} undecided" if counted.undecided else ""
-
-
-def _failed_quantities(name: str, rows: Sequence[Check]) -> list[str]:
-    failed = (row for row in rows if row["verdict"] == FAILED and row["a"] == name and row["b"] in ORACLES)
-    return list(dict.fromkeys(row["quantity"] for row in failed))
-
-
-def _shortened(names: Sequence[str], most: int = 6) -> str:
-    shown = list(dict.fromkeys(names))
-    return _listed(shown[:most]) if len(shown) <= most else f"{', '.join(shown[:most])} and {len(shown) - most} more"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def compared(rows: Sequence[Check], origin: Sequence[str]) -> Iterator[str]:
-    """What was compared, on what, and how small an error would have been noticed, in sentences."""
-    outputs = dict.fromkeys(row["quantity"] for row in rows if row["check"] == "forward")
-    grads = [row["quantity"] for row in rows if row["check"] == "gradient" and row["b"] == EXACT]
-    text = f"Compared: {_listed(list(outputs))}" if outputs else "Compared: nothing"
-    if grads:
-        ends = list(dict.fromkeys(name for name in grads if name == "dx" or name.endswith("_0")))
-        text += f"; {len(set(grads) - set(ends))} gradients of parameters, {_listed(ends)} for random cotangents"
-    if any(row["check"] == COMPLEX_STEP for row in rows):
-        text += "; gradients along random directions with the complex step"
-    yield f"{text}. On {'; '.join(origin)}."
-    if passed := passed_resolutions(rows):
-        by_dtype = {
-            dtype: passed_resolutions([row for row in rows if row["dtype"] == dtype])
-            for dtype in dict.fromkeys(row["dtype"] for row in rows)
-        }
-        worst = [f"{max(values):.1g} in {dtype}" for dtype, values in by_dtype.items() if values]
-        yield f"An error of twice {_listed(worst)}, relative to the largest value, would have failed everywhere."
-    assert passed is not None
 
 
 def print_verdict(subject: Subject, rows: Sequence[Check], origin: Sequence[str], lost: Sequence[str] = ()) -> None:

@@ -42,6 +42,12 @@ from common.proof.problems import in_dtype
 
 IMPORTS = {"torch": "import torch", "numpy": "import numpy as np", "pytest": "import pytest"}
 USUAL = "float32"
+MEANING = (
+    "|a - b| <= atol + rtol * |b| holds for every element of every run in Monte Carlo arithmetic, with a margin of "
+    f"{MARGIN}, and allows no more than the bound that `rosetta check` has. rtol is 0 where rounding does not grow with "
+    "the element: the largest error then stands at a smaller value. Gradients are those of sum(dy * y) + "
+    "sum(dh_n * h_n) + ... for standard normal cotangents; they scale with yours."
+)
 NO_STATE = "start from a state of zeros"
 
 
@@ -127,12 +133,7 @@ def _print(case: Case, found: Sequence[Limit], libraries: Sequence[str]) -> None
     ]
     columns = ("result", "largest value", "rtol", "atol", "bound")
     console.table(what, columns, rows, numeric=columns[1:])
-    paragraph(
-        "|a - b| <= atol + rtol * |b| holds for every element of every run in Monte Carlo arithmetic, with a margin of "
-        f"{MARGIN}, and allows no more than the bound that `rosetta check` has. rtol is 0 where rounding does not grow with the element: "
-        "the largest error then stands at a smaller value. Gradients are those of sum(dy * y) + sum(dh_n * h_n) + ... "
-        "for standard normal cotangents; they scale with yours."
-    )
+    paragraph(MEANING)
     for library in libraries:
         console.line("")
         console.line(IMPORTS[library])
