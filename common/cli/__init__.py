@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from common.cli import bench, check, convert, ending, info, study, teach, train, use
 from common.cli.layers import inspect
 from common.cli.options import Parser
+from common.cli.proof import tolerance
 from common.errors import unknown
 from common.records import package_version
 
 __all__ = ["main", "parse"]
 
 # In the order of --help.
-MODULES = (inspect, check, convert, study, bench, train, use, teach, info)
+MODULES = (inspect, check, tolerance, convert, study, bench, train, use, teach, info)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

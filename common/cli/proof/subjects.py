@@ -18,7 +18,6 @@ from common.proof.subject import Subject, open_subject
 OF_FILE = ("layer", "inputs", "batch_first")
 # Those of a model that a file may leave open; everything else of a model is what the file says.
 OPEN = ("nonlinearity", "reset_after")
-WIDTH = 80
 
 
 def add_file(parser: Parser) -> Any:
