@@ -14,8 +14,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from common.cli import bench, check, convert, ending, info, study, teach, train, use
+from common.cli import bench, check, ending, info, study, teach, train, use
 from common.cli.options import Parser
+from common.cli.proof import convert
 from common.errors import unknown
 from common.records import package_version
 

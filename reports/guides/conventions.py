@@ -66,7 +66,7 @@ def rows(layouts: Sequence[Layout], batches: Sequence[str]) -> Iterator[tuple[st
     options = [", ".join(f"{key}={value}" for key, value in layout.options.items()) for layout in layouts]
     if any(options):
         yield "fixed", [f"`{cell}`" if cell else "–" for cell in options]
-    yield "states", [f"({', '.join(layout.state)})" if len(layout.state) > 1 else layout.state[0] for layout in layouts]
+    yield "states", [f"({', '.join(layout.state)})" if len(layout.state) > 1 else "h" for layout in layouts]
     yield "axis of the batch", list(batches)
     yield "follows", [layout.source for layout in layouts]
 
