@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.weights import limits
 from common.weights.onnx_graph import nodes, stacks, wire
 from common.weights.onnx_graph.folding import Folding
 from common.weights.onnx_graph.scopes import Scope, scopes
@@ -11,7 +12,7 @@ from common.weights.onnx_graph.tensors import Tensors
 
 # Constants may take this many times the bytes of the file, and a little more for small files; and where they lie in
 # another file, this many bytes.
-TIMES, MORE, EXTERNAL = 16, 2**20, 2**32
+TIMES, MORE, EXTERNAL = limits.RATIO, limits.MiB, limits.MAX_FILE
 
 
 class Model(NamedTuple):

@@ -33,6 +33,7 @@ class Scope:
         self.graph, self.path, self.outer = graph, path, outer
         self.actual, self.given = actual, given or {}
         self.initializers = {tensor.name: tensor for tensor in getattr(graph, "initializer", ())}
+        self.sparse = {one.values.name for one in getattr(graph, "sparse_initializer", ())}
         self.producers = {name: node for node in graph.node for name in node.output if name}
         self.inputs = {getattr(item, "name", item) for item in graph.input}
 
@@ -50,6 +51,15 @@ class Scope:
                 return None  # the body of a function does not see the graph around it
             scope = scope.outer
         return None
+
+    def has(self, name: str) -> bool:
+        """Whether anything makes a name: this graph, its caller, or the graphs around it."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.initializers or name in scope.producers or name in scope.inputs or name in scope.sparse:
+                return True
+            scope = scope.outer if scope.actual is None else None
+        return False
 
     def attributes(self, node: Any) -> dict[str, Any]:
         """Name -> AttributeProto of a node; one that refers to an attribute of the function is the caller's."""
@@ -74,6 +84,9 @@ def scopes(model: Any) -> Iterator[Scope]:
         yield scope
         inner = []
         for node in scope.graph.node:
+            missing = next((name for name in node.input if name and not scope.has(name)), None)
+            if missing is not None:
+                raise Unusable(f"{node.op_type} {node.name!r} takes {missing!r}, which nothing makes: damaged?"[:300])
             path = f"{scope.path}{node.name or next(iter(node.output), node.op_type)}/"
             function = functions.get((node.domain, node.op_type, getattr(node, "overload", "")))
             if function is not None:

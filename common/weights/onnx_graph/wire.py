@@ -55,12 +55,14 @@ def parse(onnx: Any, data: bytes) -> Any:
         raise Unusable("not a message of ONNX: cut off or damaged?") from error
     if not model.HasField("graph"):
         raise Unusable("it has no graph")
+    if not len(model.opset_import):
+        raise Unusable("it names no version of its operators: cut off?")
     return model
 
 
 def _require_bounded(onnx: Any, data: bytes) -> None:
     """Walk through all messages, as ONNX's description of them says, without making an object of any."""
-    fields, tables = 0, {}
+    fields, tables, texts = 0, {}, {}
     waiting = [(0, len(data), onnx.ModelProto.DESCRIPTOR, 1)]
     while waiting:
         position, end, kind, depth = waiting.pop()
@@ -68,7 +70,8 @@ def _require_bounded(onnx: Any, data: bytes) -> None:
             raise Unusable(f"its messages are nested deeper than {MAX_DEPTH}")
         if kind.full_name not in tables:
             tables[kind.full_name] = {field.number: field.message_type for field in kind.fields}
-        inner_kinds = tables[kind.full_name]
+            texts[kind.full_name] = {field.number for field in kind.fields if field.type == field.TYPE_STRING}
+        inner_kinds, names = tables[kind.full_name], texts[kind.full_name]
         while position < end:
             number, wire, start, position = _field(data, position, end)
             fields += 1
@@ -77,6 +80,16 @@ def _require_bounded(onnx: Any, data: bytes) -> None:
             inner = inner_kinds.get(number)
             if inner is not None and wire == BYTES and start < position:
                 waiting.append((start, position, inner, depth + 1))
+            elif number in names and wire == BYTES:
+                _require_text(data, start, position)
+
+
+def _require_text(data: bytes, start: int, end: int) -> None:
+    """Raise unless this is text: protobuf gives bytes in place of text that is none."""
+    try:
+        data[start:end].decode()
+    except UnicodeDecodeError as error:
+        raise Unusable(f"the text at byte {start} is not UTF-8") from error
 
 
 def _field(data: bytes, position: int, end: int) -> tuple[int, int, int, int]:
