@@ -56,7 +56,7 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
 
 def test_a_folder_is_a_source_without_bytes(tmp_path: Path) -> None:
     assert open_source(tmp_path) == (tmp_path, b"", None)
-    assert refusal(tmp_path).endswith("(a folder, and no checkpoint of Orbax)")
+    assert refusal(tmp_path).endswith("(a directory that is no checkpoint)")
 
 
 def test_a_file_larger_than_memory_may_be_is_not_read(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     for name, reason in (
         ("no-such.npz", "No such file or directory"),
         ("no-such.pt", "No such file or directory"),
-        ("", "a folder, and no checkpoint of Orbax"),
+        ("", "a directory that is no checkpoint"),
         ("text.npz", "not a zip file"),
         ("empty.npz", "not a zip file"),
         ("single.npy", "a single array"),
