@@ -14,10 +14,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from common.cli import bench, check, convert, ending, info, study, teach, train, use
+from common.cli import bench, check, ending, info, study, teach, train, use
 from common.cli.layers import inspect
 from common.cli.options import Parser
-from common.cli.proof import tolerance
+from common.cli.proof import convert, tolerance
 from common.errors import unknown
 from common.records import package_version
 

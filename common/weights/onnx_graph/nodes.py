@@ -129,9 +129,9 @@ def _options(cell: str, attributes: Mapping[str, Any]) -> tuple[dict[str, Any], 
         if attributes.get(name):
             raise Refused(f"{name}={list(attributes[name])}: no activation here has a parameter")
     directions = DIRECTIONS[direction]
-    options: dict[str, Any] = {}
-    if cell == "GRU" and not attributes.get("linear_before_reset"):
-        options["reset_after"] = False
+    options: dict[str, Any] = {"nonlinearity": "tanh"} if cell == "RNN" else {}
+    if cell == "GRU":
+        options["reset_after"] = bool(attributes.get("linear_before_reset"))
     given = [str(name).lower() for name in attributes.get("activations") or ()]
     expected = list(ACTIVATIONS[cell]) * len(directions)
     if cell == "RNN" and given == ["relu"] * len(directions):
