@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
 from common.weights import schemes
-from common.weights.formats import flax_msgpack, leaves, npz, onnx_files, orbax, pickled, saved, torch_files, unread
+from common.weights.formats import flax_msgpack, leaves, npz, onnx_files, orbax, saved, torch_files, unread
 from common.weights.formats.keras import files as keras_files
 from common.weights.formats.saved import write as write_trained
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
@@ -35,7 +35,6 @@ FORMATS: tuple[Format, ...] = (
     onnx_files,
     flax_msgpack,
     leaves,
-    pickled,
 )
 EXPECTED = "a file of weights of PyTorch, safetensors, NumPy, Keras, ONNX, Flax, Haiku, Equinox or TensorFlow 1"
 

@@ -1,6 +1,7 @@
 """Haiku's names: a module and a parameter in it, ``lstm/linear`` and ``w``, as ``{module: {name: array}}`` in memory.
 
-In a file without pickles the two are one name, which is how most people save such a tree::
+A pickle of such a tree is read without running anything of it. In a file of arrays the two are one name, which is how
+most people save such a tree::
 
     arrays = {f"{module}/{name}": array for module, tree in params.items() for name, array in tree.items()}
     np.savez("params.npz", **arrays)

@@ -160,13 +160,13 @@ def header(shape: str, descr: str = "'<f8'", version: bytes = b"\x01\x00") -> by
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (header("(5000000000,)") + b"1" * 80, "needs 40000000000 bytes, and 80 are left"),
-        (header("(2, 99999999999999999999)") + b"1" * 80, "bytes, and 80 are left"),
+        (header("(5000000000,)") + b"1" * 80, "claims 37.3 GiB, and 80 bytes are left"),
+        (header("(2, 99999999999999999999)") + b"1" * 80, "GiB, and 80 bytes are left"),
         (header("(-1,)") + b"1" * 80, "has the shape"),
         (header("(" + "1, " * 40 + ")") + b"1" * 8, "has the shape"),
-        (header("(1,)", "'|O'") + b"1" * 8, r"pickled objects; .*np\.savez"),
+        (header("(1,)", "'|O'") + b"1" * 8, r"Object arrays.*np\.savez"),
         (header("(1L,)") + b"1" * 8, "its array 0"),
-        (header("(1,)", version=b"\x03\x00") + b"1" * 8, r"version 3\.0"),
+        (header("(1,)", version=b"\x03\x00") + b"1" * 8, r"version 3\.0 of the format"),
         (header("()") + b"12345678" + b"junk", "its array 1"),
         (header("()") + b"12345678", "a single array"),
         (b"{" * 100_000 + b"\n" + header("()") + b"12345678", "its first line is not JSON"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -181,8 +182,22 @@ def test_a_layer_without_biases_gets_zeros() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
-def test_pickles_are_refused_with_the_way_out(protocol: int, tmp_path: Path) -> None:
-    tree = {"lstm/linear": {"w": np.ones((7, 16)), "b": np.ones(16)}}
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
+def test_pickled_trees_are_read_without_running_them(array: Any, protocol: int, tmp_path: Path) -> None:
+    """Arrays of JAX too, as ``pickle.dump(params, file)`` writes them."""
+    rng = np.random.default_rng(0)
+    parts = {"w": rng.random((7, 16), "float32"), "b": rng.random(16, "float32")}
+    tree = {"lstm/linear": {name: array(value) for name, value in parts.items()}}
     (tmp_path / "params.pkl").write_bytes(pickle.dumps(tree, protocol))
-    with pytest.raises(InvalidInput, match=r"a pickle, which runs code.*np\.savez\("):
-        files.read(tmp_path / "params.pkl")
+    layer = select(files.read(tmp_path / "params.pkl"))
+    assert (layer.path, layer.spec) == ("lstm", spec_of("LSTM", dtype="float32"))
+    assert np.array_equal(layer.params["weight_ih_l0"][4:8], parts["w"][:3, 8:12].T)
+
+
+def test_a_tree_that_numpy_pickled_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    tree: Any = {"lstm/linear": {"w": np.ones((7, 16)), "b": np.ones(16)}}
+    np.savez(tmp_path / "params.npz", **tree)
+    np.save(tmp_path / "params.npy", tree)
+    for name in ("params.npz", "params.npy"):
+        with pytest.raises(InvalidInput, match=r"Object arrays cannot be loaded.*np\.savez\("):
+            files.read(tmp_path / name)
