@@ -124,7 +124,8 @@ def test_what_we_write_is_loaded_as_the_documentation_says(tmp_path: Path) -> No
 def test_cells_in_an_npz_are_found_by_their_names() -> None:
     """And are not taken for PyTorch's cells without a bias."""
     arrays = {"net.cell.weight_ih": np.ones((16, 3)), "net.cell.weight_hh": np.ones((16, 4))}
-    (layer,) = find(arrays | {"net.cell.bias": np.ones(16)})
+    named = arrays | {"net.cell.bias": np.ones(16)}
+    (layer,) = find(named | {f"opt_state.mu.{name}": value for name, value in named.items()})
     assert (layer.path, layer.layout) == ("net.cell", "equinox LSTM")
     (layer,) = find(arrays)
     assert layer.layout == "torch LSTM"

@@ -143,6 +143,19 @@ def test_cores_of_one_deep_rnn_are_separate_and_stacked_when_asked(tmp_path: Pat
     assert select(file, "lstm+lstm_1").spec == spec_of("LSTM", num_layers=2)
 
 
+def test_moments_of_an_optimiser_are_no_layers() -> None:
+    arrays = {"lstm/linear/w": np.ones((7, 16)), "lstm/linear/b": np.ones(16), "gru/w_i": np.ones((3, 12))}
+    arrays |= {"gru/w_h": np.ones((4, 12)), "gru/b": np.ones(12)}
+    moments = {f"{at}/{name}": value for name, value in arrays.items() for at in ("opt_state/0/mu", "0/mu", "0/nu")}
+    assert [layer.path for layer in find(arrays | moments)] == ["lstm", "gru"]
+
+
+def test_the_biases_of_x_and_of_h_stay_apart() -> None:
+    arrays = {"vanilla_rnn/linear/w": np.ones((3, 4)), "vanilla_rnn/linear/b": np.full(4, 2.0)}
+    (layer,) = find(arrays | {"vanilla_rnn/linear_1/w": np.ones((4, 4)), "vanilla_rnn/linear_1/b": np.full(4, 3.0)})
+    assert (set(layer.params["bias_ih_l0"]), set(layer.params["bias_hh_l0"])) == ({2.0}, {3.0})
+
+
 def test_one_bias_of_an_elman_network_is_read() -> None:
     """``hk.VanillaRNN(5, double_bias=False)``."""
     arrays = {"vanilla_rnn/linear/w": np.ones((3, 4)), "vanilla_rnn/linear/b": np.arange(1.0, 5)}
