@@ -1,1 +1,1 @@
-"""Third-party layers that need NumPy alone, behind the contract of a peer (``common.weights.peers``)."""
+"""Third-party implementations that run on NumPy arrays, with which the weights in their own files are proved."""
