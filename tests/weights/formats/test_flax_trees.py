@@ -59,6 +59,10 @@ def test_an_optimiser_s_moments_are_no_layers(tmp_path: Path) -> None:
     assert sorted(layer.path for layer in schemes.find({f"a/{name}": moved[name] for name in moved})) == [
         f"a/{path}" for path in WHERE
     ]
+    momentum = optax.sgd(1e-3, momentum=0.9).init(state.params)  # one tree, without a twin
+    arrays = flat({"params": state.params, "opt_state": serialization.to_state_dict(momentum)})
+    assert any("trace/SimpleCell_0" in name for name in arrays)
+    assert sorted(layer.path for layer in schemes.find(arrays)) == WHERE
     for kind in ("mu", "nu"):  # one alone may be a module's name
         assert len(schemes.find({name: value for name, value in moved.items() if f"mine/{kind}" in name})) == 2
 
