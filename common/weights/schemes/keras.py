@@ -5,11 +5,14 @@ them (``model_weights/lstm/lstm/lstm_cell/kernel:0``). The order is kernel, recu
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
+from common.errors import InvalidInput, mismatch
+from common.model.layout import layer_suffixes
+from common.model.spec import ModelSpec
 from common.weights.schemes.layers import found
 from common.weights.source import Found, Where
 
@@ -25,6 +28,8 @@ ASSUMED_RNN = "the file does not record the activation; assuming tanh, Keras' de
 ASSUMED = "the file does not record the activations; assuming tanh and sigmoid, Keras' defaults"
 HARD = "before 2.3, Keras' default was hard_sigmoid: compare an output that you have recorded"
 ASSUMED_RESET = "the file does not record reset_after; assuming True, Keras' default"
+# Keras' names for objects of its classes.
+STEMS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple_rnn"}
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -140,3 +145,73 @@ def layout_of(parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> tup
     if cell == "GRU" and bias == (width,):
         return "keras GRU, reset_after=False", (ASSUMED,)
     return f"keras {cell}", (ASSUMED, ASSUMED_RESET) if cell == "GRU" and bias is None else (ASSUMED,)
+
+
+def layer_names(spec: ModelSpec) -> tuple[str, ...]:
+    """The names that the layers of a model get in Keras, one for each level."""
+    stem = STEMS[spec.kind.layer]
+    return tuple(f"{stem}_l{level}" for level in range(spec.num_layers)) if spec.num_layers > 1 else (stem,)
+
+
+def _levels(spec: ModelSpec) -> Iterator[tuple[str, int, str]]:
+    """Suffix, level, and "forward", "backward" or "" of each cell. Raises ``InvalidInput`` for what Keras lacks."""
+    if spec.cell not in STEMS:
+        cause = "Keras' files hold layers" if spec.is_cell else "Keras has no other"
+        raise InvalidInput(mismatch("cell", f"one of {', '.join(STEMS)}", spec.cell, cause))
+    for suffix in layer_suffixes(spec):
+        side = "backward" if suffix.endswith("_reverse") else "forward"
+        yield suffix, int(suffix.removesuffix("_reverse")[2:]), side if spec.bidirectional else ""
+
+
+def _layout(spec: ModelSpec) -> str:
+    return f"keras {spec.kind.layer}" + (", reset_after=False" if not spec.reset_after else "")
+
+
+class _Found:
+    @staticmethod
+    def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
+        return find(arrays)
+
+
+class Keras3(_Found):
+    """The arrays of an archive, or of a file of weights."""
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        where: Where = {}
+        for suffix, level, side in _levels(spec):
+            group = "bidirectional" if side else STEMS[spec.kind.layer]
+            place = f"layers/{group}" + (f"_{level}" if level else "") + (f"/{side}_layer" if side else "")
+            parts = PARTS if spec.bias else PARTS[:2]
+            where[suffix] = {part: f"{place}/cell/vars/{k}" for k, part in enumerate(parts)}
+        return _layout(spec), where
+
+
+class Keras2(_Found):
+    """The arrays of an HDF5 file, as TensorFlow 2 names them."""
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        cell = f"{STEMS.get(spec.kind.layer)}_cell/"
+        return _layout(spec), _named(spec, cell, PARTS if spec.bias else PARTS[:2])
+
+
+class CuDNN(_Found):
+    """The arrays of layers over cuDNN, which always have biases."""
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        where = _named(spec, "", PARTS)
+        if spec.kind.layer not in ("LSTM", "GRU") or not spec.reset_after:
+            got = spec.label if spec.reset_after else "reset_after=False"
+            raise InvalidInput(mismatch("model", "an LSTM or a GRU with reset_after, as cuDNN has in Keras", got))
+        return f"keras CuDNN{spec.kind.layer}", where
+
+
+def _named(spec: ModelSpec, cell: str, parts: Sequence[str]) -> Where:
+    where: Where = {}
+    for suffix, level, side in _levels(spec):
+        name = layer_names(spec)[level]
+        place = f"model_weights/{name}/{name}/" + (f"{side}_{name}/" if side else "") + cell
+        where[suffix] = {part: f"{place}{part}:0" for part in parts}
+    return where

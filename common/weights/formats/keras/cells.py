@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 # Class of a layer or cell -> the cell of the project.
 CELLS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
-# What a problem or note is about, where the class has it.
+# Arguments that act in training only.
 DROPOUTS = ("dropout", "recurrent_dropout", "dropout_W", "dropout_U")
 
 
@@ -17,6 +17,18 @@ class Described(NamedTuple):
     units: Any
     notes: tuple[str, ...]
     problem: str
+
+
+def config_of(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of an object that Keras has written; empty if it is not one."""
+    config = one.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def name_of(one: Mapping[str, Any]) -> str:
+    """The name of a layer; "" if it has none."""
+    name = config_of(one).get("name", one.get("name"))
+    return name if isinstance(name, str) else ""
 
 
 def described(kind: str, cell: Mapping[str, Any], layer: Mapping[str, Any], is_half: bool) -> Described:
@@ -72,6 +84,5 @@ def _function(value: Any) -> str:
 
 def _policy(value: Any) -> str:
     if isinstance(value, dict):
-        name = value.get("config", {}).get("name") if isinstance(value.get("config"), dict) else None
-        return str(name or "")
+        return str(config_of(value).get("name") or "")
     return value if isinstance(value, str) else ""

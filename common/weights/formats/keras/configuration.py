@@ -10,18 +10,14 @@ in a list (``saving_lib._save_container_state`` in Keras' source): ``layers/bidi
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
-from common.weights.formats.keras.cells import CELLS, described
+from common.weights.formats.keras.cells import CELLS, config_of, described, name_of
+from common.weights.formats.keras.graph import followers
 from common.weights.source import Unusable
 
 MAX_TEXT, MAX_DEPTH = 1 << 26, 64
 OTHER_CELLS = ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "ConvLSTM2DCell")
-# Layers that hand on in inference what they are given, so that the layers on both sides follow one another.
-TRANSPARENT = frozenset(
-    {"Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization"}
-)
 
 
 class Slot(NamedTuple):
@@ -90,18 +86,8 @@ def parse(text: str | bytes) -> Configuration:
     return Configuration(found, tuple(dict.fromkeys(walk.notes)), walk.cells)
 
 
-def _is_object(value: Any) -> bool:
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and isinstance(value.get("class_name"), str)
-
-
-def _config(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    config = one.get("config")
-    return config if isinstance(config, dict) else {}
-
-
-def _name(one: Mapping[str, Any]) -> str:
-    name = _config(one).get("name", one.get("name"))
-    return name if isinstance(name, str) else ""
 
 
 def snake_case(name: str) -> str:
@@ -129,7 +115,7 @@ def _within(one: Mapping[str, Any], path: str, place: str, top: str, walk: _Walk
     """The recurrent layers of a layer or model: itself, those it wraps, or its layers."""
     if depth > MAX_DEPTH:
         raise Unusable(f"its configuration nests models deeper than {MAX_DEPTH}")
-    kind, config = one["class_name"].rpartition(">")[2], _config(one)
+    kind, config = one["class_name"].rpartition(">")[2], config_of(one)
     children = one["config"] if isinstance(one.get("config"), list) else config.get("layers")
     if kind == "Bidirectional":
         yield from _bidirectional(one, path, place, top or path, walk)
@@ -143,7 +129,7 @@ def _within(one: Mapping[str, Any], path: str, place: str, top: str, walk: _Walk
         yield from (layer._replace(notes=(*layer.notes, note)) for layer in inner)
     masks = kind == "Masking" or (kind == "Embedding" and config.get("mask_zero") is True)
     if masks:
-        walk.notes.append(f"{_name(one) or kind} masks padding in this model: pass the lengths of the sequences")
+        walk.notes.append(f"{name_of(one) or kind} masks padding in this model: pass the lengths of the sequences")
 
 
 def _model(
@@ -152,53 +138,11 @@ def _model(
     places = in_list([child["class_name"] for child in children])
     of_child: dict[str, list[Recorded]] = {}
     for child, child_place in zip(children, places, strict=True):
-        name = _name(child) or child_place
+        name = name_of(child) or child_place
         below = f"{path}/{name}" if path else name
         found = _within(child, below, f"{place}/{child_place}", top or name, walk, depth + 1)
         of_child[name] = list(found)
-    yield from _stacked(of_child, _followers(children))
-
-
-def _followers(children: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Layer -> the one layer that takes its output and nothing else, with transparent layers in between left out."""
-    names = [_name(child) for child in children]
-    if any("inbound_nodes" in child for child in children):
-        sources = {name: _sources(child.get("inbound_nodes")) for name, child in zip(names, children, strict=True)}
-    else:
-        sources = {name: [before] for before, name in pairwise(names)}
-    uses = [source for of_one in sources.values() for source in of_one]
-    after = {of_one[0]: name for name, of_one in sources.items() if len(of_one) == 1 and uses.count(of_one[0]) == 1}
-    passing = {name for name, child in zip(names, children, strict=True) if child["class_name"] in TRANSPARENT}
-    followers = {}
-    for name in names:
-        following, steps = after.get(name), 0
-        while following in passing and steps < len(names):
-            following, steps = after.get(following), steps + 1
-        if following is not None and following not in passing:
-            followers[name] = following
-    return followers
-
-
-def _sources(nodes: Any) -> list[str]:
-    """The names of the layers whose outputs a layer is called on, over all its calls."""
-    found: list[str] = []
-    waiting = [nodes]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            history = value.get("keras_history")
-            if isinstance(history, list) and history and isinstance(history[0], str):
-                found.append(history[0])
-            else:
-                waiting += value.values()
-        elif isinstance(value, list):
-            is_source = len(value) in (3, 4) and isinstance(value[0], str) and isinstance(value[1], int)
-            if is_source:
-                found.append(value[0])
-                waiting += value[3:]
-            else:
-                waiting += value
-    return found
+    yield from _stacked(of_child, followers(children))
 
 
 def _stacked(of_child: Mapping[str, list[Recorded]], followers: Mapping[str, str]) -> Iterator[Recorded]:
@@ -243,7 +187,7 @@ def joint_name(names: Sequence[str]) -> str:
 
 
 def _bidirectional(one: Mapping[str, Any], path: str, place: str, top: str, walk: _Walk) -> Iterator[Recorded]:
-    config = _config(one)
+    config = config_of(one)
     forward = config.get("layer")
     if not _is_object(forward):
         return
@@ -259,7 +203,7 @@ def _bidirectional(one: Mapping[str, Any], path: str, place: str, top: str, walk
         f"merge_mode={mode!r} (only 'concat' is supported)": mode != "concat",
         "both directions of stacked cells, each a stack by itself": len(first) > 1 or len(first[0].slots) > 1,
         "two directions that differ": [(a.layout, a.options) for a in first] != [(a.layout, a.options) for a in second],
-        "a forward layer that runs backwards": _config(directions[0]).get("go_backwards") is True,
+        "a forward layer that runs backwards": config_of(directions[0]).get("go_backwards") is True,
     }
     problem = next((text for text, applies in problems.items() if applies), "")
     for a, b in zip(first, second, strict=False):
@@ -272,7 +216,7 @@ def _recurrent(
     one: Mapping[str, Any], path: str, place: str, top: str, walk: _Walk, is_half: bool = False
 ) -> Iterator[Recorded]:
     """One layer, or where its cells are not alike, one for each cell."""
-    kind, config = one["class_name"].rpartition(">")[2], _config(one)
+    kind, config = one["class_name"].rpartition(">")[2], config_of(one)
     place = f"{place}/cell"
     cells: list[tuple[str, Mapping[str, Any], str]] = [(kind, config, place)]
     if kind == "RNN":
@@ -280,13 +224,13 @@ def _recurrent(
         cell = {"class_name": "StackedRNNCells", "config": {"cells": cell}} if isinstance(cell, list) else cell
         if not isinstance(cell, dict) or not _is_object(cell):
             return
-        inner = _config(cell).get("cells") if cell["class_name"].endswith("StackedRNNCells") else None
+        inner = config_of(cell).get("cells") if cell["class_name"].endswith("StackedRNNCells") else None
         if isinstance(inner, list) and inner and all(_is_object(each) for each in inner):
             names = in_list([each["class_name"] for each in inner])
             pairs = zip(inner, names, strict=True)
-            cells = [(each["class_name"], _config(each), f"{place}/cells/{name}") for each, name in pairs]
+            cells = [(each["class_name"], config_of(each), f"{place}/cells/{name}") for each, name in pairs]
         else:
-            cells = [(cell["class_name"], _config(cell), place)]
+            cells = [(cell["class_name"], config_of(cell), place)]
     found = [described(kind, cell, config, is_half) for kind, cell, _ in cells]
     number = walk.cells.get(top, 0)
     walk.cells[top] = number + len(cells)

@@ -27,7 +27,10 @@ _serving: list[tuple[Workers, Worker]] = []
 
 
 def read(path: Path, data: bytes) -> Tree:
-    """The content of an HDF5 file, which errors call ``path``. Raises ``Unusable``, and ``BackendMissing`` without h5py."""
+    """The content of an HDF5 file, which errors call ``path``.
+
+    Raises ``Unusable``, and ``BackendMissing`` without h5py.
+    """
     if importlib.util.find_spec("h5py") is None:
         text = f"{path} is an HDF5 file, and h5py is not installed; run: pip install -e '.[keras]'"
         raise BackendMissing(text)

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.weights import limits
 from common.weights.source import Unusable
 
 MAX_DEPTH, MAX_OBJECTS = 64, 100_000
-# How much a file may unpack to, in bytes: so much, and so many times its own size.
-FREE, EXPANSION = 1 << 26, 16
 # Bytes of address space beyond those for the arrays, and seconds of processor time and for each byte.
 MEMORY, SECONDS, SECONDS_PER_BYTE = 1 << 29, 20, 1e-7
 # What is read: floating point, integers, truth values.
@@ -35,11 +34,6 @@ class Tree(NamedTuple):
     skipped: dict[str, str]
 
 
-def allowance(size: int) -> int:
-    """The bytes that the arrays of a file of this size may take."""
-    return FREE + EXPANSION * size
-
-
 def read(data: bytes) -> Tree:
     """The content of an HDF5 file, with limits on this process. Raises ``Unusable`` for a damaged one."""
     h5py = importlib.import_module("h5py")
@@ -48,7 +42,7 @@ def read(data: bytes) -> Tree:
     tree = Tree({}, {}, {})
     try:
         with h5py.File(h5py.h5f.open_file_image(data)) as file:
-            _Reader(h5py, tree, allowance(len(data))).group("", file)
+            _Reader(h5py, tree, limits.unpacked(len(data))).group("", file)
     except (Unusable, MemoryError) as error:
         raise Unusable(str(error) or "it claims more memory than it can need") from error
     except Exception as error:
@@ -66,7 +60,7 @@ def _limit(size: int) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     seconds = math.ceil(usage.ru_utime + usage.ru_stime + SECONDS + SECONDS_PER_BYTE * size)
     for kind, wanted in (
-        (resource.RLIMIT_AS, now + MEMORY + 3 * allowance(size)),
+        (resource.RLIMIT_AS, now + MEMORY + 3 * limits.unpacked(size)),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -77,8 +71,8 @@ def _limit(size: int) -> None:
 class _Reader:
     """Walks through a file and fills a tree."""
 
-    def __init__(self, h5py: Any, tree: Tree, budget: int):
-        self.h5py, self.tree, self.budget = h5py, tree, budget
+    def __init__(self, h5py: Any, tree: Tree, allowed: int):
+        self.h5py, self.tree, self.allowed, self.budget = h5py, tree, allowed, allowed
         self.seen: set[Any] = set()
         self.filters = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
@@ -133,7 +127,7 @@ class _Reader:
     def _take(self, path: str, size: int) -> None:
         self.budget -= size
         if self.budget < 0:
-            raise Unusable(f"with {path}, it unpacks to more than {EXPANSION} times its size")
+            raise Unusable(f"with {path}, it unpacks to more than {limits.in_words(self.allowed)}")
 
     def _dataset(self, path: str, dataset: Any) -> None:
         reason = self._unreadable(path, dataset)
