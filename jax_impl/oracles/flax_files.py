@@ -71,7 +71,7 @@ def _number(path: Path) -> int:
 def _flat(tree: Any) -> dict[str, np.ndarray]:
     leaves = traverse_util.flatten_dict(serialization.to_state_dict(tree), sep="/")
     keys = jax.dtypes.prng_key  # the states of generators, which NumPy does not hold
-    numbers = {name: value for name, value in leaves.items() if hasattr(value, "dtype")}
+    numbers: dict[str, Any] = {name: value for name, value in leaves.items() if hasattr(value, "dtype")}
     return {name: np.asarray(value) for name, value in numbers.items() if not jnp.issubdtype(value.dtype, keys)}
 
 
