@@ -20,7 +20,7 @@ PARTS = ("kernel", "recurrent_kernel", "bias")
 NUMBERED = re.compile(r"(.+)/vars/([012])", re.DOTALL)
 NAMED = re.compile(r"(?:(.+)/)?(kernel|recurrent_kernel|bias)((?:_\d{1,6})?)(?::\d{1,6})?", re.DOTALL)
 LEVEL = re.compile(r"(.+)(_l\d{1,6})", re.DOTALL)
-IN_LIST = re.compile(r"(.+/cells)/(.+?)(?:_(\d{1,6}))?", re.DOTALL)
+IN_LIST = re.compile(r"(.+/(?:cells|stacked_rnn_cells(?:_\d{1,6})?))/(.+?)(?:_(\d{1,6}))?", re.DOTALL)
 # Words of which one stands in the name of a cell of Keras 3, or in the label of its layer.
 WORDS = ("lstm", "gru", "rnn", "cell")
 BLOCKS = {1: "RNN", 3: "GRU", 4: "LSTM"}
@@ -86,10 +86,10 @@ def _is_backward(place: str) -> bool:
 def _name(place: str, cells: Mapping[str, object], labels: Mapping[str, str], is_numbered: bool) -> tuple[str, str]:
     """The name of the layer that a cell belongs to, and the suffix of its level."""
     name = _numbered_name(place, labels) if is_numbered else _named_name(place)
-    if in_list := IN_LIST.fullmatch(place) if is_numbered else None:
+    if in_list := IN_LIST.fullmatch(place):
         lists = [match for other in cells if (match := IN_LIST.fullmatch(other)) and match[1] == in_list[1]]
         if len({match[2] for match in lists}) == 1:
-            return name, f"_l{in_list[3] or 0}"
+            return name, f"_l{sorted(int(match[3] or 0) for match in lists).index(int(in_list[3] or 0))}"
         return f"{name}/{place.rpartition('/')[2]}", "_l0"
     level = LEVEL.fullmatch(name)
     return (level[1], level[2]) if level else (name, "_l0")
@@ -112,8 +112,8 @@ def _named_name(place: str) -> str:
         parts = parts[parts.index(parts[0], 1) :]
     if len(parts) > 1 and parts[-1].rstrip("0123456789_").endswith("_cell"):
         parts.pop()
-    halves = [k for k, part in enumerate(parts) if part.startswith(("forward_", "backward_"))]
-    return "/".join(parts[: halves[0]] if halves and halves[0] else parts)
+    inner = [k for k, part in enumerate(parts) if part.startswith(("forward_", "backward_", "stacked_rnn_cells"))]
+    return "/".join(parts[: inner[0]] if inner and inner[0] else parts)
 
 
 def _stacks(name: str, where: Where, arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Where]]:

@@ -111,6 +111,11 @@ def in_list(classes: Sequence[str]) -> list[str]:
     return names
 
 
+def is_recurrent(class_name: str) -> bool:
+    kind = class_name.rpartition(">")[2]
+    return kind in CELLS or kind in ("RNN", "Bidirectional")
+
+
 def _within(one: Mapping[str, Any], path: str, place: str, top: str, walk: _Walk, depth: int) -> Iterator[Recorded]:
     """The recurrent layers of a layer or model: itself, those it wraps, or its layers."""
     if depth > MAX_DEPTH:
@@ -137,12 +142,16 @@ def _model(
 ) -> Iterator[Recorded]:
     places = in_list([child["class_name"] for child in children])
     of_child: dict[str, list[Recorded]] = {}
+    plain: set[str] = set()  # not a model or a wrapper, in which something else may follow
     for child, child_place in zip(children, places, strict=True):
         name = name_of(child) or child_place
         below = f"{path}/{name}" if path else name
         found = _within(child, below, f"{place}/{child_place}", top or name, walk, depth + 1)
         of_child[name] = list(found)
-    yield from _stacked(of_child, followers(children))
+        if is_recurrent(child["class_name"]):
+            plain.add(name)
+    following = {name: after for name, after in followers(children).items() if {name, after} <= plain}
+    yield from _stacked(of_child, following)
 
 
 def _stacked(of_child: Mapping[str, list[Recorded]], followers: Mapping[str, str]) -> Iterator[Recorded]:

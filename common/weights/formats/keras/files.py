@@ -40,7 +40,9 @@ def read(source: Source) -> WeightsFile:
     tree = hdf5.read(source.path, source.entries[WEIGHTS])
     recorded = configuration.parse(source.entries[CONFIGURATION])
     found, missing = _of_keras3(tree, recorded)
-    return _file(source, "Keras archive (.keras)", tree, found, recorded.notes, missing)
+    made = _file(source, "Keras archive (.keras)", tree, found, recorded.notes, missing)
+    version = re.search(rb'"keras_version": *"([\w.+-]{1,40})"', source.entries["metadata.json"])
+    return made._replace(about={"keras_version": version[1].decode()} if version else {})
 
 
 def _hdf5(source: Source) -> WeightsFile:
