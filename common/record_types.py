@@ -93,6 +93,25 @@ class Environment(TypedDict):
     facts: dict[str, Any]
 
 
+class CheckedFile(TypedDict):
+    """The weights and inputs of a check of a file, for a command that repeats it.
+
+    ``layer`` is the path that was chosen, "" for the file's only layer. ``inputs`` and ``expect`` are the files of
+    recorded inputs and outputs, null where there are none, and ``fingerprint`` is the SHA-256 of the problem's arrays.
+    ``guests`` are those of ``a`` and ``b`` that are neither backends nor oracles: what was recorded, and the library
+    that owns the format.
+    """
+
+    path: str
+    sha256: str
+    layer: str
+    inputs: str | None
+    expect: str | None
+    batch_first: bool
+    fingerprint: str
+    guests: list[str]
+
+
 class Check(TypedDict):
     """One comparison of ``a`` and ``b``, or, if ``drawn``, the worst of those made on a variant drawn at random.
 
@@ -100,7 +119,7 @@ class Check(TypedDict):
     ``variant`` and ``options`` describe the model in words, and ``cell`` and ``dtype`` repeat its specification.
     ``error`` is max|a - b| and ``tolerance`` what it may be, both absolute, at the worst element. ``resolutions`` and
     ``verdicts`` hold every quantity that the record covers. ``smallest`` is the smallest problem found on which a
-    failed comparison of a drawn variant still fails.
+    failed comparison of a drawn variant still fails. ``file`` is present if the weights came from a file.
     """
 
     kind: Literal["check"]
@@ -126,6 +145,7 @@ class Check(TypedDict):
     reason: str
     drawn: bool
     smallest: NotRequired[Problem]
+    file: NotRequired[CheckedFile]
 
 
 class Training(Run):

@@ -128,35 +128,24 @@ def _summary(rows: Sequence[Comparison]) -> Table:
     several = len({row["inputs"] for row in rows}) > 1
     lines = []
     for group in groups(rows):
-        worst, members = group.worst, group.members
-        quantities = ", ".join(dict.fromkeys(row["quantity"] for row in members))
+        worst = group.worst
         lines.append(
             (
                 f"{group.check}, inputs {group.inputs + 1}" if several else group.check,
                 f"{group.a} – {group.b}",
-                quantities if len(members) <= 4 else f"{count(len(members))} arrays",
-                worst["quantity"],
+                group.outcome,
+                count(len(group.members)),
+                fraction(worst["ratio"]),
                 error(worst["error"]),
                 error(worst["tolerance"]),
-                fraction(worst["ratio"]),
                 "–" if group.resolution is None else error(group.resolution),
-                group.outcome,
+                worst["quantity"],
             )
         )
-    columns = (
-        "Check",
-        "Pair",
-        "Quantities",
-        "Worst",
-        "Error",
-        "Tolerance",
-        "Error / tolerance",
-        "Resolution",
-        "Verdict",
-    )
+    columns = ("Check", "Pair", "Verdict", "Arrays", "Error / tolerance", "Error", "Tolerance", "Resolution", "Worst")
     checks = dict.fromkeys(row["check"] for row in rows)
     explained = "; ".join(f"{name}: {CHECKS[name]}" for name in checks if name in CHECKS)
-    return Table("What was compared", columns, tuple(lines), f"{explained}.", numbers=range(4, 8), whole=True)
+    return Table("What was compared", columns, tuple(lines), f"{explained}.", numbers=range(3, 8), whole=True)
 
 
 def _every(rows: Sequence[Comparison]) -> Table:
@@ -165,20 +154,20 @@ def _every(rows: Sequence[Comparison]) -> Table:
             row["check"],
             row["quantity"],
             f"{row['a']} – {row['b']}",
+            shown(row["verdict"]) + (f": {row['reason']}" if row["reason"] else ""),
             str(row["inputs"] + 1),
             count(row["count"]),
-            error(row["error"]),
-            error(row["scale"]),
-            error(row["tolerance"]),
             fraction(row["ratio"]),
+            error(row["error"]),
+            error(row["tolerance"]),
             error(row["resolution"]),
-            shown(row["verdict"]) + (f": {row['reason']}" if row["reason"] else ""),
+            error(row["scale"]),
         )
         for row in sorted(rows, key=rank, reverse=True)
     )
-    columns = ("Check", "Quantity", "Pair", "Inputs", "Elements", "Error", "Largest value", "Tolerance")
-    columns += ("Error / tolerance", "Resolution", "Verdict")
-    return Table("Every comparison, the worst first", columns, lines, numbers=range(3, 10))
+    columns = ("Check", "Quantity", "Pair", "Verdict", "Inputs", "Elements", "Error / tolerance", "Error", "Tolerance")
+    columns += ("Resolution", "Largest value")
+    return Table("Every comparison, the worst first", columns, lines, numbers=range(4, 11))
 
 
 def _files(found: Certificate) -> Table:

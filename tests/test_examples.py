@@ -22,14 +22,18 @@ MODULES = (
     "common.conversions.layouts",
     "common.weights.arrays",
     "common.weights.files",
+    "common.weights.layer",
     "common.weights.limits",
     "common.weights.schemes.layers",
     "jax_impl.flax_cell",
+    "jax_impl.loading",
     "jax_impl.modules",
     "jax_impl.nnx_weights",
     "jax_impl.promotion",
+    "numpy_impl.loading",
     "numpy_impl.modules",
     "numpy_impl.trace",
+    "torch_impl.loading",
     "torch_impl.modules",
 )
 

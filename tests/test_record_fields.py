@@ -23,6 +23,8 @@ RULE = {"name": "adam", "lr": 0.01, "momentum": 0.0, "betas": [0.9, 0.999], "alp
 RULE |= {"clip_norm": 1.0, "schedule": "step", "schedule_steps": 7, "schedule_factor": 0.1}
 RUN = {"task": "sine", "reading": "windows", "options": {"window": 25}, "spec": SPEC, "inputs": "features"}
 RUN |= {"optimizer": RULE, "epochs": 3, "batch_size": 4, "patience": 2, "input_bias": -3.0, "seed": 5}
+FILE = {"path": "a.pt", "sha256": "0f", "layer": "rnn", "inputs": None, "expect": "y.npy", "batch_first": True}
+FILE |= {"fingerprint": "1e", "guests": ["expected"]}
 CHECK: dict[str, Any] = {
     **dict.fromkeys(("check", "cell", "variant", "dtype", "quantity", "a", "b", "verdict", "reason"), "x"),
     **dict.fromkeys(("error", "scale", "tolerance", "ratio", "resolution"), 0.5),
@@ -35,6 +37,7 @@ CHECK: dict[str, Any] = {
     "resolutions": {"y": 0.5, "dx": None},
     "verdicts": {"y": "passed", "dx": "undecided"},
     "smallest": PROBLEM,
+    "file": FILE,
 }
 # A wrong value for each field, and what the message says of it: the names that lead to it, and the type.
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -58,6 +61,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"run": RUN | {"optimizer": "sgd"}}, "optimizer of run in .*: expected an object, got 'sgd'"),
     ({"smallest": None}, "smallest in .*: expected an object, got None"),
+    ({"file": FILE | {"inputs": 3}}, "inputs of file in .*: expected a string or null, got 3"),
+    ({"file": FILE | {"guests": [1]}}, "item 0 of guests of file in .*: expected a string, got 1"),
+    ({"file": {"path": "a.pt"}}, ".* of file in .*: expected a value, got nothing"),
 ]
 
 
@@ -83,7 +89,7 @@ def test_a_check_record_has_every_field_in_its_type(name: str, value: object, tm
         right += [type(None), int]
     if name in ("problem", "run"):
         right = [type(None)]
-    nested = ({"y": []}, {"y": True}, [3], *([{}] if name == "smallest" else []))
+    nested = ({"y": []}, {"y": True}, [3], *([{}] if name in ("smallest", "file") else []))
     if type(value) in right and value not in nested:
         assert read(written(tmp_path / "other.jsonl", CHECK | {name: value}))[1][name] == value  # pyright: ignore
         return
@@ -107,10 +113,10 @@ def test_a_record_lacks_nothing(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_check_record_lacks_nothing(tmp_path: Path) -> None:
-    for name in CHECK.keys() - {"kind", "smallest"}:
+    for name in CHECK.keys() - {"kind", "smallest", "file"}:
         with pytest.raises(InvalidInput, match=f"^{name} in .* line 2: expected a value, got nothing$"):
             read(written(tmp_path / "bad.jsonl", {key: value for key, value in CHECK.items() if key != name}))
-    small = {key: value for key, value in CHECK.items() if key != "smallest"} | {"more": 3}
+    small = {key: value for key, value in CHECK.items() if key not in ("smallest", "file")} | {"more": 3}
     assert read(written(tmp_path / "good.jsonl", small))[1] == small
 
 

@@ -45,6 +45,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options, left = top.parse_known_args(arguments)
     if options.verb == "predict" and not any(word.startswith("-") for word in left):
         options.input, left = [*options.input, *left], []  # argparse takes no more positional words after options
+    if options.verb in ("check", "tolerance") and options.file is None and len(left) == 1 and left[0][:1] != "-":
+        options.file, left = left[0], []  # nor an optional one
     if left:
         top.verbs[options.verb].refuse(left)
     return options

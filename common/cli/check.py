@@ -1,4 +1,4 @@
-"""``rosetta check``: the ladder of checks, on fixed models, on models drawn at random, or on one model."""
+"""``rosetta check``: the ladder of checks, on fixed models, on models drawn at random, on one model, or on a file."""
 
 import argparse
 from argparse import Namespace
@@ -22,10 +22,10 @@ from common.cli.options import (
     cells,
     dtypes,
     given,
-    integers,
     named,
-    words,
 )
+from common.cli.proof import check as of_file
+from common.cli.proof.subjects import add_file, add_sizes, add_valid
 from common.equivalence import ladder, processes, variants
 from common.equivalence.variants import PROBLEMS, REGIMES, B, H, I, T, Variant
 from common.errors import InvalidInput, mismatch
@@ -39,8 +39,10 @@ PROBLEM = ("steps", "batch", "lengths", "mask", "given_state", "training", "regi
 
 
 def add(verbs: Verbs) -> None:
-    more = "If an option of the model or of the problem is given, only that model is checked."
+    more = "With a file of weights, that layer is checked on recorded or drawn inputs, with the library that owns the "
+    more += "format. Else, if an option of the model or of the problem is given, only that model is checked."
     parser = add_verb(verbs, "check", run, "compare outputs, gradients and training of all backends", more)
+    of_file.add_expect(add_file(parser))
     add_backends(parser, registry.DEFAULT)
     add_selection(parser, CELLS, DTYPES)
     add_jobs(parser)
@@ -48,11 +50,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--configs", type=at_least(1), metavar="N", help=text)
     add_rows(parser, "model", MODEL_ROWS.values())
     group = parser.add_argument_group("problem", argument_default=argparse.SUPPRESS)
-    group.add_argument("--steps", type=at_least(1), metavar="T", help=f"time steps (default: {T})")
-    group.add_argument("--batch", type=at_least(1), metavar="B", help=f"sequences in the batch (default: {B})")
-    group.add_argument("--lengths", type=integers, metavar="N,N,...", help="steps of each sequence of a ragged batch")
-    text = "valid steps of each sequence, 1 for a valid one and 0 for any other, such as 0111,1101"
-    group.add_argument("--mask", type=words, metavar="01,01,...", help=text)
+    add_sizes(group, T, B)
+    add_valid(group)
     group.add_argument("--no-state", dest="given_state", action="store_false", help="start from a state of zeros")
     group.add_argument("--eval", dest="training", action="store_false", help="without dropout")
     text = f"how the numbers are drawn, one of {', '.join(REGIMES)} (default: plain)"
@@ -61,6 +60,9 @@ def add(verbs: Verbs) -> None:
 
 def run(options: Namespace) -> int:
     """Compare the backends and print the result; returns the exit code."""
+    if options.file is not None:
+        return of_file.run(options)
+    of_file.require_no_file(options)
     names, chosen_cells, chosen_dtypes = backends(options), cells(options), dtypes(options)
     one = given(options, (*MODEL_ROWS, *PROBLEM))
     if options.configs is None:

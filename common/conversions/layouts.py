@@ -124,7 +124,9 @@ def _merged(layout: Layout, w: Weights) -> tuple[str, ...]:
     return tuple(
         gate
         for gate, added in summed
-        if not {(BIAS_X, gate), (BIAS_H, gate)} & apart and gate not in layout.zero and _differs(of_h[gate], added)
+        if not {(BIAS_X, gate), (BIAS_H, gate)} & apart
+        and gate not in layout.zero
+        and all(_differs(of_h[gate], number) for number in {0, added})
     )
 
 

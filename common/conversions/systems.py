@@ -68,8 +68,7 @@ KERAS_SOURCE = "documentation and source of keras.layers.{} (Keras 3.15)"
 ONNX_SOURCE = "operator {} of ONNX (opset 22)"
 NNX_SOURCE = "source of flax.nnx.{} (Flax 0.12)"
 HAIKU_SOURCE = "source of haiku.{} (dm-haiku 0.0.17)"
-TF1_SOURCE = "documentation of tf.compat.v1.nn.rnn_cell.{}"
-EQUINOX_SOURCE = "documentation of equinox.nn.{} (0.13)"
+EQUINOX_SOURCE = "source of equinox.nn.{} (0.13)"
 FORGET = {"f": 1.0}
 
 
@@ -81,6 +80,29 @@ def _onnx(cell: str, gates: str, **options: object) -> Layout:
     )
     state = LSTM_STATES if cell == "LSTM" else ("h",)
     return Layout("ONNX", f"ONNX's {cell}", cell, parts, ONNX_SOURCE.format(cell), options=options, state=state)
+
+
+def _haiku_rnn(owner: str, bias: str, *more: Part) -> Layout:
+    """Two modules ``Linear``, which have the names that Haiku makes up for them; always with ReLU."""
+    parts = (Part("linear/w", X, ""), Part("linear/b", bias, ""), Part("linear_1/w", H, ""), *more)
+    source, options = HAIKU_SOURCE.format("VanillaRNN"), {"nonlinearity": "relu"}
+    return Layout("Haiku", owner, "RNN", parts, source, options=options, needs_bias=True)
+
+
+_TF1_GATES = (Part("gates/kernel", XH, "rz"), Part("gates/bias", SUM, "rz"))
+
+
+def _tf1(owner: str, cell: str, parts: tuple[Part, ...], **options: object) -> Layout:
+    state = ("c", "h") if cell == "LSTM" else ("h",)
+    owner = owner if owner.startswith("tf.") else f"tf.compat.v1.nn.rnn_cell.{owner}"
+    source = f"source of {owner.partition(',')[0]}"
+    return Layout("TensorFlow 1", owner, cell, parts, source, options=options, needs_bias=True, state=state)
+
+
+def _tf1_lstm(added: dict[str, float]) -> tuple[Part, ...]:
+    """TensorFlow's i, j, f, o; ``added`` is its ``forget_bias``, which is no variable."""
+    projection = Part("projection/kernel", PROJECTION, "")
+    return Part("kernel", XH, "igfo"), Part("bias", SUM, "igfo", added=added), projection
 
 
 def _cudnn(cell: str, gates: str) -> Layout:
@@ -179,20 +201,8 @@ LAYOUTS: dict[str, Layout] = {
         needs_bias=True,
         zero="n",
     ),
-    "haiku RNN": Layout(
-        "Haiku",
-        "haiku.VanillaRNN",
-        "RNN",
-        (
-            Part("input_to_hidden/w", X, ""),
-            Part("input_to_hidden/b", BIAS_X, ""),
-            Part("hidden_to_hidden/w", H, ""),
-            Part("hidden_to_hidden/b", BIAS_H, ""),
-        ),
-        HAIKU_SOURCE.format("VanillaRNN"),
-        options={"nonlinearity": "relu"},
-        needs_bias=True,
-    ),
+    "haiku RNN": _haiku_rnn("haiku.VanillaRNN", BIAS_X, Part("linear_1/b", BIAS_H, "")),
+    "haiku RNN, double_bias=False": _haiku_rnn("haiku.VanillaRNN, double_bias=False", SUM),
     "haiku LSTM": Layout(
         "Haiku",
         "haiku.LSTM",
@@ -240,39 +250,25 @@ LAYOUTS: dict[str, Layout] = {
         EQUINOX_SOURCE.format("GRUCell"),
         options={"reset_after": True},
     ),
-    "tf1 RNN": Layout(
-        "TensorFlow 1",
-        "tf.compat.v1.nn.rnn_cell.BasicRNNCell",
-        "RNN",
-        (Part("kernel", XH, ""), Part("bias", SUM, "")),
-        TF1_SOURCE.format("BasicRNNCell"),
-        needs_bias=True,
+    "tf1 RNN": _tf1("BasicRNNCell", "RNN", (Part("kernel", XH, ""), Part("bias", SUM, ""))),
+    "tf1 LSTM": _tf1("LSTMCell", "LSTM", _tf1_lstm(FORGET)),
+    "tf1 LSTM, forget_bias=0": _tf1("LSTMCell, forget_bias=0", "LSTM", _tf1_lstm({})),
+    "tf1 GRU": _tf1(
+        "GRUCell",
+        "GRU",
+        (*_TF1_GATES, Part("candidate/kernel", XH, "n"), Part("candidate/bias", SUM, "n")),
+        reset_after=False,
     ),
-    "tf1 LSTM": Layout(
-        "TensorFlow 1",
-        "tf.compat.v1.nn.rnn_cell.LSTMCell",
-        "LSTM",
-        (
-            Part("kernel", XH, "igfo"),
-            Part("bias", SUM, "igfo", added=FORGET),
-            Part("projection/kernel", PROJECTION, ""),
-        ),
-        TF1_SOURCE.format("LSTMCell"),
-        needs_bias=True,
-        state=("c", "h"),
-    ),
-    "tf1 GRU": Layout(
-        "TensorFlow 1",
-        "tf.compat.v1.nn.rnn_cell.GRUCell",
+    "tf1 GRU, CuDNN": _tf1(
+        "tf.contrib.cudnn_rnn.CudnnCompatibleGRUCell",
         "GRU",
         (
-            Part("gates/kernel", XH, "rz"),
-            Part("gates/bias", SUM, "rz"),
-            Part("candidate/kernel", XH, "n"),
-            Part("candidate/bias", SUM, "n"),
+            *_TF1_GATES,
+            Part("candidate/input_projection/kernel", X, "n"),
+            Part("candidate/input_projection/bias", BIAS_X, "n"),
+            Part("candidate/hidden_projection/kernel", H, "n"),
+            Part("candidate/hidden_projection/bias", BIAS_H, "n"),
         ),
-        TF1_SOURCE.format("GRUCell"),
-        options={"reset_after": False},
-        needs_bias=True,
+        reset_after=True,
     ),
 }

@@ -62,13 +62,14 @@ def require_params(table: Table, params: Mapping[str, Any], hidden: int | None =
             cause = "" if 0 in shape else "an axis too many or too few?"
             raise InvalidInput(mismatch(name, f"{_text(axes)} of {table.owner}", shape, cause))
     hidden = hidden or min(params[table.recurrent].shape)
-    columns = params[table.input].shape[next(i for i, axis in enumerate(table.shapes[table.input]) if "I" in axis)]
+    axis = next(axis for axis in table.shapes[table.input] if "I" in axis)
+    columns = params[table.input].shape[table.shapes[table.input].index(axis)]
     width = _width(table, params) or hidden
     sizes = _blocks(hidden) | {
         "I": columns,
         "P": width,
-        "I+H": max(columns, hidden + 1),
-        "I+P": max(columns, width + 1),
+        "I+H": columns + hidden if axis == "I" else max(columns, hidden + 1),
+        "I+P": columns + width if axis == "I" else max(columns, width + 1),
     }
     for name in sorted(table.shapes, key=lambda name: name != table.recurrent):
         axes, shape = table.shapes[name], tuple(params[name].shape)

@@ -12,13 +12,15 @@ from common.equivalence.variants import Variant
 from common.errors import BackendBroken
 from common.model.dtypes import numpy_dtype
 from common.model.spec import ModelSpec
-from common.record_types import Check, Run
+from common.record_types import Check, CheckedFile, Run
 
 # The verdicts on a comparison. Undecided: a wrong result could have passed. Zero: the exact result is 0, and so are
 # both results; a missing result would be 0 as well.
 PASSED, FAILED, UNDECIDED, ZERO = "passed", "failed", "undecided", "zero"
 # What backends are compared with, apart from backends: the complex step, and the exact result of ``rounding``.
 COMPLEX_STEP, EXACT = ORACLES = ("complex step", "exact")
+# What a user recorded, in a check of a file of weights.
+EXPECTED = "expected"
 
 
 def gradient_name(parameter: str) -> str:
@@ -66,8 +68,8 @@ class Row:
     """One comparison of ``a`` and ``b`` on a variant, or, if ``drawn``, the worst of all comparisons of a rung and
     pair.
 
-    A comparison of training runs on a task has ``run``, and the variant is the model that was trained. Only a drawn
-    row decides on more than its own quantity.
+    A comparison of training runs on a task has ``run``, and the variant is the model that was trained. One of weights
+    from a file has ``file``. Only a drawn row decides on more than its own quantity.
     """
 
     check: str
@@ -79,6 +81,7 @@ class Row:
     measured: Measurement
     decision: Decision
     drawn: bool = False
+    file: CheckedFile | None = None
 
     @property
     def resolution(self) -> float:
@@ -90,7 +93,7 @@ class Row:
 
     def record(self) -> Check:
         spec = self.variant.spec
-        return Check(
+        record = Check(
             kind="check",
             check=self.check,
             cell=spec.cell,
@@ -108,6 +111,9 @@ class Row:
             **self.decision._asdict(),
             drawn=self.drawn,
         )
+        if self.file is not None:
+            record["file"] = self.file
+        return record
 
 
 def compare(

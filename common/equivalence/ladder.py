@@ -100,8 +100,8 @@ class Rung(NamedTuple):
     """
 
     check: str
-    results: dict[str, Mapping[str, Any]]
-    bounds: dict[str, Bound]
+    results: Mapping[str, Mapping[str, Any]]
+    bounds: Mapping[str, Bound]
     rows: tuple[Row, ...]
 
 
@@ -125,19 +125,20 @@ def check_problem(
     expected: Sequence[Answer],
     *,
     elementwise: bool = True,
+    backward: bool = True,
     judged: dict[str, Grads] | None = None,
     done: Callable[..., None] = lambda *_: None,
 ) -> Iterator[Rung]:
-    """The first three rungs on a problem, which ``variant`` describes; ``expected`` is from ``answers``.
+    """The first three rungs on a problem, which ``variant`` describes, or, without ``backward``, the outputs alone.
 
-    ``judged`` keeps the complex-step derivatives by backend, for the same problem in another dtype. ``done`` is called
-    after each part of the work, of which there are ``parts``.
+    ``expected`` is from ``answers``. ``judged`` keeps the complex-step derivatives by backend, for the same problem in
+    another dtype. ``done`` is called after each part of the work.
     """
     spec = variant.spec
     outputs = each(backends, lambda backend: _outputs(backend, spec, args), done)
     named = [named_outputs(spec, y, state) for y, state, _ in expected]
     yield _rung("forward", variant, outputs, named)
-    if spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES:
+    if not backward or (spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES):
         return
     grads_of = each(backends, lambda backend: _gradients(backend, spec, args), done)
     named = [named_grads(spec, grads) for *_, grads in expected]
@@ -147,11 +148,6 @@ def check_problem(
         if COMPLEX in backend.dtypes:
             yield _complex_step(name, backend, variant, args, grads_of[name], expected, elementwise, judged)
             done()
-
-
-def parts(backends: Mapping[str, Backend]) -> int:
-    """How often ``check_problem`` calls ``done``; fewer times for relu in 16 bits."""
-    return 2 * len(backends) + sum(COMPLEX in backend.dtypes for backend in backends.values())
 
 
 def _outputs(backend: Backend, spec: ModelSpec, args: Problem) -> dict[str, Any]:
@@ -211,7 +207,7 @@ def _rung(
 def _compared(
     check: str,
     variant: Variant,
-    results: dict[str, Mapping[str, Any]],
+    results: Mapping[str, Mapping[str, Any]],
     expected: Sequence[Mapping[str, np.ndarray]],
 ) -> Rung:
     limits = bounds(expected, variant.spec.dtype)

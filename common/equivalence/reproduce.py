@@ -8,9 +8,10 @@ from typing import Any
 from common.equivalence.comparison import ORACLES
 from common.equivalence.variants import DEFAULTS
 from common.errors import InvalidInput, mismatch
+from common.model.cells import TABLE
 from common.model.run import OptimizerSpec
 from common.model.spec import DROPOUTS
-from common.record_types import Check, Problem, Run, Spec
+from common.record_types import Check, CheckedFile, Problem, Run, Spec
 from common.training.settings import RULES
 
 # The tasks whose own settings leave out everything that is optional, so that nothing has to be undone with "none".
@@ -22,6 +23,8 @@ def row_command(row: Check) -> str:
     backends = [name for name in (row["a"], row["b"]) if name not in ORACLES]
     if row["run"] is not None:
         return train_command(row["run"], [row["cell"]], [row["dtype"]], backends)
+    if "file" in row and row["problem"] is not None:
+        return file_command(row["file"], row["problem"], backends)
     problem = row["smallest"] if "smallest" in row else row["problem"]
     if problem is None:
         raise InvalidInput(mismatch("a check record", "a problem or a run", "neither"))
@@ -31,6 +34,25 @@ def row_command(row: Check) -> str:
 def check_command(problem: Problem, backends: Sequence[str]) -> str:
     """``rosetta check`` on this problem alone, in some backends."""
     return shlex.join(["rosetta", "check", *problem_words(problem), *_each("backend", backends)])
+
+
+def file_command(file: CheckedFile, problem: Problem, backends: Sequence[str]) -> str:
+    """``rosetta check FILE`` on this problem, in those of these participants that are backends."""
+    spec = problem["spec"]
+    words = ["rosetta", "check", file["path"], *(_option("layer", file["layer"]) if file["layer"] else [])]
+    for name in ("inputs", "expect"):
+        words += _option(name, file[name]) if file[name] is not None else []
+    words += ["--batch-first"] if file["batch_first"] else []
+    words += _option("dtype", spec["dtype"])
+    if TABLE[spec["cell"]].layer not in ("RNN", "LSTM", "GRU"):
+        words += _option("cell", spec["cell"])
+    if spec["nonlinearity"] != DEFAULTS["nonlinearity"]:
+        words += _option("nonlinearity", spec["nonlinearity"])
+    words += [] if spec["reset_after"] else ["--no-reset-after"]
+    if file["inputs"] is None:
+        words += _option("steps", problem["steps"]) + _option("batch", problem["batch"])
+    words += _valid_words(problem) + _option("seed", problem["seed"])
+    return shlex.join([*words, *_each("backend", [name for name in backends if name not in file["guests"]])])
 
 
 def arguments(problem: Problem) -> str:
@@ -44,12 +66,7 @@ def problem_words(problem: Problem) -> list[str]:
     words = ["--cell", spec["cell"], "--dtype", spec["dtype"]]
     words += _option("input-size", spec["input_size"]) + _option("hidden-size", spec["hidden_size"])
     words += _model_words(spec) + _option("steps", problem["steps"]) + _option("batch", problem["batch"])
-    if problem["lengths"]:
-        words += _option("lengths", ",".join(map(str, problem["lengths"])))
-    if problem["mask"]:
-        words += _option("mask", ",".join(problem["mask"]))
-    if not problem["given_state"]:
-        words.append("--no-state")
+    words += _valid_words(problem)
     if not problem["training"]:
         words.append("--eval")
     if problem["regime"] != "plain":
@@ -102,6 +119,16 @@ def _model_words(spec: Spec) -> list[str]:
         words.append("--bidirectional")
     words += [f"--no-{name.replace('_', '-')}" for name in ("bias", "reset_after") if not spec[name]]
     return words
+
+
+def _valid_words(problem: Problem) -> list[str]:
+    """The options that say which steps are valid and where they start."""
+    words = []
+    if problem["lengths"]:
+        words += _option("lengths", ",".join(map(str, problem["lengths"])))
+    if problem["mask"]:
+        words += _option("mask", ",".join(problem["mask"]))
+    return words if problem["given_state"] else [*words, "--no-state"]
 
 
 def _optional(run: Run, name: str, value: Any) -> list[str]:

@@ -28,31 +28,39 @@ DRAWS, FEW_DRAWS, LARGE = 16, 4, 20_000
 
 State = tuple[np.ndarray, ...]
 Answer = tuple[np.ndarray, State, Grads]
+NO_GRADS = Grads({}, np.empty(0), ())
 
 
-def answers(spec: ModelSpec, problem: Problem, seed: int, exact: Answer | None = None) -> list[Answer]:
+def answers(
+    spec: ModelSpec, problem: Problem, seed: int, exact: Answer | None = None, *, backward: bool = True
+) -> list[Answer]:
     """The exact answer to a problem, followed by some that the specification's dtype might give; all in float64.
 
     For a float64 problem, the rounding is as large as ``MEASURABLE``. y is (T, B, D*H). ``exact``, if it is known from
-    another dtype, is not computed again where the runs are made one by one.
+    another dtype, is not computed again where the runs are made one by one. Without ``backward`` there are no
+    gradients.
     """
     rng = np.random.default_rng([seed, 11])
     large = sum(value.size for value in (*problem.params.values(), problem.x)) > LARGE
     together = [[run] for run in range(1 + FEW_DRAWS)] if large else [range(1 + DRAWS)]
     known = [exact] if large and exact is not None else []
     runs = [Rounding(spec.dtype, np.sign(runs), rng) for runs in together[len(known) :]]
-    return known + [answer for r in runs for answer in _runs(spec, problem, r)]
+    return known + [answer for r in runs for answer in _runs(spec, problem, r, backward)]
 
 
 def exact_outputs(spec: ModelSpec, problem: Problem) -> tuple[np.ndarray, State]:
-    """The exact y (T, B, D*H) and the exact final state of a problem, in float64, without any gradient."""
-    y, final, _ = _network(spec, problem, Rounding(spec.dtype, np.sign([0]), np.random.default_rng(0)))
-    return y[:, 0], tuple(part[:, 0] for part in final)
+    """The exact y and the exact final state of a problem, in float64."""
+    r = Rounding(spec.dtype, np.sign([0]), np.random.default_rng(0))
+    (answer,) = _runs(spec, problem, r, backward=False)
+    return answer[:2]
 
 
-def _runs(spec: ModelSpec, problem: Problem, r: Rounding) -> Iterator[Answer]:
+def _runs(spec: ModelSpec, problem: Problem, r: Rounding, backward: bool) -> Iterator[Answer]:
     """Some runs side by side, in the time of one if the problem is small."""
     y, final, back = _network(spec, problem, r)
+    if not backward:
+        yield from ((y[:, k], tuple(part[:, k] for part in final), NO_GRADS) for k in range(y.shape[1]))
+        return
     grads = back()
     for k in range(y.shape[1]):
         params = {name: value[k, 0] if name.startswith("bias") else value[k] for name, value in grads.params.items()}

@@ -15,8 +15,7 @@ import numpy as np
 
 from common.backend import registry
 from common.backend.contract import Grads, Problem
-from common.equivalence.comparison import EXACT, Row, compare_all
-from common.equivalence.ladder import named_outputs
+from common.equivalence.comparison import EXACT, Row, compare_all, named_outputs
 from common.equivalence.rounding import Answer, answers
 from common.equivalence.tolerances import bounds
 from common.equivalence.variants import B, T, Variant, random_problem
@@ -60,7 +59,7 @@ def source_end(path: Path, layer: Found) -> tuple[End | None, str]:
     try:
         peer = peers.load(name)
         require_able(peer, layer.spec)
-        return End(f"{peer.name} (in)", peer, layer, peer.load(path, layer)), ""
+        return End(f"{peer.name} (in)", peer, layer, peer.load(path.absolute(), layer)), ""
     except BackendMissing as error:
         return None, f"the source was read by our reader alone: {error}"
     except Exception as error:  # noqa: BLE001 - whatever a library raises for a file that it does not take
@@ -76,7 +75,7 @@ def target_end(path: Path, name: str, layer: Found) -> End:
     peer = peers.load(name)
     require_able(peer, layer.spec)
     try:
-        return End(f"{peer.name} (out)", peer, layer, peer.load(path, layer))
+        return End(f"{peer.name} (out)", peer, layer, peer.load(path.absolute(), layer))
     except (BackendMissing, BackendBroken):
         raise
     except Exception as error:

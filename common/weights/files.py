@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
 from common.weights import schemes
-from common.weights.formats import flax_msgpack, npz, orbax, saved, torch_files
+from common.weights.formats import flax_msgpack, leaves, npz, onnx_files, orbax, pickled, saved, torch_files, unread
 from common.weights.formats.keras import files as keras_files
 from common.weights.formats.saved import write as write_trained
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
@@ -32,7 +32,10 @@ FORMATS: tuple[Format, ...] = (
     saved,
     keras_files,
     npz,
+    onnx_files,
     flax_msgpack,
+    leaves,
+    pickled,
 )
 EXPECTED = "a file of weights of PyTorch, safetensors, NumPy, Keras, ONNX, Flax, Haiku, Equinox or TensorFlow 1"
 
@@ -69,7 +72,7 @@ def _fitting(source: Source, formats: Sequence[Format]) -> Format:
         if form.fits(source):
             return form
     missing = " without the entry `about`" if source.entries is not None else ""
-    raise Unusable(source.kind + missing)
+    raise Unusable(unread.kind(source) + missing)
 
 
 def require_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The choice of one recurrent layer of a file: which of those in it, and as which model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,8 +43,8 @@ def select(
     """One recurrent layer of a file.
 
     ``path`` is that of a layer, ``.`` where it has none; ``a+b`` for layers that stand above one another, ``a`` at the
-    input; or ``PATH:l1`` or ``PATH:l1_reverse`` for one layer in one direction, as a model of its own. Without a path
-    it is the only layer that can be used.
+    input; or either with ``:l1`` or ``:l1_reverse`` after it, for one layer in one direction as a model of its own,
+    which reads a sequence in the order in which it is given. Without a path it is the only layer that can be used.
 
     What the file does not record and the caller does not say is assumed with a note: a nonlinearity is tanh, three
     blocks are a GRU's and not those of an LSTM without a forget gate, and the reset gate of a GRU acts where it does in
@@ -66,8 +66,9 @@ def select(
         spec = replace(spec, **options)
     except InvalidInput as error:
         raise InvalidInput(f"weights in {file.path}: {error}") from error
-    notes += _assumptions(file, layer, [*options, *(["cell"] if cell else [])])
-    return layer._replace(spec=spec, notes=layer.notes + notes, recorded=layer.recorded | set(options))
+    known = layer.recorded | set(options) | ({"cell"} if cell else set())
+    layer = layer._replace(spec=spec, notes=layer.notes + notes, recorded=known)
+    return layer._replace(notes=layer.notes + assumptions(file, layer))
 
 
 def single_layer(
@@ -126,10 +127,11 @@ def _only(file: WeightsFile, cell: str | None) -> tuple[Found, tuple[str, ...]]:
 def _composed(file: WeightsFile, path: str, cell: str | None) -> Found:
     """The layer at a path, the stack of several, or one layer in one direction."""
     by_path = {path_text(layer.path): layer for layer in file.layers or ()}
+    whole, direction = split(file, path)
+    if direction:
+        return _direction(file, _composed(file, whole, cell), direction)
     if path in by_path:
         return _as_cell(file, by_path[path], cell)
-    if (match := DIRECTION.fullmatch(path)) and path_text(match[1]) in by_path:
-        return _direction(file, _as_cell(file, by_path[path_text(match[1])], cell), match[2])
     if "+" in path:
         modules = [_composed(file, part, cell) for part in _parts(path, by_path)]
         for module in modules:
@@ -138,13 +140,25 @@ def _composed(file: WeightsFile, path: str, cell: str | None) -> Found:
     cause = closest(path, list(by_path))
     if ROOT in by_path and path in directions(by_path[ROOT]):
         cause = f"did you mean {ROOT}:{path}?"
-    expected = (
-        f"one of {_listed([_label(layer) for layer in by_path.values()])}" if by_path else "none: it has no layer"
-    )
+    expected = f"one of {_listed(list(map(_label, by_path.values())))}" if by_path else "none, as it has no layer"
     raise InvalidInput(mismatch(f"layer in {file.path}", expected, repr(path), cause))
 
 
-def _parts(path: str, known: Sequence[str] | dict[str, Found]) -> list[str]:
+def split(file: WeightsFile, path: str) -> tuple[str, str]:
+    """The path of a layer or of a stack, and the layer and direction that is chosen of it, or "" for all of it.
+
+    >>> from pathlib import Path
+    >>> from common.weights.layer import split
+    >>> from common.weights.source import WeightsFile
+    >>> split(WeightsFile(Path("model.pt"), "", {}), "lower+upper:l1_reverse")
+    ('lower+upper', 'l1_reverse')
+    """
+    known = {path_text(layer.path) for layer in file.layers or ()}
+    match = None if _parts(path, known)[-1] in known else DIRECTION.fullmatch(path)
+    return (match[1] or ROOT, match[2]) if match else (path, "")
+
+
+def _parts(path: str, known: Collection[str]) -> list[str]:
     """What stands between the ``+`` of a path, where a path of the file may hold one itself."""
     parts: list[str] = []
     words = path.split("+")
@@ -164,11 +178,7 @@ def _direction(file: WeightsFile, layer: Found, name: str) -> Found:
     where, params = renamed(layer, {suffix: "_l0"})
     columns = params["weight_ih_l0"].shape[1]
     own = replace(spec, input_size=columns, num_layers=1, bidirectional=False)
-    path = f"{layer.path}:{name}"
-    notes = layer.notes
-    if name.endswith("_reverse"):
-        notes += (f"{path} runs from the last step of a sequence to the first, so its first step reads the last input",)
-    return layer._replace(path=path, where=where, spec=own, params=params, notes=notes)
+    return layer._replace(path=f"{path_text(layer.path)}:{name}", where=where, spec=own, params=params)
 
 
 def _as_cell(file: WeightsFile, layer: Found, cell: str | None) -> Found:
@@ -190,14 +200,14 @@ def _alike(layer: Found) -> list[str]:
     return [name for name, form in LAYOUTS.items() if form.cell != own.cell and table(form).shapes == shapes]
 
 
-def _assumptions(file: WeightsFile, layer: Found, given: Sequence[str]) -> tuple[str, ...]:
-    """A note for whatever about the model neither the file nor the caller decides."""
+def assumptions(file: WeightsFile, layer: Found) -> tuple[str, ...]:
+    """A note for whatever about a layer that ``select`` gave neither the file nor the caller decides."""
     spec = _require_usable(file, layer)
     step = "Cell" if spec.is_cell else ""
     others = " or ".join(f"--cell {LAYOUTS[name].cell}{step}" for name in _alike(layer))
-    options = spec.kind.options - set(given) - layer.recorded
+    options = spec.kind.options - layer.recorded
     assumed = {
-        f"the cell; assuming {spec.cell} (use {others} otherwise)": bool(others) and "cell" not in given,
+        f"the cell; assuming {spec.cell} (use {others} otherwise)": bool(others),
         "the nonlinearity; assuming tanh (use --nonlinearity relu otherwise)": "nonlinearity" in options,
         "reset_after; assuming that r acts after the product, as in torch.nn (use --no-reset-after otherwise)": (
             "reset_after" in options
@@ -220,9 +230,9 @@ def _model_in(file: WeightsFile, layer: Found) -> str:
 def _ways_out(layer: Found) -> str:
     """How one direction of a layer is chosen, where that is all it takes."""
     spec = layer.spec
-    if spec is None or spec.proj_size or not directions(layer) or "+" in layer.path:
+    if spec is None or spec.proj_size or not directions(layer):
         return ""
-    return f"one of it is --layer {layer.path}:{directions(layer)[-1]}"
+    return f"one of it is --layer {path_text(layer.path)}:{directions(layer)[-1]}"
 
 
 def _label(layer: Found) -> str:

@@ -71,6 +71,10 @@ PEERS: dict[str, Entry] = {
     "flax": Entry("jax_impl.oracles.flax_files:LINEN", "jax", FLAX),
     "keras": Entry("torch_impl.oracles.keras_layers:KERAS", "keras", ("keras", "h5py", "torch")),
     "nnx": Entry("jax_impl.oracles.flax_files:NNX", "jax", FLAX),
+    "onnxruntime": Entry("numpy_impl.oracles.onnx_runtime:PEER", "onnx", ("onnx", "onnxruntime")),
+    "haiku": Entry("jax_impl.oracles.haiku_layers:PEER", "haiku", ("haiku", "jax")),
+    "equinox": Entry("jax_impl.oracles.equinox_layers:PEER", "equinox", ("equinox", "jax")),
+    "tf1": Entry("numpy_impl.oracles.tf1_cells:PEER", "", ()),
 }
 # The first word of a layout -> the peer that owns such files, where it has another name.
 OWNERS = {"linen": "flax", "onnx": "onnxruntime", "rosetta": "torch"}

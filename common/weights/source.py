@@ -38,7 +38,7 @@ class Source(NamedTuple):
         if self.entries is not None:
             return "a zip file"
         if self.path.is_dir():
-            return "a folder, and no checkpoint of Orbax"
+            return "a directory that is no checkpoint"
         return "a single array" if self.data.startswith(np.lib.format.MAGIC_PREFIX) else "not a zip file"
 
 

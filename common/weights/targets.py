@@ -6,9 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from common.model.spec import ModelSpec
-from common.weights.formats import flax_msgpack, orbax
+from common.weights.formats import flax_msgpack, leaves, orbax
 from common.weights.formats.keras import writing as keras_files
-from common.weights.schemes import flax_names, keras, nnx_names, torch_names
+from common.weights.onnx_graph import writer
+from common.weights.schemes import (
+    equinox_names,
+    flax_names,
+    haiku_names,
+    keras,
+    nnx_names,
+    onnx_operators,
+    tf1_names,
+    torch_names,
+)
 from common.weights.source import Target
 
 
@@ -21,6 +31,7 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, _npz, "torch"),
+        Target("onnx", ".onnx", "an ONNX model of the layer", onnx_operators, writer.write, "onnxruntime"),
         Target("flax-orbax", "", "Orbax's checkpoint of variables of flax.linen", flax_names, orbax.write, "flax"),
         Target(
             "flax-msgpack",
@@ -37,5 +48,8 @@ TARGETS: dict[str, Target] = {
         Target("keras2", ".h5", "an HDF5 file of Keras 2", keras.Keras2, keras_files.keras2, "keras"),
         Target("cudnn", ".h5", "Keras 2's layers over cuDNN, in HDF5", keras.CuDNN, keras_files.cudnn, "keras"),
         Target("nnx-npz", ".npz", "the parameters of a module of nnx as NumPy arrays", nnx_names, _npz, "nnx"),
+        Target("haiku", ".npz", "Haiku's parameters, as NumPy arrays", haiku_names, _npz, "haiku"),
+        Target("equinox", ".eqx", "the leaves of Equinox's cells", equinox_names, leaves.write, "equinox"),
+        Target("tf1", ".npz", "TensorFlow 1's variables, as NumPy arrays", tf1_names, _npz, "tf1"),
     )
 }

@@ -225,8 +225,8 @@ BESIDE = "none with --weights"
 @pytest.mark.parametrize(
     ("words", "argument", "expected", "got", "cause"),
     [
-        (["none.npz"], "--weights", "an .npz file of arrays, or a state_dict", "none.npz (No such file", ""),
-        (["none.pt"], "--weights", "an .npz file of arrays, or a state_dict", "none.pt (No such file", ""),
+        (["none.npz"], "--weights", "a file of weights of PyTorch", "none.npz (No such file", ""),
+        (["none.pt"], "--weights", "a file of weights of PyTorch", "none.pt (No such file", ""),
         (["rnn.npz", "--input-size", "2"], "--input-size", BESIDE, "2", "the file decides it"),
         (["rnn.npz", "--hidden-size", "3"], "--hidden-size", BESIDE, "3", "the file decides it"),
         (["rnn.npz", "--no-bias"], "--no-bias", BESIDE, "False", "the file decides it"),

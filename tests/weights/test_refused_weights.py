@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import BackendBroken, BackendMissing
 from common.model.cells import TABLE
 from common.model.spec import ModelSpec
 from common.weights import files
@@ -102,13 +101,10 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("weights")
     (tmp_path / "empty.npz").write_bytes(b"")
     torch.save([1, 2], tmp_path / "list.pt")
-    torch.save({"state_dict": torch.nn.RNN(2, 3).state_dict()}, tmp_path / "nested.pt")
-    torch.save(torch.nn.RNN(2, 3), tmp_path / "module.pt")
-    torch.save({1: torch.ones(2)}, tmp_path / "number.pt")
     torch.save({"weight": torch.ones(2, 2).to_sparse()}, tmp_path / "sparse.pt")
     (tmp_path / "hello.pt").write_text("hello")
     np.save(tmp_path / "single.npy", np.ones(3))
-    expected = "an .npz file of arrays, or a state_dict (names and tensors) that torch.save wrote"
+    expected = files.EXPECTED
     for name, reason in (
         ("no-such.npz", "No such file or directory"),
         ("no-such.pt", "No such file or directory"),
@@ -117,12 +113,9 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
         ("empty.npz", "not a zip file"),
         ("single.npy", "a single array"),
         ("cut.pt", "no end record at its end"),
-        ("hello.pt", "a whole module, or not a file of PyTorch's"),
-        ("module.pt", "a whole module, or not a file of PyTorch's"),
-        ("list.pt", "it holds a list"),
-        ("number.pt", "its 1 is a Tensor"),
-        ("sparse.pt", "its 'weight' is a sparse tensor"),
-        ("nested.pt", "its 'state_dict' is a OrderedDict; a checkpoint? save its ['state_dict'] alone"),
+        ("hello.pt", "not a zip file"),
+        ("list.pt", "no arrays can be read from it (0: a value (int); 1: a value (int)); load it where it was made"),
+        ("sparse.pt", "no arrays can be read from it (weight: a sparse tensor); load it where it was made"),
     ):
         assert_refusal(refused(tmp_path / name), "weights", expected, f"FILE ({reason}")
 
@@ -142,21 +135,12 @@ def test_a_part_of_a_layer_is_none(tmp_path: Path) -> None:
     assert_refusal(refused(tmp_path / "own.npz"), "recurrent layers in FILE", "one", got)
 
 
-@pytest.mark.parametrize(
-    ("source", "error"),
-    [
-        ("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')", BackendMissing),
-        ("raise OSError('libcudart.so.13: cannot open shared object file')", BackendBroken),
-    ],
-)
-def test_without_pytorch_only_its_own_files_cannot_be_read(
-    source: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written(tmp_path / "own.pt", spec_of("RNN"))
-    wanted = written(tmp_path / "own.npz", spec_of("RNN"))
+@pytest.mark.parametrize("source", ["raise ModuleNotFoundError(\"No module named 'torch'\")", "raise OSError('CUDA')"])
+def test_files_of_pytorch_are_read_without_it(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = torch.nn.RNN(4, 5).state_dict()
+    torch.save(wanted, tmp_path / "own.pt")
     (tmp_path / "torch.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch")
-    with pytest.raises(error, match=r"own\.pt is a file of PyTorch's, which is "):
-        files.read(tmp_path / "own.pt")
-    assert files.read(tmp_path / "own.npz").params.keys() == wanted.keys()
+    params = files.read(tmp_path / "own.pt").params
+    assert {name: value.tolist() for name, value in params.items()} == {k: v.tolist() for k, v in wanted.items()}

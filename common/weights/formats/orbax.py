@@ -21,6 +21,7 @@ import numpy as np
 
 from common.errors import BackendMissing, InvalidInput, WorkerDied, mismatch
 from common.model.spec import ModelSpec
+from common.weights import limits
 from common.weights.formats.flax_msgpack import tree
 from common.weights.formats.orbax_arrays import Request, read_arrays
 from common.weights.schemes.flax_trees import of_optimiser, split
@@ -31,9 +32,8 @@ METADATA = "_METADATA"
 # The item of a step that has one, whose name is not the user's.
 DEFAULT = "default"
 STEP = re.compile(r"(?:.*[^0-9])?(\d{1,18})")
-# What a folder may hold, and its metadata; and what the arrays may unpack to: this, or so many times their files.
+# What a folder may hold, with the optimiser's arrays, which are not read; and its metadata.
 MOST_FILES, DEEPEST, MOST_BYTES, MOST_METADATA = 100_000, 12, 64 << 30, 64 << 20
-UNPACKED, RATIO = 256 << 20, 32
 SECONDS, BYTES_A_SECOND = 60, 20 << 20
 ARRAYS = ("jax.Array", "np.ndarray", "scalar")
 NOTE = "{} is a checkpoint of Orbax, which has no checksums of the arrays: damage can go unnoticed"
@@ -60,7 +60,7 @@ def read(source: Source) -> WeightsFile:
     for item, path in items.items():
         prefix = f"{item}/" if len(items) > 1 else ""
         names, left, settings = _metadata(path)
-        limit = max(UNPACKED, RATIO * _require_folder(path))
+        limit = limits.unpacked(_require_folder(path))
         arrays = _read(Request(str(path), names, limit, **settings))
         params |= {f"{prefix}{name}": value for name, value in arrays.items()}
         skipped |= {f"{prefix}{name}": reason for name, reason in left.items()}

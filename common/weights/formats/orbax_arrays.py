@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.weights import limits
 from common.weights.source import Unusable
 
 # What TensorStore may take beside the arrays: threads, caches, libraries.
@@ -42,7 +43,9 @@ def read_arrays(request: Request) -> dict[str, np.ndarray]:
         except (*ERRORS, AttributeError) as error:
             raise Unusable(f"its array {name} has no dtype of numbers") from error
         if left < 0:
-            raise Unusable(f"its arrays claim more than {request.limit >> 20} MiB, out of proportion to their files")
+            raise Unusable(
+                f"its arrays claim more than {limits.in_words(request.limit)}, out of proportion to their files"
+            )
         stores[name] = store
     return {name: _attempt(name, lambda store=store: store.read().result()) for name, store in stores.items()}
 

@@ -1,71 +1,167 @@
-"""A ``state_dict`` that ``torch.save`` wrote; PyTorch is imported when such a file is read."""
+"""What ``torch.save`` and ``torch.jit.save`` wrote, since PyTorch 0.1, and plain pickles; nothing in them is run.
 
-import importlib
-import io
-import pickle
-import struct
-from typing import Any
+A ``state_dict``, a checkpoint that holds one anywhere, a module that was pickled whole and a TorchScript archive are
+all read alike: the pickle in them says where in the file the values of each tensor are (``common.weights.pickles``). So
+PyTorch itself is not needed. The containers are a zip file (from 1.6, and TorchScript), pickles one after another with
+the storages behind them (from 0.1.10), and a tar file (before).
+"""
 
-from common.errors import BackendBroken, BackendMissing
-from common.weights import archives
-from common.weights.arrays import to_arrays
-from common.weights.source import Source, Unusable, WeightsFile
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-SUFFIXES = (".pt", ".pth", ".bin")
-# How files begin that PyTorch wrote before 1.6: its magic number, pickled.
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-# What torch.load may raise for bytes that PyTorch did not write, or for damage in the format without checksums.
-LOADING_ERRORS = (RuntimeError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError)
-LOADING_ERRORS += (EOFError, MemoryError, struct.error, pickle.UnpicklingError)
+import numpy as np
+
+from common.weights import limits, schemes
+from common.weights.formats import torch_legacy
+from common.weights.pickles.machine import Machine, Malformed, Pairs
+from common.weights.pickles.tensors import STORAGES, Order, Storage, Storages, Unreadable
+from common.weights.pickles.walk import Contents, SameName, TooLarge, contents
+from common.weights.source import Found, Source, Unusable, WeightsFile
+
+# How a pickle begins from protocol 2 on; earlier ones show nothing, and are known by their suffix and last byte.
+PICKLE, SUFFIXES = re.compile(rb"\x80[\x02-\x05]"), (".pkl", ".pickle", ".p")
+UNCHECKED = "{} is in {}, which has no checksums: damage goes unnoticed"
+WAY_OUT = "load it where it was made and save its state_dict: torch.save(model.state_dict(), path)"
+
+
+class Part(NamedTuple):
+    """A pickle of a file: where its arrays stand among the names of the file, its nodes, and its storages."""
+
+    path: str
+    root: Any
+    storages: Storages
+
+
+class Entries(NamedTuple):
+    """The storages of a zip file, which are entries below a folder."""
+
+    entries: Mapping[str, bytes]
+    folder: str
+    order: Order
+
+    def find(self, identifier: Any) -> Storage:
+        kind, key, size = torch_legacy.reference(identifier)
+        data = self.entries.get(f"{self.folder}{key}")
+        if data is None:
+            raise Unreadable("its values are not in the file")
+        storage = Storage(memoryview(data), STORAGES[kind])
+        if len(data) != size * np.dtype(torch_legacy.bytes_of(kind)).itemsize:
+            raise Unreadable(f"its storage has {limits.in_words(len(data))}, not what its {size} elements take")
+        return storage
 
 
 def fits(source: Source) -> bool:
-    """A zip file with PyTorch's pickle, or another file that begins as the old format does or has its suffix."""
+    """A zip file with PyTorch's pickle, a file in one of its old formats, or a pickle."""
     if source.entries is not None:
-        return any(name.rpartition("/")[2] == "data.pkl" for name in source.entries)
-    return source.data.startswith(LEGACY) or source.path.suffix.lower() in SUFFIXES
+        return any(_is_data(name) or name.endswith("/model.json") for name in source.entries)
+    if torch_legacy.is_tar(source.data) or PICKLE.match(source.data):
+        return True
+    return source.path.suffix.lower() in SUFFIXES and source.data[-1:] == b"."
+
+
+def _is_data(name: str) -> bool:
+    return name.rpartition("/")[2] == "data.pkl"
 
 
 def read(source: Source) -> WeightsFile:
-    """What ``torch.save(module.state_dict(), path)`` wrote, each array in its own dtype; no code in the file is run."""
-    torch, checked = _import_torch(source), source.entries is not None
-    stream = archives.rewritten(source.entries) if source.entries is not None else io.BytesIO(source.data)
+    """Every array in the file, named by where it stands, in its own dtype. Raises ``Unusable``."""
     try:
-        loaded = torch.load(stream, map_location="cpu", weights_only=True)
-    except LOADING_ERRORS as error:
-        raise Unusable("a whole module, or not a file of PyTorch's") from error
-    if not isinstance(loaded, dict):
-        raise Unusable(f"it holds a {type(loaded).__name__}")
-    for name, value in loaded.items():
-        _require_tensor(torch, name, value)
-    note = f"{source.path} is in the format used before PyTorch 1.6, which has no checksums: damage goes unnoticed"
+        form, parts, note = _opened(source)
+        found = _together(parts, limits.unpacked(len(source.data)))
+    except (Malformed, TooLarge, SameName, Unreadable) as error:
+        raise Unusable(str(error)) from error
+    if not found.arrays:
+        what = "; ".join(f"{name}: {reason}" for name, reason in list(found.skipped.items())[:3])
+        raise Unusable(f"no arrays can be read from it{f' ({what})' if what else ''}; {WAY_OUT}")
     return WeightsFile(
         path=source.path,
-        format="PyTorch's state_dict",
-        params=to_arrays(loaded),
-        network=None,
-        about={},
-        notes=() if checked else (note,),
+        format=form if parts[1:] else _kind(form, parts[0].root, found),
+        params=found.arrays,
+        notes=(note,) if note else (),
+        layers=_layers(found),
+        skipped=found.skipped,
     )
 
 
-def _require_tensor(torch: Any, name: Any, value: Any) -> None:
-    """Raise ``Unusable`` unless this is a name and a dense tensor."""
-    is_tensor = isinstance(value, torch.Tensor)
-    if isinstance(name, str) and is_tensor and value.layout is torch.strided:
-        return
-    kind = "sparse tensor" if is_tensor and value.layout is not torch.strided else type(value).__name__
-    cause = f"; a checkpoint? save its [{name!r}] alone" if isinstance(value, dict) else ""
-    raise Unusable(f"its {name!r} is a {kind}{cause}")
+def _opened(source: Source) -> tuple[str, list[Part], str]:
+    """The format in words, its pickles, and a note."""
+    if source.entries is not None:
+        form, parts = _zip_parts(source.entries)
+        return form, parts, ""
+    if torch_legacy.is_tar(source.data):
+        root, storages = torch_legacy.tar_file(source.data)
+        note = UNCHECKED.format(source.path, "the format used before PyTorch 0.1.10")
+        return "PyTorch's checkpoint", [Part("", root, storages)], note
+    machine = Machine(source.data)
+    root = machine.load()
+    if root == torch_legacy.MAGIC:
+        root, storages = torch_legacy.stream(source.data, machine)
+        note = UNCHECKED.format(source.path, "the format used before PyTorch 1.6")
+        return "PyTorch's checkpoint", [Part("", root, storages)], note
+    if machine.position != len(source.data):
+        raise Malformed("a pickle with something behind it")
+    return "a pickle", [Part("", root, torch_legacy.Inside())], UNCHECKED.format(source.path, "Python's pickle format")
 
 
-def _import_torch(source: Source) -> Any:
-    try:
-        return importlib.import_module("torch")
-    except Exception as error:
-        where = f"{source.path} is a file of PyTorch's"
-        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-            text = f"{where}, which is not installed; run: pip install -e '.[torch]'"
-            raise BackendMissing(text) from error
-        text = f"{where}, which is installed but fails on import: {type(error).__name__}: {error}"
-        raise BackendBroken(text) from error
+def _zip_parts(entries: Mapping[str, bytes]) -> tuple[str, list[Part]]:
+    """The pickle of the data and, in TorchScript, that of the constants."""
+    if not any(_is_data(name) for name in entries):
+        raise Malformed("TorchScript as PyTorch wrote it before 1.4; load it and save it with a newer one")
+    top = min(filter(_is_data, entries), key=lambda name: name.count("/")).removesuffix("data.pkl")
+    orders: dict[bytes, Order] = {b"little": "<", b"big": ">"}
+    order = orders.get(entries.get(f"{top}byteorder", b"little"))
+    if order is None:
+        raise Malformed("an unknown order of bytes")
+    parts = [_zip_part("", entries, f"{top}data.pkl", f"{top}data/", order)]
+    if f"{top}constants.pkl" not in entries:
+        return "PyTorch's checkpoint", parts
+    parts.append(_zip_part("constants", entries, f"{top}constants.pkl", f"{top}constants/", order))
+    return "a TorchScript archive", parts
+
+
+def _zip_part(path: str, entries: Mapping[str, bytes], name: str, folder: str, order: Order) -> Part:
+    machine = Machine(entries[name])
+    root = machine.load()
+    if machine.position != len(entries[name]):
+        raise Malformed(f"something behind the pickle {name}")
+    return Part(path, root, Entries(entries, folder, order))
+
+
+def _together(parts: list[Part], limit: int) -> Contents:
+    """What all pickles of a file hold."""
+    arrays, skipped, classes, nonlinearities = {}, {}, (), {}
+    for part in parts:
+        found = contents(part.root, part.storages, limit - sum(value.nbytes for value in arrays.values()))
+        dot = part.path and f"{part.path}."
+        if clash := next((name for name in found.arrays if dot + name in arrays), None):
+            raise SameName(f"two arrays are named {dot}{clash}")
+        arrays |= {dot + name: value for name, value in found.arrays.items()}
+        skipped |= {dot + name: reason for name, reason in found.skipped.items()}
+        classes += found.classes
+        nonlinearities |= {dot + name: value for name, value in found.nonlinearities.items()}
+    return Contents(arrays, skipped, classes, nonlinearities)
+
+
+def _kind(form: str, root: Any, found: Contents) -> str:
+    """A checkpoint by what it is: a ``state_dict`` is one dictionary of tensors and of nothing else."""
+    if form != "PyTorch's checkpoint":
+        return form
+    if any(name.startswith("torch.nn.modules.") for name in found.classes):
+        return "PyTorch's checkpoint with whole modules"
+    pairs = root.pairs if isinstance(root, Pairs) else getattr(root, "pairs", [])
+    names = [key for key, _ in pairs]
+    return "PyTorch's state_dict" if names == list(found.arrays) else form
+
+
+def _layers(found: Contents) -> tuple[Found, ...]:
+    """The layers, with the nonlinearity where an Elman network was pickled whole and records it."""
+    layers = []
+    for layer in schemes.find(found.arrays):
+        recorded = found.nonlinearities.get(layer.path)
+        if layer.spec is not None and layer.spec.kind.layer == "RNN" and recorded in ("tanh", "relu"):
+            spec = replace(layer.spec, nonlinearity=recorded)
+            layer = layer._replace(spec=spec, recorded=layer.recorded | {"nonlinearity"})
+        layers.append(layer)
+    return tuple(layers)

@@ -8,14 +8,26 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.weights.schemes import flax_names, nnx_names, torch_names
+from common.weights.schemes import equinox_names, flax_names, haiku_names, nnx_names, tf1_names, torch_names
 from common.weights.source import Found, Scheme
 
-SCHEMES: tuple[Scheme, ...] = (torch_names, flax_names, nnx_names)
+SCHEMES: tuple[Scheme, ...] = (torch_names, flax_names, nnx_names, haiku_names, equinox_names, tf1_names)
 
 
 def find(arrays: Mapping[str, np.ndarray]) -> tuple[Found, ...]:
-    """The recurrent layers of all systems among the arrays of a file, in the order in which they stand there."""
+    """The recurrent layers of all systems among the arrays of a file, in the order in which they stand there.
+
+    Of two that share arrays, the one that has more of them stays: a cell of Equinox's with its bias is not one of
+    PyTorch's without.
+    """
     order = {name: place for place, name in enumerate(arrays)}
     layers = [layer for scheme in SCHEMES for layer in scheme.find(arrays)]
+    sharing: dict[str, list[frozenset[str]]] = {}
+    for layer in layers:
+        sharing.setdefault(layer.names[0], []).append(frozenset(layer.names))
+    layers = [
+        layer
+        for layer in layers
+        if not any(frozenset(layer.names) < names for name in layer.names for names in sharing.get(name, ()))
+    ]
     return tuple(sorted(layers, key=lambda layer: min(order[name] for name in layer.names)))

@@ -15,7 +15,7 @@ with ``nn.Bidirectional(nn.RNN(...), nn.RNN(...))`` in the place of each ``nn.RN
 ``Stack().apply(variables, x)`` is the model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -25,16 +25,13 @@ from common.weights.schemes import flax_trees
 from common.weights.schemes.flax_trees import Cell, Node
 from common.weights.source import Found, Where
 
-RESIDUAL = (
-    "Flax's files do not record the activation of a SimpleCell, nor `residual`; assuming the given nonlinearity "
-    "(tanh unless it is given) and no residual"
-)
+RESIDUAL = "the file does not record whether a SimpleCell is `residual`; assuming that it is not"
 UNSUPPORTED = (
     "{} has equations that no layer here has; supported are SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell"
 )
 
 
-def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
+def find(arrays: Mapping[str, np.ndarray]) -> tuple[Found, ...]:
     return flax_trees.find(arrays, recognise)
 
 

@@ -7,29 +7,28 @@ linen puts the parameters of a cell that is made inside a module beside those of
 or not.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from common.conversions.systems import LAYOUTS
 from common.errors import InvalidInput, mismatch
 from common.model.layout import layer_suffixes
 from common.model.spec import ModelSpec
-from common.weights.schemes.layers import found
-from common.weights.source import Found, Where
+from common.weights.schemes.layers import found, paired, stacked
+from common.weights.source import Found
 
 Path = tuple[str, ...]
-DIRECTIONS = ("forward_rnn", "backward_rnn")
+CELL, FORWARD, BACKWARD = "cell", "forward_rnn", "backward_rnn"
 LEAVES = ("kernel", "bias", "scale", "embedding")
 # What nnx.State adds to the name of each of its variables.
 VALUES = ("value", "raw_value")
-# Collections at the root that are no module.
+# Where a cell is a cell: at the root, or in linen's collection of parameters.
 ROOTS = ((), ("params",))
 # Names under which the state of an optimiser is kept; inside it, the moments have the names of the parameters.
 OPTIMISERS = ("opt_state", "opt_states", "optimizer_state", "optimizer", "optim", "opt", "optimiser")
 MOMENTS = ("mu", "nu")
-LEVEL = re.compile(r"(.*)_l(\d{1,4})")
 MERGED = "the file does not record how the directions are merged; assuming that they are concatenated"
 
 
@@ -50,18 +49,6 @@ class Cell(NamedTuple):
     layout: str
     problem: str = ""
     notes: tuple[str, ...] = ()
-
-
-class Module(NamedTuple):
-    """A layer, by the suffix of its direction."""
-
-    cell: Cell
-    directions: Mapping[str, dict[str, str]]
-    is_bare: bool
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        return self.cell.layout, tuple(self.directions), self.is_bare
 
 
 Recognise = Callable[[Node, Mapping[str, np.ndarray]], Cell | None]
@@ -88,39 +75,21 @@ def of_optimiser(paths: set[Path]) -> set[Path]:
     return result
 
 
-def find(arrays: Mapping[str, np.ndarray], recognise: Recognise) -> Iterator[Found]:
+def find(arrays: Mapping[str, np.ndarray], recognise: Recognise) -> tuple[Found, ...]:
     """Every layer whose cells ``recognise`` knows."""
-    modules: dict[Path, Module] = {}
-    cells = {node.path: (cell, node) for node in _nodes(arrays) if (cell := recognise(node, arrays))}
-    for path, (cell, node) in cells.items():
-        base, is_held = (path[:-1], True) if path[-1:] == ("cell",) else (path, False)
-        if cell.problem:
-            yield _refused(base, cell, node)
-        elif not is_held or base[-1:] not in [(name,) for name in DIRECTIONS]:
-            modules[base] = Module(cell, {"": node.parts}, path in ROOTS)
-        elif base[-1] == DIRECTIONS[0]:
-            other = cells.get((*base[:-1], DIRECTIONS[1], "cell"))
-            if other is None or other[0].layout != cell.layout:
-                modules[base] = Module(cell, {"": node.parts}, False)
-            else:
-                both = cell._replace(notes=(*cell.notes, MERGED))
-                modules[base[:-1]] = Module(both, {"": node.parts, "_reverse": other[1].parts}, False)
-        elif (twin := cells.get((*base[:-1], DIRECTIONS[0], "cell"))) is None or twin[0].layout != cell.layout:
-            modules[base] = Module(cell, {"": node.parts}, False)
-    stacks, alone = _stacks(modules)
-    for path, levels in stacks.items():
-        where = {
-            f"_l{level}{suffix}": parts for level, m in enumerate(levels) for suffix, parts in m.directions.items()
-        }
-        layer = _layer(path, levels[0], where, arrays)
-        if layer.problem:  # they are named like a stack, and are none
-            alone |= {(*path[:-1], f"{path[-1]}_l{level}"): module for level, module in enumerate(levels)}
-        else:
-            yield layer
-    for path, module in alone.items():
-        first = "" if module.is_bare else "_l0"
-        where = {f"{first}{suffix}": parts for suffix, parts in module.directions.items()}
-        yield _layer(path, module, where, arrays)
+    cells: dict[Path, Found] = {}
+    for node in _nodes(arrays):
+        if cell := recognise(node, arrays):
+            cells[node.path] = _layer(node, cell, arrays)
+    for path in list(cells):
+        if path[-2:] == (FORWARD, CELL) and (twin := (*path[:-2], BACKWARD, CELL)) in cells:
+            try:
+                both = paired("/".join(path[:-2]), cells[path], cells[twin])
+            except InvalidInput:  # of two sizes, or two cells: each is a layer by itself
+                continue
+            cells[path] = both._replace(notes=(*both.notes, MERGED))
+            del cells[twin]
+    return stacked(cells.values())
 
 
 def _nodes(arrays: Mapping[str, np.ndarray]) -> Iterator[Node]:
@@ -134,27 +103,15 @@ def _nodes(arrays: Mapping[str, np.ndarray]) -> Iterator[Node]:
     return (Node(path, parts) for path, parts in nodes.items())
 
 
-def _stacks(modules: Mapping[Path, Module]) -> tuple[dict[Path, list[Module]], dict[Path, Module]]:
-    """Path -> the modules of each stack, lowest first; and the modules that are in none."""
-    levels: dict[Path, dict[int, Module]] = {}
-    for path, module in modules.items():
-        if path and (match := LEVEL.fullmatch(path[-1])) and match[2] == str(int(match[2])):
-            levels.setdefault((*path[:-1], match[1]), {})[int(match[2])] = module
-    stacks = {}
-    for path, level in levels.items():
-        if len(level) > 1 and set(level) == set(range(len(level))) and len({m.form for m in level.values()}) == 1:
-            stacks[path] = [level[k] for k in range(len(level))]
-    taken = {(*path[:-1], f"{path[-1]}_l{k}") for path, stack in stacks.items() for k in range(len(stack))}
-    return stacks, {path: module for path, module in modules.items() if path not in taken}
-
-
-def _layer(path: Path, module: Module, where: Where, arrays: Mapping[str, np.ndarray]) -> Found:
-    layer = found("/".join(path), module.cell.layout, where, arrays)
-    return layer._replace(notes=(*layer.notes, *module.cell.notes))
-
-
-def _refused(path: Path, cell: Cell, node: Node) -> Found:
-    return Found("/".join(path), cell.layout, {"_l0": node.parts}, None, {}, (), cell.problem)
+def _layer(node: Node, cell: Cell, arrays: Mapping[str, np.ndarray]) -> Found:
+    """One cell as a layer; the path is that of the ``RNN`` around it."""
+    path = "/".join(node.path[:-1] if node.path[-1:] == (CELL,) else node.path)
+    where = {"" if node.path in ROOTS else "_l0": node.parts}
+    if cell.problem:
+        return Found(path, cell.layout, where, None, {}, (), cell.problem)
+    options = {"reset_after": True} if LAYOUTS[cell.layout].cell == "GRU" else {}
+    layer = found(path, cell.layout, where, arrays, **options)
+    return layer._replace(notes=(*layer.notes, *cell.notes))
 
 
 def prefixes(spec: ModelSpec, system: str) -> dict[str, str]:
@@ -164,7 +121,7 @@ def prefixes(spec: ModelSpec, system: str) -> dict[str, str]:
     ``rnn_l1``, ... of one module. Raises ``InvalidInput`` for what Flax does not have.
     """
     if not spec.kind.in_torch:
-        cause = "an LSTM whose forget gate is held open computes the same; convert it with common.conversions first"
+        cause = "an LSTM whose forget gate is held open computes the same; common.conversions makes one"
         raise InvalidInput(mismatch("cell", f"one of {system}: RNN, LSTM or GRU", spec.kind.layer, cause))
     if spec.proj_size:
         raise InvalidInput(mismatch("proj_size", f"0, as {system} has no projection", spec.proj_size))
@@ -172,8 +129,8 @@ def prefixes(spec: ModelSpec, system: str) -> dict[str, str]:
         raise InvalidInput(mismatch("reset_after", f"True, as in {system}'s GRU", False))
     paths = {}
     for suffix in layer_suffixes(spec):
-        level, reverse = (suffix.removesuffix("_reverse"), suffix.endswith("_reverse"))
-        parts = [f"rnn{level}"] if spec.num_layers > 1 else []
-        parts += [DIRECTIONS[reverse]] if spec.bidirectional else []
-        paths[suffix] = "".join(f"{part}/" for part in [*parts, *([] if spec.is_cell else ["cell"])])
+        parts = [f"rnn{suffix.removesuffix('_reverse')}"] if spec.num_layers > 1 else []
+        parts += [BACKWARD if suffix.endswith("_reverse") else FORWARD] if spec.bidirectional else []
+        parts += [] if spec.is_cell else [CELL]
+        paths[suffix] = "".join(f"{part}/" for part in parts)
     return paths

@@ -18,7 +18,7 @@ which Orbax restores as it is:
     model = nnx.merge(graph, StandardCheckpointer().restore(path, params), rest)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from common.weights.source import Found, Where
 BY_BLOCKS = {1: "nnx RNN", 3: "nnx GRU", 4: "nnx optimized LSTM"}
 
 
-def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
+def find(arrays: Mapping[str, np.ndarray]) -> tuple[Found, ...]:
     return flax_trees.find(arrays, recognise)
 
 
@@ -48,6 +48,12 @@ def recognise(node: Node, arrays: Mapping[str, np.ndarray]) -> Cell | None:
     if rest or blocks not in BY_BLOCKS:
         problem = f"dense_h/kernel has the shape {shape}: expected (H, H), (H, 3H) or (H, 4H)"
         return Cell("nnx optimized LSTM", problem)
+    layout = LAYOUTS[BY_BLOCKS[blocks]]
+    biases = {part.name for part in layout.parts if part.is_bias}
+    if wrong := sorted({"dense_i/bias", "dense_h/bias"} & node.parts.keys() - biases):
+        own = next(iter(biases)).partition("/")[0]
+        problem = f"{layout.owner} has its bias at {own}, and this has {wrong[0]}: another cell with {blocks} blocks"
+        return Cell(BY_BLOCKS[blocks], problem)
     return Cell(BY_BLOCKS[blocks], notes=(RESIDUAL,) if blocks == 1 else ())
 
 

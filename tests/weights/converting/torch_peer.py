@@ -19,7 +19,11 @@ class Loaded:
     def __init__(self, path: Path, layer: Found):
         spec = layer.spec
         assert spec is not None
-        options: dict[str, Any] = {"bias": spec.bias, "num_layers": spec.num_layers, "bidirectional": spec.bidirectional}
+        options: dict[str, Any] = {
+            "bias": spec.bias,
+            "num_layers": spec.num_layers,
+            "bidirectional": spec.bidirectional,
+        }
         if spec.cell == "RNN":
             options["nonlinearity"] = spec.nonlinearity
         if spec.proj_size:
@@ -69,8 +73,8 @@ class Peer:
 class WrongGradients(Peer):
     """Agrees in everything but the gradient of one array, by a thousandth part."""
 
-    def load(self, path: Path, layer: Found) -> Loaded:
-        loaded = Loaded(path, layer)
+    def load(self, path: Path, layer: Found) -> Any:
+        loaded: Any = Loaded(path, layer)
         right = loaded.vjp
 
         def vjp(*args: Any) -> PeerGradients:
@@ -85,8 +89,8 @@ class WrongGradients(Peer):
 class WrongState(Peer):
     """Agrees in everything but the final state of a ragged batch, which is that after the last step."""
 
-    def load(self, path: Path, layer: Found) -> Loaded:
-        loaded = Loaded(path, layer)
+    def load(self, path: Path, layer: Found) -> Any:
+        loaded: Any = Loaded(path, layer)
         right = loaded.forward
 
         def forward(x: Any, state0: Any, lengths: Any = None) -> Any:

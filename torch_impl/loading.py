@@ -1,0 +1,46 @@
+"""Weights of a file, of any format that the project reads, as a module of this package."""
+
+import os
+from typing import Any
+
+import torch
+
+from common.backend.loading import loaded
+
+from . import modules
+from .base import Module
+
+
+def load(
+    path: str | os.PathLike[str],
+    layer: str | None = None,
+    *,
+    batch_first: bool = False,
+    device: Any = None,
+    cell: str | None = None,
+    nonlinearity: str | None = None,
+    reset_after: bool | None = None,
+) -> Module:
+    """The module for a recurrent layer of a file, with the file's weights in the file's dtype.
+
+    ``layer`` is the path of the layer in the file, as ``rosetta inspect`` shows it; it may be left out where there is
+    only one. ``a+b`` puts layers above one another, and ``PATH:l1_reverse`` is one layer in one direction
+    (``common.weights.layer.select``). The class is that of the layer's cell, a step's where the file holds a step.
+    ``cell``, ``nonlinearity`` and ``reset_after`` say what a file does not record; what is left out of them is assumed,
+    with a warning. The module lives on ``device``.
+
+    Raises ``InvalidInput`` for a file that cannot be read and for a layer that it does not have or that cannot be used.
+
+    >>> import torch
+    >>> from torch_impl import load
+    >>> network = torch.nn.ModuleDict({"encoder": torch.nn.LSTM(3, 5, num_layers=2), "head": torch.nn.Linear(5, 2)})
+    >>> torch.save(network.state_dict(), "model.pt")
+    >>> lstm, x = load("model.pt"), torch.ones(7, 2, 3)
+    >>> lstm
+    LSTM(3, 5, num_layers=2)
+    >>> torch.allclose(lstm(x)[0], network["encoder"](x)[0], atol=1e-6)
+    True
+    """
+    options = {"cell": cell, "nonlinearity": nonlinearity, "reset_after": reset_after}
+    more = {"dtype": lambda name: getattr(torch, name), "device": device}
+    return loaded(vars(modules), path, layer, batch_first, options, **more)
