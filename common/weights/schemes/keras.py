@@ -24,10 +24,8 @@ IN_LIST = re.compile(r"(.+/(?:cells|stacked_rnn_cells(?:_\d{1,6})?))/(.+?)(?:_(\
 # Words of which one stands in the name of a cell of Keras 3, or in the label of its layer.
 WORDS = ("lstm", "gru", "rnn", "cell")
 BLOCKS = {1: "RNN", 3: "GRU", 4: "LSTM"}
-ASSUMED_RNN = "the file does not record the activation; assuming tanh, Keras' default"
 ASSUMED = "the file does not record the activations; assuming tanh and sigmoid, Keras' defaults"
 HARD = "before 2.3, Keras' default was hard_sigmoid: compare an output that you have recorded"
-ASSUMED_RESET = "the file does not record reset_after; assuming True, Keras' default"
 # Keras' names for objects of its classes.
 STEMS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple_rnn"}
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
@@ -50,10 +48,12 @@ def find(
         modules.setdefault(name, {})[suffix] = parts
     for name, where in modules.items():
         for path, of_one in _stacks(name, where, arrays):
-            layout, notes = layout_of(next(iter(of_one.values())), arrays)
+            parts = next(iter(of_one.values()))
+            layout, is_certain = layout_of(parts, arrays)
             layer = found(path, layout, of_one, arrays)
-            notes += (HARD,) if is_old and ASSUMED in notes else ()
-            yield layer._replace(notes=layer.notes + notes)
+            notes = () if is_certain or layout == "keras RNN" else (ASSUMED, *((HARD,) if is_old else ()))
+            recorded = {"cell", "reset_after"} if "bias" in parts else {"cell"}
+            yield layer._replace(notes=layer.notes + notes, recorded=frozenset(recorded))
 
 
 def _cells(arrays: Mapping[str, np.ndarray], labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -133,18 +133,17 @@ def _stacks(name: str, where: Where, arrays: Mapping[str, np.ndarray]) -> Iterat
         yield path, {suffix.replace(level, "_l0"): where[suffix] for suffix in of_one}
 
 
-def layout_of(parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:
-    """The layout that the shapes of a cell show, as Keras 2 tells them apart on loading, and what is assumed."""
+def layout_of(parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> tuple[str, bool]:
+    """The layout that the shapes of a cell show, as Keras 2 tells them apart on loading.
+
+    And whether they are those of a layer over cuDNN, whose activations are certain.
+    """
     hidden, width = arrays[parts["recurrent_kernel"]].shape
     cell = BLOCKS[width // hidden]
     bias = arrays[parts["bias"]].shape if "bias" in parts else None
-    if cell == "RNN":
-        return "keras RNN", (ASSUMED_RNN,)
-    if bias == (2 * width,):
-        return f"keras CuDNN{cell}", ()
-    if cell == "GRU" and bias == (width,):
-        return "keras GRU, reset_after=False", (ASSUMED,)
-    return f"keras {cell}", (ASSUMED, ASSUMED_RESET) if cell == "GRU" and bias is None else (ASSUMED,)
+    if cell != "RNN" and bias == (2 * width,):
+        return f"keras CuDNN{cell}", True
+    return ("keras GRU, reset_after=False" if cell == "GRU" and bias == (width,) else f"keras {cell}"), False
 
 
 def layer_names(spec: ModelSpec) -> tuple[str, ...]:
