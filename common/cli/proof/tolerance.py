@@ -44,8 +44,8 @@ IMPORTS = {"torch": "import torch", "numpy": "import numpy as np", "pytest": "im
 USUAL = "float32"
 MEANING = (
     "|a - b| <= atol + rtol * |b| holds for every element of every run in Monte Carlo arithmetic, with a margin of "
-    f"{MARGIN}, and allows no more than the bound that `rosetta check` has. rtol is 0 where rounding does not grow with "
-    "the element: the largest error then stands at a smaller value. Gradients are those of sum(dy * y) + "
+    f"{MARGIN}, and allows no more than the bound that `rosetta check` has. rtol is 0 where rounding does not grow "
+    "with the element: the largest error then stands at a smaller value. Gradients are those of sum(dy * y) + "
     "sum(dh_n * h_n) + ... for standard normal cotangents; they scale with yours."
 )
 NO_STATE = "start from a state of zeros"

@@ -58,7 +58,6 @@ UNREADABLE = {
 }
 Order = Literal["<", ">"]
 MAX_RANK = 32
-JAX = re.compile(r"jax\..*\._?reconstruct_(?:device_)?array")
 NUMPY_DTYPE = re.compile(r"[?biufc][0-9]{0,2}")
 
 
@@ -183,9 +182,6 @@ def _shape(size: tuple[int, ...]) -> str:
 
 def _numpy_array(node: Built) -> np.ndarray | None:
     """An array of NumPy, as ``pickle`` writes it: as a state or, from protocol 5 on, as arguments."""
-    if JAX.fullmatch(node.name) and len(node.args) > 2:  # what NumPy would be called with, and the state it would get
-        inner = Built(node.args[0], node.args[1] if isinstance(node.args[1], tuple) else ())
-        inner.state, node = node.args[2], inner
     name = node.name.replace("numpy._core.", "numpy.core.")
     if name == "numpy.core.multiarray._reconstruct":
         state: Any = node.state
