@@ -205,6 +205,8 @@ def test_pickled_trees_are_read_without_running_them(array: Any, protocol: int, 
     layer = select(files.read(tmp_path / "params.pkl"))
     assert (layer.path, layer.spec) == ("lstm", spec_of("LSTM", dtype="float32"))
     assert np.array_equal(layer.params["weight_ih_l0"][4:8], parts["w"][:3, 8:12].T)
+    with pytest.raises(InvalidInput, match="needs no pickle"):
+        peers.load("haiku").load(tmp_path / "params.pkl", layer)
 
 
 def test_a_tree_that_numpy_pickled_is_refused_with_the_way_out(tmp_path: Path) -> None:
