@@ -105,7 +105,7 @@ class Graph:
         return np.stack(outputs), state
 
     def vjp(self, *_: object, **__: object) -> NoReturn:
-        raise InvalidInput("tf1: this transcription of TensorFlow's cells computes no gradients")
+        raise InvalidInput(mismatch("call", "forward", "vjp", "this transcription computes no gradients"))
 
 
 def reverse_sequence(x: np.ndarray, ends: np.ndarray) -> np.ndarray:
