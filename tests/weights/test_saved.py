@@ -207,8 +207,8 @@ def foreign_files(folder: Path) -> dict[str, str]:
         "foreign.npy": "a single array",
         "pickled.npz": f"its entry about.npy: Object arrays cannot be loaded when allow_pickle=False; {WAY_OUT}",
         "number.npz": "its `about` is not JSON",
-        "text.npz": "not a zip file",
-        "empty.npz": "not a zip file",
+        "text.npz": "in none of the known formats",
+        "empty.npz": "empty",
         "none.npz": "No such file or directory",
         ".": "a directory that is no checkpoint",
     }

@@ -15,8 +15,8 @@ from common.cli.options import given, load_backends
 from common.cli.proof import text
 from common.cli.proof.subjects import OF_FILE, asked_of, drawn, headline, notes, require_no_file_options, subject_of
 from common.equivalence.comparison import EXPECTED, ORACLES
-from common.equivalence.tally import tally
 from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
+from common.proof.outcome import is_proved, participants
 from common.proof.problems import valid_steps, variant
 from common.proof.recorded import Expected, Inputs, read_expected
 from common.proof.subject import Subject
@@ -60,14 +60,14 @@ def run(options: Namespace) -> int:
         stream = chain(environment(list(plan.backends)), _records(plan, stages, found))
         rows = of_kind(console.collect(stream, options, options.seed), Check)
     wanted = [*(options.backend or ()), *([EXPECTED] if plan.expected else [])]
-    lost = [name for name in dict.fromkeys(wanted) if name not in text.participants(rows)]
+    lost = [name for name in dict.fromkeys(wanted) if name not in participants(rows)]
     for name in lost:
         console.message(f"{name} was not compared, so the check fails.")
     if not options.json:
         text.print_table(rows)
         text.print_failures(subject, found)
         text.print_verdict(subject, rows, plan.draw.origin, lost)
-    return 0 if tally(rows).equivalent and not lost else 1
+    return 0 if is_proved(rows, lost) else 1
 
 
 def _records(plan: Plan, stages: console.Stages, found: list[Trial]) -> Iterator[Record]:
@@ -102,6 +102,9 @@ def _plan(options: Namespace) -> Plan:
         batch_first=getattr(options, "batch_first", False),
         seed=options.seed,
     )
+    if plan.is_from_zeros and expected is not None:
+        origin = (*made.origin, f"what {expected.path} holds starts from zeros")
+        plan = plan._replace(draw=made._replace(origin=origin))
     plan = plan._replace(backends=_backends(options, plan))
     return plan._replace(guest=_guest(plan))
 

@@ -61,6 +61,7 @@ UNNAMED = (
     "{path} has no names: its cells were recognised by the order and the shapes of its arrays; "
     "to name them, list them as `leaves` in {path}.json"
 )
+WAY_OUT = "where you trust it, load it and save its arrays with np.savez"
 UNCHECKED = "{path} is in a format without checksums: damage to its numbers goes unnoticed"
 
 

@@ -3,11 +3,14 @@
 import io
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
 from common.model.layout import Parameters
+from common.model.spec import ModelSpec
 from common.weights.limits import in_words
 from common.weights.source import Source, Unusable, WeightsFile
 
@@ -79,3 +82,10 @@ def header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     if dtype.hasobject:
         raise ValueError(f"Object arrays cannot be loaded when allow_pickle=False; {WAY_OUT}")
     return shape, fortran, dtype
+
+
+def write(path: Path, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) -> None:
+    """Every array as an entry of its own, as ``numpy.savez`` has it."""
+    named: dict[str, Any] = dict(arrays)
+    with path.open("wb") as file:
+        np.savez(file, **named)
