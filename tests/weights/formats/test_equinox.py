@@ -75,11 +75,11 @@ def test_cells_are_recognised_by_the_order_of_their_shapes(cell: str, use_bias: 
     path, cells = tmp_path / "model.eqx", equinox_cells(cell, "float32", use_bias)
     size = 2 + use_bias * (1 if cell == "LSTM" else 2)
     with path.open("wb") as stream:
-        stream.write(json.dumps({"hidden": 5}).encode() + b"\n")
+        stream.write(json.dumps({"net": {"hidden": 5}}).encode() + b"\n")
         eqx.tree_serialise_leaves(stream, Net(cells))
     file = files.read(path)
     assert [layer.path for layer in file.layers or ()] == ["leaf1", f"leaf{1 + size}"]
-    assert file.about == {"hidden": 5}
+    assert file.about == {"net": {"hidden": 5}}
     assert file.others == ("leaf0", f"leaf{1 + 2 * size}", f"leaf{2 + 2 * size}")
     assert "recognised by the order and the shapes" in file.notes[0]
     for layer, own in zip(file.layers or (), cells.values(), strict=True):
