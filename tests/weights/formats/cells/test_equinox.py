@@ -16,7 +16,7 @@ from common.model.spec import ModelSpec
 from common.weights import files, peers
 from common.weights.layer import select
 from common.weights.schemes import equinox_names, find
-from tests.weights.formats.jax_models import (
+from tests.weights.formats.cells.jax_models import (
     LAYERS,
     SUFFIXES,
     assert_reproduced,
@@ -24,7 +24,7 @@ from tests.weights.formats.jax_models import (
     equinox_reference,
     precise,
 )
-from tests.weights.formats.test_haiku import assert_peer_agrees, both_dtypes, rewritten
+from tests.weights.formats.cells.test_haiku import assert_peer_agrees, both_dtypes, rewritten
 
 CELLS = ("LSTM", "GRU")
 

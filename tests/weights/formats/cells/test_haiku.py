@@ -19,7 +19,7 @@ from common.weights.schemes import find, haiku_names
 from common.weights.schemes.layers import file_gradients, written
 from common.weights.targets import TARGETS
 from numpy_impl.backend import BACKEND
-from tests.weights.formats.jax_models import LAYERS, TOLERANCES, assert_reproduced, haiku_model
+from tests.weights.formats.cells.jax_models import LAYERS, TOLERANCES, assert_reproduced, haiku_model
 
 CELLS = ("RNN", "LSTM", "GRU")
 PATHS = {"RNN": "net/~/vanilla_rnn", "LSTM": "net/~/lstm", "GRU": "net/~/gru"}

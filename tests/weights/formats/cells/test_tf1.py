@@ -13,8 +13,8 @@ from common.weights import files, peers
 from common.weights.layer import select
 from common.weights.schemes import find, tf1_names
 from numpy_impl.backend import BACKEND
-from tests.weights.formats.tensorflow_numbers import LENGTHS, RUNS, values
-from tests.weights.formats.test_haiku import assert_peer_agrees, both_dtypes, rewritten, spec_of
+from tests.weights.formats.cells.tensorflow_numbers import LENGTHS, RUNS, values
+from tests.weights.formats.cells.test_haiku import assert_peer_agrees, both_dtypes, rewritten, spec_of
 
 every_run = pytest.mark.parametrize("name", RUNS)
 
