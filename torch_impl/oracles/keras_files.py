@@ -28,6 +28,7 @@ if "keras" not in sys.modules:
     os.environ["KERAS_BACKEND"] = "torch"
 import h5py
 import keras
+from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as BIT64_TO_BIT32_DTYPE
 from keras.src.legacy.saving.legacy_h5_format import load_subset_weights_from_hdf5_group
 from keras.src.saving.saving_lib import H5IOStore
 from keras.src.utils.naming import to_snake_case

@@ -7,7 +7,8 @@ specification and the names of its arrays.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from common.weights.peers import PeerGradients
 from common.weights.peers import State as Arrays
 from common.weights.source import Found
 
-from .keras_files import Level, as_keras_wants, cells_of, h5py, keras, levels
+from .keras_files import BIT64_TO_BIT32_DTYPE, Level, as_keras_wants, cells_of, h5py, keras, levels
 
 
 class KerasPeer:
@@ -81,7 +82,7 @@ class KerasLayer:
                     one.zero_output_for_mask = True
 
     def forward(self, x: np.ndarray, state0: Arrays, lengths: np.ndarray | None = None) -> tuple[np.ndarray, Arrays]:
-        with torch.no_grad(), keras.device("cpu"):
+        with torch.no_grad(), self._settings():
             values = {name: _tensor(value) for level in self.levels for name, value in level.variables.items()}
             y, finals = self._run(values, torch.tensor(x), [torch.tensor(part) for part in state0], lengths)
         return y.numpy(), tuple(part.numpy() for part in finals)
@@ -89,7 +90,7 @@ class KerasLayer:
     def vjp(
         self, x: np.ndarray, state0: Arrays, dy: np.ndarray, dstate: Arrays, lengths: np.ndarray | None = None
     ) -> PeerGradients:
-        with torch.enable_grad(), keras.device("cpu"):
+        with torch.enable_grad(), self._settings():
             leaves = {
                 name: _tensor(value).requires_grad_()
                 for level in self.levels
@@ -102,6 +103,18 @@ class KerasLayer:
         found = [part.numpy() for part in grads]
         arrays = dict(zip(leaves, found, strict=False))
         return PeerGradients(arrays, found[len(leaves)], tuple(found[len(leaves) + 1 :]))
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """On the CPU, and in the dtype of the layer: Keras computes products of float64 in float32 unless this table
+        of its own, which has the entry for TensorFlow, says otherwise."""
+        before = BIT64_TO_BIT32_DTYPE["float64"]
+        BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+        try:
+            with keras.device("cpu"):
+                yield
+        finally:
+            BIT64_TO_BIT32_DTYPE["float64"] = before
 
     def _run(
         self, values: Mapping[str, Tensor], x: Tensor, state0: Sequence[Tensor], lengths: np.ndarray | None

@@ -20,14 +20,12 @@ PARTS = ("kernel", "recurrent_kernel", "bias")
 NUMBERED = re.compile(r"(.+)/vars/([012])", re.DOTALL)
 NAMED = re.compile(r"(?:(.+)/)?(kernel|recurrent_kernel|bias)((?:_\d{1,6})?)(?::\d{1,6})?", re.DOTALL)
 LEVEL = re.compile(r"(.+)(_l\d{1,6})", re.DOTALL)
-IN_LIST = re.compile(r"(.+/cells)/(.+?)(?:_(\d{1,6}))?", re.DOTALL)
+IN_LIST = re.compile(r"(.+/(?:cells|stacked_rnn_cells(?:_\d{1,6})?))/(.+?)(?:_(\d{1,6}))?", re.DOTALL)
 # Words of which one stands in the name of a cell of Keras 3, or in the label of its layer.
 WORDS = ("lstm", "gru", "rnn", "cell")
 BLOCKS = {1: "RNN", 3: "GRU", 4: "LSTM"}
-ASSUMED_RNN = "the file does not record the activation; assuming tanh, Keras' default"
 ASSUMED = "the file does not record the activations; assuming tanh and sigmoid, Keras' defaults"
 HARD = "before 2.3, Keras' default was hard_sigmoid: compare an output that you have recorded"
-ASSUMED_RESET = "the file does not record reset_after; assuming True, Keras' default"
 # Keras' names for objects of its classes.
 STEMS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple_rnn"}
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
@@ -50,10 +48,12 @@ def find(
         modules.setdefault(name, {})[suffix] = parts
     for name, where in modules.items():
         for path, of_one in _stacks(name, where, arrays):
-            layout, notes = layout_of(next(iter(of_one.values())), arrays)
+            parts = next(iter(of_one.values()))
+            layout, is_certain = layout_of(parts, arrays)
             layer = found(path, layout, of_one, arrays)
-            notes += (HARD,) if is_old and ASSUMED in notes else ()
-            yield layer._replace(notes=layer.notes + notes)
+            notes = () if is_certain or layout == "keras RNN" else (ASSUMED, *((HARD,) if is_old else ()))
+            recorded = {"cell", "reset_after"} if "bias" in parts else {"cell"}
+            yield layer._replace(notes=layer.notes + notes, recorded=frozenset(recorded))
 
 
 def _cells(arrays: Mapping[str, np.ndarray], labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -86,10 +86,10 @@ def _is_backward(place: str) -> bool:
 def _name(place: str, cells: Mapping[str, object], labels: Mapping[str, str], is_numbered: bool) -> tuple[str, str]:
     """The name of the layer that a cell belongs to, and the suffix of its level."""
     name = _numbered_name(place, labels) if is_numbered else _named_name(place)
-    if in_list := IN_LIST.fullmatch(place) if is_numbered else None:
+    if in_list := IN_LIST.fullmatch(place):
         lists = [match for other in cells if (match := IN_LIST.fullmatch(other)) and match[1] == in_list[1]]
         if len({match[2] for match in lists}) == 1:
-            return name, f"_l{in_list[3] or 0}"
+            return name, f"_l{sorted(int(match[3] or 0) for match in lists).index(int(in_list[3] or 0))}"
         return f"{name}/{place.rpartition('/')[2]}", "_l0"
     level = LEVEL.fullmatch(name)
     return (level[1], level[2]) if level else (name, "_l0")
@@ -112,8 +112,8 @@ def _named_name(place: str) -> str:
         parts = parts[parts.index(parts[0], 1) :]
     if len(parts) > 1 and parts[-1].rstrip("0123456789_").endswith("_cell"):
         parts.pop()
-    halves = [k for k, part in enumerate(parts) if part.startswith(("forward_", "backward_"))]
-    return "/".join(parts[: halves[0]] if halves and halves[0] else parts)
+    inner = [k for k, part in enumerate(parts) if part.startswith(("forward_", "backward_", "stacked_rnn_cells"))]
+    return "/".join(parts[: inner[0]] if inner and inner[0] else parts)
 
 
 def _stacks(name: str, where: Where, arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Where]]:
@@ -133,18 +133,17 @@ def _stacks(name: str, where: Where, arrays: Mapping[str, np.ndarray]) -> Iterat
         yield path, {suffix.replace(level, "_l0"): where[suffix] for suffix in of_one}
 
 
-def layout_of(parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:
-    """The layout that the shapes of a cell show, as Keras 2 tells them apart on loading, and what is assumed."""
+def layout_of(parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> tuple[str, bool]:
+    """The layout that the shapes of a cell show, as Keras 2 tells them apart on loading.
+
+    And whether they are those of a layer over cuDNN, whose activations are certain.
+    """
     hidden, width = arrays[parts["recurrent_kernel"]].shape
     cell = BLOCKS[width // hidden]
     bias = arrays[parts["bias"]].shape if "bias" in parts else None
-    if cell == "RNN":
-        return "keras RNN", (ASSUMED_RNN,)
-    if bias == (2 * width,):
-        return f"keras CuDNN{cell}", ()
-    if cell == "GRU" and bias == (width,):
-        return "keras GRU, reset_after=False", (ASSUMED,)
-    return f"keras {cell}", (ASSUMED, ASSUMED_RESET) if cell == "GRU" and bias is None else (ASSUMED,)
+    if cell != "RNN" and bias == (2 * width,):
+        return f"keras CuDNN{cell}", True
+    return ("keras GRU, reset_after=False" if cell == "GRU" and bias == (width,) else f"keras {cell}"), False
 
 
 def layer_names(spec: ModelSpec) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ class Described(NamedTuple):
 
     layout: str
     options: Mapping[str, Any]
-    units: Any
+    units: str
     notes: tuple[str, ...]
     problem: str
 
@@ -39,7 +39,7 @@ def described(kind: str, cell: Mapping[str, Any], layer: Mapping[str, Any], is_h
     name = kind.rpartition(">")[2]
     stem = name.removesuffix("Cell") if name not in CELLS else name
     if stem not in CELLS:
-        return Described("", {}, cell.get("units"), (), f"{name}, a cell that RNN Rosetta does not have")
+        return Described("", {}, str(cell.get("units")), (), f"{name}, a cell that RNN Rosetta does not have")
     notes = [
         f"{option} = {layer[option]} acts in training only and is left out"
         for option in DROPOUTS
@@ -70,7 +70,7 @@ def described(kind: str, cell: Mapping[str, Any], layer: Mapping[str, Any], is_h
     layout = f"keras {stem}" if stem.startswith("CuDNN") else f"keras {CELLS[stem]}"
     if stem == "GRU" and cell.get("reset_after", False) is not True:
         layout = "keras GRU, reset_after=False"
-    return Described(layout, options, cell.get("units"), tuple(dict.fromkeys(notes)), problem)
+    return Described(layout, options, str(cell.get("units")), tuple(dict.fromkeys(notes)), problem)
 
 
 def _function(value: Any) -> str:

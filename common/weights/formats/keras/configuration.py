@@ -36,11 +36,12 @@ class Slot(NamedTuple):
 class Recorded(NamedTuple):
     """A recurrent layer, all its cells alike.
 
-    ``name`` is its name in Keras, after those of the models it stands in. ``layout`` and ``options`` are what
-    ``layers.found`` takes.
+    ``name`` is its name in Keras, after those of the models it stands in; ``units`` is the size of its state as the
+    configuration has it. ``layout`` and ``options`` are what ``layers.found`` takes.
     """
 
     name: str
+    units: str
     layout: str
     slots: tuple[Slot, ...]
     options: Mapping[str, Any]
@@ -111,6 +112,11 @@ def in_list(classes: Sequence[str]) -> list[str]:
     return names
 
 
+def is_recurrent(class_name: str) -> bool:
+    kind = class_name.rpartition(">")[2]
+    return kind in CELLS or kind in ("RNN", "Bidirectional")
+
+
 def _within(one: Mapping[str, Any], path: str, place: str, top: str, walk: _Walk, depth: int) -> Iterator[Recorded]:
     """The recurrent layers of a layer or model: itself, those it wraps, or its layers."""
     if depth > MAX_DEPTH:
@@ -137,12 +143,16 @@ def _model(
 ) -> Iterator[Recorded]:
     places = in_list([child["class_name"] for child in children])
     of_child: dict[str, list[Recorded]] = {}
+    plain: set[str] = set()  # not a model or a wrapper, in which something else may follow
     for child, child_place in zip(children, places, strict=True):
         name = name_of(child) or child_place
         below = f"{path}/{name}" if path else name
         found = _within(child, below, f"{place}/{child_place}", top or name, walk, depth + 1)
         of_child[name] = list(found)
-    yield from _stacked(of_child, followers(children))
+        if is_recurrent(child["class_name"]):
+            plain.add(name)
+    following = {name: after for name, after in followers(children).items() if {name, after} <= plain}
+    yield from _stacked(of_child, following)
 
 
 def _stacked(of_child: Mapping[str, list[Recorded]], followers: Mapping[str, str]) -> Iterator[Recorded]:
@@ -166,8 +176,8 @@ def _continues(chain: Sequence[Recorded], following: Sequence[Recorded] | None) 
         return False
     last, one = chain[-1], following[0]
     is_plain = len(one.slots) == len(last.slots) == 1 + one.is_bidirectional and not (last.problem or one.problem)
-    is_alike = (last.layout, last.options, last.is_bidirectional) == (one.layout, one.options, one.is_bidirectional)
-    return is_plain and is_alike and last.returns_sequences
+    forms = [(each.units, each.layout, each.options, each.is_bidirectional) for each in (last, one)]
+    return is_plain and forms[0] == forms[1] and last.returns_sequences
 
 
 def _as_one(chain: Sequence[Recorded]) -> Recorded:
@@ -202,7 +212,8 @@ def _bidirectional(one: Mapping[str, Any], path: str, place: str, top: str, walk
         "a layer that Keras does not have": not first or len(first) != len(second),
         f"merge_mode={mode!r} (only 'concat' is supported)": mode != "concat",
         "both directions of stacked cells, each a stack by itself": len(first) > 1 or len(first[0].slots) > 1,
-        "two directions that differ": [(a.layout, a.options) for a in first] != [(a.layout, a.options) for a in second],
+        "two directions that differ": [(a.units, a.layout, a.options) for a in first]
+        != [(a.units, a.layout, a.options) for a in second],
         "a forward layer that runs backwards": config_of(directions[0]).get("go_backwards") is True,
     }
     problem = next((text for text, applies in problems.items() if applies), "")
@@ -236,12 +247,12 @@ def _recurrent(
     walk.cells[top] = number + len(cells)
     slots = [Slot(f"_l{k}", group, top, number + k) for k, (_, _, group) in enumerate(cells)]
     returns = config.get("return_sequences") is True
-    if len({(each.layout, tuple(each.options.items()), str(each.units)) for each in found}) == 1:
+    if len({(each.layout, tuple(each.options.items()), each.units) for each in found}) == 1:
         notes = tuple(dict.fromkeys(note for each in found for note in each.notes))
         problem = next((each.problem for each in found if each.problem), "")
-        yield Recorded(path, found[0].layout, tuple(slots), found[0].options, notes, problem, returns)
+        yield Recorded(path, found[0].units, found[0].layout, tuple(slots), found[0].options, notes, problem, returns)
         return
     for slot, each in zip(slots, found, strict=True):
         name = f"{path}/{slot.group.rpartition('/')[2]}"
         alone = (slot._replace(suffix="_l0"),)
-        yield Recorded(name, each.layout, alone, each.options, each.notes, each.problem, returns)
+        yield Recorded(name, each.units, each.layout, alone, each.options, each.notes, each.problem, returns)

@@ -7,6 +7,7 @@ or in a file without a configuration) are found by their names. Other HDF5 files
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from common.model.spec import STEP_OPTIONS
 from common.weights import schemes
 from common.weights.formats.keras import configuration, hdf5
 from common.weights.formats.keras.configuration import Configuration, Recorded
@@ -37,15 +38,18 @@ def read(source: Source) -> WeightsFile:
             raise Unusable(f"a Keras archive whose weights are stored {how}; save it with model.save(path)")
     if WEIGHTS not in source.entries:
         raise Unusable(f"a Keras archive without {WEIGHTS}")
-    tree = hdf5.read(source.path, source.entries[WEIGHTS])
+    tree = hdf5.read(source.path, source.entries[WEIGHTS]).in_order("")
     recorded = configuration.parse(source.entries[CONFIGURATION])
     found, missing = _of_keras3(tree, recorded)
-    return _file(source, "Keras archive (.keras)", tree, found, recorded.notes, missing)
+    made = _file(source, "Keras archive (.keras)", tree, found, recorded.notes, missing)
+    version = re.search(rb'"keras_version": *"([\w.+-]{1,40})"', source.entries["metadata.json"])
+    return made._replace(about={"keras_version": version[1].decode()} if version else {})
 
 
 def _hdf5(source: Source) -> WeightsFile:
     tree = hdf5.read(source.path, source.data)
     about = tree.attributes.get("", {})
+    tree = tree.in_order(MODEL if "model_config" in about else "")
     if "model_config" in about:
         recorded = configuration.parse(_text(about["model_config"]))
         found, missing = _of_keras2(tree, recorded)
@@ -133,10 +137,8 @@ def _by_names(tree: Tree, found: Sequence[Found], labels: Mapping[str, str]) -> 
 
 def _cells(tree: Tree, group: str) -> Iterator[dict[str, str]]:
     """The cells among the arrays of a layer, in the order in which Keras lists them: each begins with a kernel."""
-    texts = tree.attributes.get(group, {})
-    lists = [texts.get("weight_names", []), *(texts.get(f"weight_names{k}", []) for k in range(len(texts)))]
     cell: dict[str, str] = {}
-    for name in [name for each in lists if isinstance(each, list) for name in each] + ["kernel"]:
+    for name in [*tree.listed(group, "weight_names"), "kernel"]:
         match = keras.NAMED.fullmatch(name)
         if match and match[2] == "kernel":
             if "recurrent_kernel" in cell:
@@ -153,4 +155,4 @@ def _add(layer: Recorded, where: Where, tree: Tree, found: list[Found], missing:
         found.append(Found(layer.name, layer.layout, where, None, {}, layer.notes, layer.problem))
     else:
         one = layers.found(layer.name, layer.layout, where, tree.arrays, **layer.options)
-        found.append(one._replace(notes=one.notes + layer.notes))
+        found.append(one._replace(notes=one.notes + layer.notes, recorded=frozenset({"cell", *STEP_OPTIONS})))

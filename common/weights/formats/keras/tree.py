@@ -7,6 +7,7 @@ load plugins. Sizes are compared before anything is allocated.
 
 import importlib
 import math
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from common.weights.source import Unusable
 
 MAX_DEPTH, MAX_OBJECTS = 64, 100_000
 # Bytes of address space beyond those for the arrays, and seconds of processor time and for each byte.
-MEMORY, SECONDS, SECONDS_PER_BYTE = 1 << 29, 20, 1e-7
+MEMORY, SECONDS, SECONDS_PER_BYTE = 1 << 29, 10, 1e-7
 # What is read: floating point, integers, truth values.
 KINDS = "fiub"
 
@@ -32,6 +33,29 @@ class Tree(NamedTuple):
     arrays: dict[str, np.ndarray]
     attributes: dict[str, dict[str, str | list[str]]]
     skipped: dict[str, str]
+
+    def listed(self, path: str, name: str) -> list[str]:
+        """A list of names that Keras attaches to a group, in several parts where it is long."""
+        texts = self.attributes.get(path, {})
+        parts = [texts.get(name, []), *(texts.get(f"{name}{k}", []) for k in range(len(texts)))]
+        return [one for part in parts if isinstance(part, list) for one in part]
+
+    def in_order(self, top: str) -> "Tree":
+        """The arrays in the order in which Keras lists the layers of a group and their weights; numbers count as such.
+
+        HDF5 itself has them in the order of the alphabet.
+        """
+        place: dict[str, int] = {}
+        for layer in self.listed(top, "layer_names"):
+            group = f"{top}/{layer}".lstrip("/")
+            for weight in self.listed(group, "weight_names"):
+                place.setdefault(f"{group}/{weight}", len(place))
+
+        def key(name: str) -> tuple[int, list[tuple[int, str]]]:
+            pieces = re.split(r"([0-9]{1,9})", name)
+            return place.get(name, len(place)), [(int(one), "") if k % 2 else (-1, one) for k, one in enumerate(pieces)]
+
+        return self._replace(arrays={name: self.arrays[name] for name in sorted(self.arrays, key=key)})
 
 
 def read(data: bytes) -> Tree:
