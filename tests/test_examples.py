@@ -27,6 +27,7 @@ MODULES = (
     "common.weights.files",
     "common.weights.layer",
     "common.weights.limits",
+    "common.weights.pickles.machine",
     "common.weights.schemes.layers",
     "jax_impl.flax_cell",
     "jax_impl.loading",

@@ -26,3 +26,10 @@ def test_every_cut_is_refused(name: str, tmp_path: Path) -> None:
     for size in range(0, len(data), max(1, len(data) // 40)):
         path.write_bytes(data[:size])
         assert fuzz_torch.bits(path) is None, size
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLES) - {"tar"}))
+def test_something_behind_a_file_is_refused(name: str, tmp_path: Path) -> None:
+    for more in (b"\0", b".", SAMPLES[name]):
+        (tmp_path / "more").write_bytes(SAMPLES[name] + more)
+        assert fuzz_torch.bits(tmp_path / "more") is None, more[:1]
