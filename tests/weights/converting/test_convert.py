@@ -14,6 +14,7 @@ from common.conversions.layouts import BIAS_X, Part
 from common.conversions.systems import LAYOUTS
 from common.study import certificate
 from common.weights import files, peers, targets
+from common.weights.formats import npz
 from common.weights.peers import Entry
 from tests.cli.commands import Run, run_fixture
 from tests.weights.converting import cellar, torch_peer
@@ -181,7 +182,7 @@ def test_a_faulty_writer_is_noticed(
     def write(path: Path, spec: Any, arrays: Any) -> None:
         changed = {name: value.copy() for name, value in arrays.items()}
         bug(changed)
-        targets._npz(path, spec, changed)
+        npz.write(path, spec, changed)
 
     monkeypatch.setitem(targets.TARGETS, "npz", targets.TARGETS["npz"]._replace(write=write))
     code, out, err = convert(run, "npz")
