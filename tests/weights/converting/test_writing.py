@@ -15,6 +15,7 @@ import torch_impl
 from common import weights
 from common.errors import InvalidInput, InvalidType, NotEquivalent
 from common.weights import targets
+from common.weights.formats import npz
 from common.weights.writing import require_same
 
 MERGED = "two biases were merged into one"
@@ -104,7 +105,7 @@ def test_a_faulty_writer_is_noticed_without_a_library(tmp_path: Path, monkeypatc
     (tmp_path / "own.npz").write_text("precious")
 
     def write(path: Path, spec: Any, arrays: Any) -> None:
-        targets._npz(path, spec, arrays | {"bias_ih_l0": arrays["bias_ih_l0"][::-1]})
+        npz.write(path, spec, arrays | {"bias_ih_l0": arrays["bias_ih_l0"][::-1]})
 
     monkeypatch.setitem(targets.TARGETS, "npz", targets.TARGETS["npz"]._replace(write=write))
     with pytest.raises(NotEquivalent, match="bias_ih_l0 read back"):
