@@ -16,7 +16,7 @@ from common.model.spec import ModelSpec
 from common.weights import files, peers
 from common.weights.layer import select
 from common.weights.schemes import equinox_names, find
-from tests.weights.formats.jax_models import (
+from tests.weights.formats.cells.jax_models import (
     LAYERS,
     SUFFIXES,
     assert_reproduced,
@@ -24,7 +24,7 @@ from tests.weights.formats.jax_models import (
     equinox_reference,
     precise,
 )
-from tests.weights.formats.test_haiku import assert_peer_agrees, both_dtypes, rewritten
+from tests.weights.formats.cells.test_haiku import assert_peer_agrees, both_dtypes, rewritten
 
 CELLS = ("LSTM", "GRU")
 
@@ -75,11 +75,11 @@ def test_cells_are_recognised_by_the_order_of_their_shapes(cell: str, use_bias: 
     path, cells = tmp_path / "model.eqx", equinox_cells(cell, "float32", use_bias)
     size = 2 + use_bias * (1 if cell == "LSTM" else 2)
     with path.open("wb") as stream:
-        stream.write(json.dumps({"hidden": 5}).encode() + b"\n")
+        stream.write(json.dumps({"net": {"hidden": 5}}).encode() + b"\n")
         eqx.tree_serialise_leaves(stream, Net(cells))
     file = files.read(path)
     assert [layer.path for layer in file.layers or ()] == ["leaf1", f"leaf{1 + size}"]
-    assert file.about == {"hidden": 5}
+    assert file.about == {"net": {"hidden": 5}}
     assert file.others == ("leaf0", f"leaf{1 + 2 * size}", f"leaf{2 + 2 * size}")
     assert "recognised by the order and the shapes" in file.notes[0]
     for layer, own in zip(file.layers or (), cells.values(), strict=True):

@@ -19,7 +19,7 @@ from common.weights.schemes import find, haiku_names
 from common.weights.schemes.layers import file_gradients, written
 from common.weights.targets import TARGETS
 from numpy_impl.backend import BACKEND
-from tests.weights.formats.jax_models import LAYERS, TOLERANCES, assert_reproduced, haiku_model
+from tests.weights.formats.cells.jax_models import LAYERS, TOLERANCES, assert_reproduced, haiku_model
 
 CELLS = ("RNN", "LSTM", "GRU")
 PATHS = {"RNN": "net/~/vanilla_rnn", "LSTM": "net/~/lstm", "GRU": "net/~/gru"}
@@ -205,6 +205,8 @@ def test_pickled_trees_are_read_without_running_them(array: Any, protocol: int, 
     layer = select(files.read(tmp_path / "params.pkl"))
     assert (layer.path, layer.spec) == ("lstm", spec_of("LSTM", dtype="float32"))
     assert np.array_equal(layer.params["weight_ih_l0"][4:8], parts["w"][:3, 8:12].T)
+    with pytest.raises(InvalidInput, match="needs no pickle"):
+        peers.load("haiku").load(tmp_path / "params.pkl", layer)
 
 
 def test_a_tree_that_numpy_pickled_is_refused_with_the_way_out(tmp_path: Path) -> None:
