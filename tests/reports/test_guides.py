@@ -68,7 +68,7 @@ def test_the_python_of_a_page_runs(pair: tuple[str, str], source: Any, capsys: p
         exec(conversion, scope)
         exec(loading, scope)
     system = SYSTEMS[pair[1]]
-    (found,) = weights.read(system.file).layers or ()
+    (found,) = tuple(weights.read(system.file).layers or ())
     for name in ("weight_ih_l0", "weight_hh_l0"):
         np.testing.assert_array_equal(found.params[name], module.params[name])
     said = capsys.readouterr().out.splitlines()

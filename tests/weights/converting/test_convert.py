@@ -337,7 +337,7 @@ def test_a_bias_that_a_system_cannot_do_without_is_added(run: Run, tmp_path: Pat
 
 def test_the_faulty_peers_are_faultless_otherwise(run: Run, source: Any) -> None:
     """Or their tests would show nothing."""
-    layer = (files.read("in.npz").layers or ())[0]
+    (layer,) = tuple(files.read("in.npz").layers or ())
     x, state = np.ones((4, 2, I), "float32"), (np.ones((1, 2, H), "float32"),) * 2
     right, wrong = (peer.load(Path("in.npz"), layer) for peer in (torch_peer.PEER, torch_peer.WRONG_GRADIENTS))
     for a, b in zip(right.forward(x, state), wrong.forward(x, state), strict=True):
