@@ -1,8 +1,8 @@
 """The command ``rosetta``: it parses, calls and prints, with one module for each group of commands.
 
 ``use`` has ``generate`` and ``predict``; ``teach`` has ``lessons``, ``trace`` and ``stepper``; ``info`` has
-``describe``, ``ls`` and ``doctor``; ``study`` has ``study`` and ``report``. ``options`` is what commands are parsed
-with, ``tables`` and ``console`` print.
+``describe``, ``ls`` and ``doctor``; ``layers`` has ``inspect``; ``study`` has ``study`` and ``report``. ``options`` is
+what commands are parsed with, ``tables`` and ``console`` print.
 
 A module has ``add``, which declares its commands and their options, beside the functions that run them. Results go to
 stdout, progress and messages to stderr; ``ending.EXIT_CODES`` lists the exit codes. Parsing imports nothing but NumPy,
@@ -14,15 +14,17 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from common.cli import bench, check, convert, ending, info, study, teach, train, use
+from common.cli import bench, check, ending, info, study, teach, train, use
+from common.cli.layers import inspect
 from common.cli.options import Parser
+from common.cli.proof import convert, tolerance
 from common.errors import unknown
 from common.records import package_version
 
 __all__ = ["main", "parse"]
 
 # In the order of --help.
-MODULES = (check, convert, study, bench, train, use, teach, info)
+MODULES = (inspect, check, convert, tolerance, study, bench, train, use, teach, info)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -48,8 +50,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.verb in ("check", "tolerance") and options.file is None and len(left) == 1 and left[0][:1] != "-":
         options.file, left = left[0], []  # nor an optional one
     if left:
-        top.verbs[options.verb].refuse(left)
+        taken = options.file if options.verb in ("check", "tolerance") else None
+        top.verbs[options.verb].refuse(_in_order(arguments, left, taken))
     return options
+
+
+def _in_order(arguments: Sequence[str], left: Sequence[str], taken: str | None) -> list[str]:
+    """The words that could not be used; an unknown option with the value that argparse took for FILE."""
+    whole = []
+    for word in left:
+        whole.append(word)
+        if taken is not None and word.startswith("-") and taken in arguments[arguments.index(word) + 1 :][:1]:
+            whole.append(taken)
+    return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

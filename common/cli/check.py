@@ -11,6 +11,7 @@ from common.backend.guards import unsupported
 from common.cli import console, tables
 from common.cli.options import (
     MODEL_ROWS,
+    PROBLEM,
     Verbs,
     add_backends,
     add_jobs,
@@ -22,20 +23,17 @@ from common.cli.options import (
     cells,
     dtypes,
     given,
+    model_variant,
     named,
 )
 from common.cli.proof import check as of_file
 from common.cli.proof.subjects import add_file, add_sizes, add_valid
 from common.equivalence import ladder, processes, variants
-from common.equivalence.variants import PROBLEMS, REGIMES, B, H, I, T, Variant
+from common.equivalence.variants import PROBLEMS, REGIMES, B, T, Variant
 from common.errors import InvalidInput, mismatch
-from common.model.spec import CELLS, DTYPES, ModelSpec
-from common.model.validate import require_positive_int
+from common.model.spec import CELLS, DTYPES
 from common.record_types import Record
 from common.study.environment import environment
-
-# The options of one problem, which are present only if they were given.
-PROBLEM = ("steps", "batch", "lengths", "mask", "given_state", "training", "regime")
 
 
 def add(verbs: Verbs) -> None:
@@ -69,7 +67,7 @@ def run(options: Namespace) -> int:
         check, chosen = processes.check, variants.variants(chosen_cells, chosen_dtypes, options.seed)
         if one:
             fitting = chosen_cells if options.cell else _fitting(chosen_cells, one)
-            chosen = [variant(cell, dtype, options.seed, one) for dtype in chosen_dtypes for cell in fitting]
+            chosen = [model_variant(cell, dtype, options.seed, one) for dtype in chosen_dtypes for cell in fitting]
         names = names if options.backend else _able(names, chosen)
     else:
         if one:
@@ -88,22 +86,12 @@ def run(options: Namespace) -> int:
     return 0 if ladder.all_passed(rows) and _all_compared(names, rows, options.backend) else 1
 
 
-def variant(cell: str, dtype: str, seed: int, chosen: dict[str, Any]) -> Variant:
-    """The one model that the options describe, and its problem."""
-    of_model: dict[str, Any] = {"input_size": I, "hidden_size": H}
-    of_model |= {name: value for name, value in chosen.items() if name in MODEL_ROWS}
-    of_problem = {name: value for name, value in chosen.items() if name in PROBLEM}
-    for name in ("steps", "batch"):
-        require_positive_int(name, of_problem.get(name, 1))
-    return Variant(spec=ModelSpec(cell=cell, dtype=dtype, **of_model), seed=seed, **of_problem)
-
-
 def _fitting(names: Sequence[str], one: dict[str, Any]) -> list[str]:
     """The cells that have the options; for the others, the reason is printed on stderr."""
     fitting, problems = [], []
     for cell in names:
         try:
-            variant(cell, "float64", 0, one)
+            model_variant(cell, "float64", 0, one)
             fitting.append(cell)
         except InvalidInput as error:
             problems.append((cell, error))

@@ -3,28 +3,37 @@
 import importlib.util
 from argparse import Namespace
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 from common import datasets, records
 from common.backend import registry
 from common.cli import console
+from common.cli.layers import chosen
 from common.cli.options import MODEL_ROWS, Verbs, add_backends, add_rows, add_verb, at_least, given, named
 from common.equivalence import ladder
-from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
+from common.errors import BackendBroken, BackendMissing, InvalidInput, closest, mismatch
 from common.model import describe as descriptions
 from common.model.cells import CELLS, TABLE, Cell
 from common.model.spec import ModelSpec
 from common.record_types import Environment
 from common.study.environment import environment
+from common.weights import contents
+from common.weights.layer import path_text, select
 
 # What torch.nn's layers have, as ``describe`` shows one of them.
 DESCRIBED = {name: row for name, row in MODEL_ROWS.items() if name not in ("input_dropout", "recurrent_dropout")}
+REVERSE = "t counts from the end of the sequence: x_1 is the last input, as this is the reverse direction."
 LISTS = ("backends", "cells", "tasks", "checks")
 
 
 def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "describe", describe, "list a model's parameters, equations and shapes")
-    parser.add_argument("cell", type=named(CELLS), metavar="CELL", help=f"one of {', '.join(CELLS)}")
+    text = f"one of {', '.join(CELLS)}, or a file of weights, which decides the sizes"
+    parser.add_argument("model", metavar="CELL|FILE", help=text)
+    chosen.add_layer(parser)
+    text = "the cell of a layer whose file does not record it"
+    parser.add_argument("--cell", type=named(CELLS), metavar="NAME", help=text)
     add_rows(parser, "model", DESCRIBED.values())
     group = parser.add_argument_group("input")
     group.add_argument("--batch-first", action="store_true", help="x is (B, T, I) instead of (T, B, I)")
@@ -123,27 +132,58 @@ def doctor(options: Namespace) -> int:
 
 
 def describe(options: Namespace) -> int:
-    """Print a model's parameters, equations and shapes; imports no framework."""
-    chosen = given(options, DESCRIBED)
-    for name in ("input_size", "hidden_size"):
-        if name not in chosen:
-            option, wanted = f"--{name.replace('_', '-')}", f"a size, as {options.cell} needs it"
-            raise InvalidInput(mismatch(option, wanted, "none"))
-    spec = ModelSpec(cell=options.cell, **chosen)
+    """Print a model's parameters, equations and shapes; imports no framework, but where a file needs its own."""
+    file, layer, spec = None, None, _cell(options)
+    if spec is None:
+        chosen.refuse_beside(options, [name for name in DESCRIBED if name not in chosen.OPEN])
+        file = chosen.read(options.model)
+        layer = select(file, options.layer, **chosen.said(options))
+        spec = layer.spec
+        assert spec is not None  # or select would have refused it
+        for note in layer.notes:
+            console.message(note)
     axes = {"steps": options.seq_len, "batch": options.batch, "batch_first": options.batch_first}
     description = descriptions.describe(spec, **axes, batched=not options.unbatched)
     if options.json:
-        print(records.dumps(asdict(description)))
+        facts = contents.layer_facts(file, layer) if file and layer else None
+        print(records.dumps(asdict(description) | ({"file": options.model, "layer": facts} if facts else {})))
         return 0
+    if file and layer:
+        where = f"{path_text(layer.path)} in {file.path}: {file.format}, {spec.dtype}"
+        console.line(f"{where}, {spec.label}, {spec.input_size} -> {spec.output_size}")
     shape = descriptions.shape_text
     rows = [(row.name, shape(row.shape), str(row.count), row.role) for row in description.parameters]
     columns = ("name", "shape", "count", "place in the equations")
     console.line(description.constructor)
     console.table("parameters", columns, [*rows, ("total", "", str(description.total), "")], numeric=("count",))
+    if file and layer:
+        chosen.print_arrays(file, layer)
     console.line("\n  ".join(["equations", *description.equations]))
     console.table("shapes", ("name", "shape"), [(name, shape(axes)) for name, axes in description.shapes.items()])
     if description.relations:
         equal = [(f"{relation.left} == {relation.right}", relation.text) for relation in description.relations]
         console.table("what output and h_n share", ("equal", "what it is"), equal)
-    console.line("\n  ".join(["notes", *description.notes]))
+    reverse = layer is not None and layer.path.endswith("_reverse")
+    notes = [*description.notes, *([REVERSE] if reverse else [])]
+    console.line("\n  ".join(["notes", *notes]))
     return 0
+
+
+def _cell(options: Namespace) -> ModelSpec | None:
+    """The model that CELL and the options describe; None where it is a file."""
+    name = next((cell for cell in CELLS if cell.lower() == options.model.lower()), None)
+    if name is None:
+        path = Path(options.model)
+        if path.suffix or len(path.parts) > 1 or path.exists():
+            return None
+        cause = closest(options.model, CELLS) or "there is no such file"
+        raise InvalidInput(mismatch("CELL|FILE", f"one of {', '.join(CELLS)}, or a file", repr(options.model), cause))
+    if options.layer is not None or options.cell is not None:
+        option, value = ("layer", options.layer) if options.layer is not None else ("cell", options.cell)
+        raise InvalidInput(mismatch(f"--{option}", f"none with {name}", value, "it is for a file of weights"))
+    sizes = given(options, DESCRIBED)
+    for size in ("input_size", "hidden_size"):
+        if size not in sizes:
+            option, wanted = f"--{size.replace('_', '-')}", f"a size, as {name} needs it"
+            raise InvalidInput(mismatch(option, wanted, "none"))
+    return ModelSpec(cell=name, **sizes)

@@ -10,9 +10,11 @@ from typing import Any, NoReturn, TypeAlias
 from common import parallel
 from common.backend import registry
 from common.cli import console, ending
+from common.equivalence.variants import H, I, Variant
 from common.errors import BackendBroken, BackendMissing, closest
 from common.model.cells import CELLS
-from common.model.spec import DTYPES, HALF_DTYPES
+from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
+from common.model.validate import require_positive_int
 from common.training.settings import COUNT, MODEL, SETTINGS, Kind, Setting
 
 
@@ -147,6 +149,10 @@ _OF_MODEL = [row for row in SETTINGS if row.group == MODEL and not row.kind.seve
 MODEL_ROWS = {row.name: row for row in (INPUT_SIZE, *_OF_MODEL)}
 
 
+# The options of one problem, which are present only if they were given.
+PROBLEM = ("steps", "batch", "lengths", "mask", "given_state", "training", "regime")
+
+
 def add_verb(verbs: Verbs, name: str, run: Callable[[Namespace], int], text: str, more: str = "") -> Parser:
     """The parser of a command that ``run`` runs. Its own help adds ``more`` to ``text``, the line in the list."""
     description = f"{text[0].upper()}{text[1:]}. {more}".rstrip()
@@ -227,3 +233,13 @@ def cells(options: Namespace) -> tuple[str, ...]:
 
 def dtypes(options: Namespace) -> tuple[str, ...]:
     return tuple(dict.fromkeys(options.dtype or options.default_dtypes))
+
+
+def model_variant(cell: str, dtype: str, seed: int, chosen: dict[str, Any]) -> Variant:
+    """The one model that the options describe, and its problem."""
+    of_model: dict[str, Any] = {"input_size": I, "hidden_size": H}
+    of_model |= {name: value for name, value in chosen.items() if name in MODEL_ROWS}
+    of_problem = {name: value for name, value in chosen.items() if name in PROBLEM}
+    for name in ("steps", "batch"):
+        require_positive_int(name, of_problem.get(name, 1))
+    return Variant(spec=ModelSpec(cell=cell, dtype=dtype, **of_model), seed=seed, **of_problem)

@@ -58,8 +58,16 @@ def axes(trial: Trial, quantity: str) -> tuple[str, ...]:
     if quantity in ("y", "dx"):
         return "step", "sequence", "unit" if quantity == "y" else "input"
     if quantity.removesuffix("_n") in trial.variant.spec.state_names or quantity.endswith("_0"):
-        return "layer and direction", "sequence", "unit"
+        return "layer", "sequence", "unit"
     return ()
+
+
+def place_text(trial: Trial, quantity: str, place: tuple[int, ...]) -> str:
+    """The index of an element, with the layer and direction of a state by name."""
+    words = list(map(str, place))
+    if axes(trial, quantity)[:1] == ("layer",):
+        words[0] = layer_suffixes(trial.variant.spec)[place[0]].removeprefix("_") or "0"
+    return ",".join(words)
 
 
 def _places(trial: Trial, quantity: str, wrong: np.ndarray) -> Iterator[str]:
@@ -84,16 +92,19 @@ def _places(trial: Trial, quantity: str, wrong: np.ndarray) -> Iterator[str]:
 
 def _steps_of_y(spec: ModelSpec, wrong: np.ndarray) -> Iterator[str]:
     """The first step that is wrong, for each direction in its own order of time."""
-    for direction, part in zip(("", " of the reverse direction"), _halves(spec, wrong), strict=False):
+    names = ("",) if spec.num_directions == 1 else (" of the forward direction", " of the reverse direction")
+    for name, part in zip(names, _halves(spec, wrong), strict=True):
         steps = np.flatnonzero(part.any(axis=(1, 2)))
         if not steps.size:
-            yield f"y{direction or ' of the forward direction'} agrees"
+            yield f"the outputs{name} agree"
             continue
-        first = int(steps[-1] if direction else steps[0])
-        before = len(part) - 1 - first if direction else first
-        text = f"the outputs{direction} depart at step {first} (of 0 to {len(part) - 1}"
-        text += f", from the end: the first {before} agree)" if direction else f": the first {before} agree)"
-        yield text + ("" if len(steps) > 1 else ", and at that step alone")
+        is_reverse = "reverse" in name
+        first = int(steps[-1] if is_reverse else steps[0])
+        before = len(part) - 1 - first if is_reverse else first
+        text = f"the outputs{name} depart at step {first} of 0 to {len(part) - 1}"
+        if before:
+            text += f"; the {before} {'after' if is_reverse else 'before'} it agree"
+        yield text + ("" if len(steps) > 1 else "; no other step is wrong")
 
 
 def _halves(spec: ModelSpec, wrong: np.ndarray) -> list[np.ndarray]:

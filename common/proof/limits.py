@@ -94,7 +94,7 @@ def up(value: float, digits: int = 3) -> float:
     return float(f"{ceil(round(value * 10.0**power, 6))}e{-power}")
 
 
-def lines(limit: Limit, library: str, dtype: str) -> str:
+def lines(limit: Limit, library: str) -> str:
     """A line of a test for one result, ready to be pasted; ``expected`` is that of the reference."""
     name = limit.quantity.replace("/", "_").replace(".", "_")
     (rtol, atol), (rel, absolute) = limit.summed, limit.larger

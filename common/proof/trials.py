@@ -92,12 +92,20 @@ def peer_lacks(plan: Plan, peer: Peer) -> tuple[str, ...]:
 
 
 def trials(plan: Plan, progress: Progress) -> Iterator[Trial]:
-    """A trial in each dtype, and one of the outputs alone where what was recorded starts from another state."""
+    """A trial in each dtype, and one of the outputs alone where what was recorded starts from another state.
+
+    NumPy's matrix products run in one thread: those of a step are small, and the threads of a busy machine would spend
+    most of their time waiting for each other.
+    """
+    from threadpoolctl import threadpool_limits
+
     exact: dict[bytes, Answer] = {}
     judged: dict[bytes, dict[str, Grads]] = {}
     for dtype in plan.dtypes:
         problem = in_dtype(plan.draw.problem, dtype, plan.subject.params(dtype))
-        yield _trial(plan, problem, dtype, exact, judged, progress, backward=True)
+        with threadpool_limits(1, user_api="blas"):
+            trial = _trial(plan, problem, dtype, exact, judged, progress, backward=True)
+        yield trial
         if plan.is_from_zeros and plan.expected is not None and plan.expected.dtype == dtype:
             yield _trial(plan, problem._replace(state0=None), dtype, {}, {}, progress, backward=False)
 

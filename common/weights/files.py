@@ -18,8 +18,9 @@ from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
 from common.weights import schemes
-from common.weights.formats import flax_msgpack, leaves, npz, onnx_files, orbax, pickled, saved, torch_files, unread
+from common.weights.formats import flax_msgpack, leaves, npz, onnx_files, orbax, safetensors_files, saved, unread
 from common.weights.formats.keras import files as keras_files
+from common.weights.formats.pytorch import files as torch_files
 from common.weights.formats.saved import write as write_trained
 from common.weights.source import Format, Source, Trained, Unusable, WeightsFile, open_source
 
@@ -29,13 +30,13 @@ __all__ = ["FORMATS", "read", "read_trained", "require_folder", "write_trained"]
 FORMATS: tuple[Format, ...] = (
     orbax,
     torch_files,
+    leaves,
+    safetensors_files,
     saved,
     keras_files,
     npz,
     onnx_files,
     flax_msgpack,
-    leaves,
-    pickled,
 )
 EXPECTED = "a file of weights of PyTorch, safetensors, NumPy, Keras, ONNX, Flax, Haiku, Equinox or TensorFlow 1"
 

@@ -238,7 +238,7 @@ def _ways_out(layer: Found) -> str:
 def _label(layer: Found) -> str:
     """The path and the model of a layer, in a few words."""
     spec = layer.spec
-    text = "cannot be used" if spec is None else f"{spec.label} {spec.input_size} -> {spec.output_size}"
+    text = "cannot be used" if spec is None else f"{spec.label}, {spec.input_size} -> {spec.output_size}"
     return f"{path_text(layer.path)} ({text})"
 
 

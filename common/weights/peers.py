@@ -68,6 +68,7 @@ class Entry(NamedTuple):
 
 FLAX = ("flax", "jax", "orbax")
 PEERS: dict[str, Entry] = {
+    "torch": Entry("torch_impl.oracles.torch_files:PEER", "torch", ("torch",)),
     "flax": Entry("jax_impl.oracles.flax_files:LINEN", "jax", FLAX),
     "keras": Entry("torch_impl.oracles.keras_layers:KERAS", "keras", ("keras", "h5py", "torch")),
     "nnx": Entry("jax_impl.oracles.flax_files:NNX", "jax", FLAX),

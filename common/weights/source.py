@@ -39,7 +39,8 @@ class Source(NamedTuple):
             return "a zip file"
         if self.path.is_dir():
             return "a directory that is no checkpoint"
-        return "a single array" if self.data.startswith(np.lib.format.MAGIC_PREFIX) else "not a zip file"
+        is_array = self.data.startswith(np.lib.format.MAGIC_PREFIX)
+        return "a single array" if is_array else "in none of the known formats" if self.data else "empty"
 
 
 class Found(NamedTuple):

@@ -9,7 +9,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -175,16 +175,17 @@ def _read_back(path: Path, spec: ModelSpec) -> Found:
         raise NotEquivalent(mismatch("layers in the file that was written", "one", names))
     if found[0].problem or found[0].spec is None:
         raise NotEquivalent(mismatch("the file that was written", "the layer", found[0].problem))
-    _require_model(spec, found[0].spec)
+    _require_model(spec, found[0].spec, found[0].recorded)
     return found[0]
 
 
-def _require_model(wanted: ModelSpec, got: ModelSpec) -> None:
+def _require_model(wanted: ModelSpec, got: ModelSpec, recorded: Collection[str]) -> None:
     """Raise unless a layer that was read back is the model that was written, apart from what a file may not record."""
     free = {name: getattr(wanted, name) for name in (*UNRECORDED, *DROPOUTS, "forget_bias")}
     free |= {"bias": wanted.bias} if got.bias else {}
     same_form = got.num_blocks == wanted.num_blocks and got.is_cell == wanted.is_cell
-    if not same_form or vars(got) | free != vars(wanted):
+    wrong = [name for name in recorded if getattr(got, name, None) != getattr(wanted, name, None)]
+    if not same_form or wrong or vars(got) | free != vars(wanted):
         raise NotEquivalent(mismatch("model in the file that was written", wanted.label, got.label))
 
 

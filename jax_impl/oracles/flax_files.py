@@ -70,7 +70,9 @@ def _number(path: Path) -> int:
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:
     leaves = traverse_util.flatten_dict(serialization.to_state_dict(tree), sep="/")
-    return {name: np.asarray(value) for name, value in leaves.items() if hasattr(value, "shape")}
+    keys = jax.dtypes.prng_key  # the states of generators, which NumPy does not hold
+    numbers: dict[str, Any] = {name: value for name, value in leaves.items() if hasattr(value, "dtype")}
+    return {name: np.asarray(value) for name, value in numbers.items() if not jnp.issubdtype(value.dtype, keys)}
 
 
 class FlaxLayer:

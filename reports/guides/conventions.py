@@ -63,10 +63,13 @@ def rows(layouts: Sequence[Layout], batches: Sequence[str]) -> Iterator[tuple[st
     negated = ["".join(dict.fromkeys(gate for part in layout.parts for gate in part.negated)) for layout in layouts]
     if any(negated):
         yield "computes 1 - gate", [cell or "–" for cell in negated]
+    if any(part.reshaped for layout in layouts for part in layout.parts):
+        stored = [any(part.reshaped for part in layout.parts) for layout in layouts]
+        yield "numbers of a block", ["those of the matrix before it was transposed" if one else "–" for one in stored]
     options = [", ".join(f"{key}={value}" for key, value in layout.options.items()) for layout in layouts]
     if any(options):
         yield "fixed", [f"`{cell}`" if cell else "–" for cell in options]
-    yield "states", [f"({', '.join(layout.state)})" if len(layout.state) > 1 else layout.state[0] for layout in layouts]
+    yield "states", [f"({', '.join(layout.state)})" if len(layout.state) > 1 else "h" for layout in layouts]
     yield "axis of the batch", list(batches)
     yield "follows", [layout.source for layout in layouts]
 

@@ -78,8 +78,8 @@ def page(source: System, target: System) -> str:
     lines = [
         f"# From {source.title} to {target.title}",
         "",
-        f"`{source.file}` holds an LSTM with 8 inputs and 16 units; any layer and any model around it will do "
-        "(`--layer PATH` chooses one of several).",
+        f"`{source.file}` holds an LSTM with 8 inputs and 16 units. Any layer will do, and any model around it: "
+        "`--layer PATH` chooses one of several.",
         "",
         "```sh",
         *commands(source, target),
@@ -103,9 +103,9 @@ def page(source: System, target: System) -> str:
         *_install(source, target),
         "## Conventions",
         "",
-        "H is the number of units, I that of inputs, P the size of a projection (H without one). Gates: i, f, o are those of an LSTM and g "
-        "its candidate (c in Keras and ONNX, j in TensorFlow 1); r and z are those of a GRU and n its candidate (h in "
-        "Keras and ONNX).",
+        "H is the number of units, I that of inputs, P the size of a projection (H without one). Gates: i, f, o are "
+        "those of an LSTM and g its candidate (c in Keras and ONNX, j in TensorFlow 1); r and z are those of a GRU "
+        "and n its candidate (h in Keras and ONNX).",
         "",
     ]
     for cell in CELLS:

@@ -17,8 +17,8 @@ from tests.cli.commands import elsewhere as elsewhere  # pytest looks for it her
 BROKEN = "raise OSError('libcudart.so.13: cannot open shared object file')"
 
 
-VERBS = ["check", "study", "report", "bench", "train", "generate", "predict", "trace", "stepper", "lessons"]
-VERBS += ["describe", "ls", "doctor"]
+VERBS = ["inspect", "check", "convert", "study", "report", "bench", "train", "generate", "predict", "trace", "stepper"]
+VERBS += ["lessons", "describe", "ls", "doctor"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -32,7 +32,7 @@ def test_every_verb_has_help_and_json(verb: str, capsys: pytest.CaptureFixture[s
     assert "--json" in out
     assert max(map(len, out.splitlines())) <= 80
     usage, _, lines = out.partition("\n\n")
-    options = re.findall(r"\[(--[a-z-]+)", usage)
+    options = re.findall(r"(?<!\w)(--[a-z-]+)", usage)
     helped = re.findall(r"^  (?:-h, )?(--[a-z-]+)(?: \S+)?(?:  +|\n {24})\S", lines, re.MULTILINE)
     assert set(helped) == {*options, "--help"}
     if verb in ("study", "check", "train", "bench"):
@@ -75,7 +75,7 @@ def test_a_full_disk_exits_with_2(capsys: pytest.CaptureFixture[str], monkeypatc
         (["train", "--lr", "1e300", "--nonlinearity", "relu"], "try a smaller learning rate"),
         (["bench", "--rounds", "0"], "--rounds: expected at least 1, got 0"),
         (["report", "no/such/file.jsonl"], "records file: expected a readable text file, got no/such/file.jsonl"),
-        (["nonsense"], "command: expected one of check, study, report"),
+        (["nonsense"], "command: expected one of inspect, check, convert"),
         ([], "the following arguments are required"),
     ],
 )

@@ -4,10 +4,15 @@ import json
 import re
 
 import pytest
+import torch
 
 from common.cli import main
 from common.model.cells import CELLS
+from tests.cli.commands import Run
+from tests.cli.commands import run_fixture as run_fixture  # pytest looks for it here
 from tests.model.described import Case
+from tests.refusals import assert_refusal
+from tests.weights.choice.models import network
 
 
 @pytest.mark.parametrize(
@@ -87,3 +92,43 @@ def test_json_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> N
     assert record["relations"][0] == {"left": "output[-1]", "right": "h_n[-1]", "text": first.text}
     assert record["equations"] == found.equations
     assert record["notes"] == found.notes
+
+
+def test_a_layer_of_a_file_decides_the_model(run: Run) -> None:
+    torch.save(network().state_dict(), "model.pt")
+    code, out, err = run("describe", "model.pt", "--layer", "encoder", "--seq-len", "7")
+    assert (code, err) == (0, "")
+    assert out.startswith("encoder in model.pt: PyTorch's state_dict, float32, LSTM 2 layers bidirectional, 4 -> 10\n")
+    assert "torch.nn.LSTM(4, 5, num_layers=2, bidirectional=True)\n" in out
+    assert re.search(r"│ l1_reverse │ bias_hh +│ encoder.bias_hh_l1_reverse +│ \(20,\) +│", out)
+    assert re.search(r"│ output +│ \(7, B, 10\) +│", out)
+    code, out, err = run("describe", "model.pt", "--layer", "encoder:l1_reverse", "--json")
+    found = json.loads(out)
+    assert found["constructor"] == "torch.nn.LSTM(10, 5)"
+    assert (found["file"], found["layer"]["path"]) == ("model.pt", "encoder:l1_reverse")
+    assert "x_1 is the last input" in run("describe", "model.pt", "--layer", "encoder:l1_reverse")[1]
+    code, out, err = run("describe", "model.pt", "--layer", "upper", "--nonlinearity", "relu")
+    assert (code, err) == (0, "")
+    assert "h_t = relu(" in out
+    assert "does not record the nonlinearity" in run("describe", "model.pt", "--layer", "upper")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "argument", "expected", "got", "cause"),
+    [
+        ("model.pt --hidden-size 3", "--hidden-size", "none with FILE", "3", "the file decides it"),
+        ("model.pt --no-bias", "--no-bias", "none with FILE", "False", "the file decides it"),
+        ("model.pt", "recurrent layers in model.pt", "one", "encoder (LSTM", "--layer"),
+        ("none.pt", "FILE", "a file of weights", "none.pt (No such file", ""),
+        ("modl", "CELL|FILE", "one of RNN, ", "'modl'", "there is no such file"),
+        ("rnn --layer encoder", "--layer", "none with RNN", "encoder", "it is for a file of weights"),
+        ("rnn --cell RNN", "--cell", "none with RNN", "RNN", "it is for a file of weights"),
+    ],
+)
+def test_what_goes_with_a_file_and_what_with_a_cell(
+    words: str, argument: str, expected: str, got: str, cause: str, run: Run
+) -> None:
+    torch.save(network().state_dict(), "model.pt")
+    code, out, err = run("describe", *words.split())
+    assert (code, out) == (2, "")
+    assert_refusal(err.rstrip("\n"), f"rosetta: {argument}", expected, got, cause)

@@ -7,11 +7,11 @@ from common.cli import main, parse
 from common.cli.options import Parser
 
 REFUSED = [
-    ("chek", "command: expected one of check, study, report, ", "got 'chek'; did you mean check?"),
-    ("xyz", "command: expected one of check, study, report, ", "ls, doctor, got 'xyz'"),
+    ("chek", "command: expected one of inspect, check, convert, ", "got 'chek'; did you mean check?"),
+    ("xyz", "command: expected one of inspect, check, convert, ", "ls, doctor, got 'xyz'"),
     ("--json check", "unrecognized arguments: --json; ", "--json follows the command"),
-    ("check --input 5", "unrecognized arguments: --input 5; ", "did you mean --input-size?"),
-    ("check --input=5", "unrecognized arguments: --input=5; ", "did you mean --input-size?"),
+    ("check --input 5", "unrecognized arguments: --input 5; ", "did you mean --inputs?"),
+    ("check --input=5", "unrecognized arguments: --input=5; ", "did you mean --inputs?"),
     ("check --hiden-size 5", "unrecognized arguments: --hiden-size 5; ", "did you mean --hidden-size?"),
     ("train --bidirect", "unrecognized arguments: --bidirect; ", "did you mean --bidirectional?"),
     ("train sine y", "unrecognized arguments: y", ""),
@@ -19,7 +19,7 @@ REFUSED = [
     ("train --lr 0.1 --lr 0.1", "--lr: expected once, got it again, ", "with 0.1"),
     ("check --backend nmpy", "backend: expected one of numpy, jax, ", "got 'nmpy'; did you mean numpy?"),
     ("check --cell lstmcel", "--cell: expected one of RNN, ", "got 'lstmcel'; did you mean LSTMCell?"),
-    ("describe lstmm", "CELL: expected one of RNN, ", "got 'lstmm'; did you mean LSTM?"),
+    ("describe lstmm", "CELL|FILE: expected one of RNN, ", "got 'lstmm'; did you mean LSTM?"),
     ("train adition", "task: expected one of sine, ", "got 'adition'; did you mean adding?"),
     ("train --reading articl", "reading of sine: expected one of windows, article, ", "did you mean article?"),
     ("check --jobs x", "--jobs: expected an integer, ", "got 'x'"),

@@ -98,7 +98,7 @@ CHANGES = {
     "one entry more in the count": (counted(1), "fewer entries than the end record counts"),
     "renamed before its data": (renamed((LOCAL,)), "differs from the directory's"),
     "renamed in the directory": (renamed((CENTRAL,)), "differs from the directory's"),
-    "something in front": (lambda data: b"#!" + data, "not a zip file|not a file of PyTorch's"),
+    "something in front": (lambda data: b"#!" + data, "in none of the known formats"),
     "something after it": (lambda data: data + b"\0", "no end record at its end"),
     "a second file after it": (lambda data: data + data, "does not fit the directory|end record"),
     "a comment": (lambda data: data[:-2] + b"\2\0hi", "no end record at its end"),

@@ -16,6 +16,7 @@ from common.model.initial import initial_network
 from common.model.network import NetworkSpec
 from common.model.spec import ModelSpec
 from common.weights import files
+from common.weights.formats.npz import WAY_OUT
 
 ABOUT = {
     "task": "sine",
@@ -204,10 +205,10 @@ def foreign_files(folder: Path) -> dict[str, str]:
     return {
         "foreign.npz": "a zip file without the entry `about`",
         "foreign.npy": "a single array",
-        "pickled.npz": "its entry about.npy: Object arrays cannot be loaded when allow_pickle=False",
+        "pickled.npz": f"its entry about.npy: Object arrays cannot be loaded when allow_pickle=False; {WAY_OUT}",
         "number.npz": "its `about` is not JSON",
-        "text.npz": "not a zip file",
-        "empty.npz": "not a zip file",
+        "text.npz": "in none of the known formats",
+        "empty.npz": "empty",
         "none.npz": "No such file or directory",
         ".": "a directory that is no checkpoint",
     }

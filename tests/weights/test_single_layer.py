@@ -145,7 +145,7 @@ def test_the_layer_of_a_larger_module_is_found_with_a_note(tmp_path: Path) -> No
     assert notes == (f"{tmp_path / 'own.pt'}: using 0.rnn, leaving out 1.weight, 1.bias",)
     twice = torch.nn.Sequential(torch.nn.RNN(4, 5), torch.nn.RNN(5, 5))
     torch.save(twice.state_dict(), tmp_path / "own.pt")
-    got = "0 (RNN 4 -> 5), 1 (RNN 5 -> 5); choose one by its path: --layer PATH"
+    got = "0 (RNN, 4 -> 5), 1 (RNN, 5 -> 5); choose one by its path: --layer PATH"
     assert_refusal(refused(tmp_path / "own.pt"), "recurrent layers in FILE", "one", got)
 
 
@@ -184,7 +184,7 @@ def test_what_was_trained_records_its_nonlinearity_and_is_no_decoder(tmp_path: P
     network = datasets.load("kana").network("LSTM", hidden_size=5)
     files.write_trained(path, network, initial_network(network, 0), ABOUT | {"task": "kana"})
     sizes = {name: model.input_size for name, model in network.models.items()}
-    got = f"rnn (LSTM {sizes['rnn']} -> 5), decoder (LSTM {sizes['decoder']} -> 5)"
+    got = f"rnn (LSTM, {sizes['rnn']} -> 5), decoder (LSTM, {sizes['decoder']} -> 5)"
     assert_refusal(refused(path), "recurrent layers in FILE", "one", got)
 
 

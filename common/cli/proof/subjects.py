@@ -18,12 +18,12 @@ from common.proof.subject import Subject, open_subject
 OF_FILE = ("layer", "inputs", "batch_first")
 # Those of a model that a file may leave open; everything else of a model is what the file says.
 OPEN = ("nonlinearity", "reset_after")
-WIDTH = 80
 
 
-def add_file(parser: Parser) -> Any:
+def add_file(parser: Parser, *, needed: bool = False) -> Any:
     """FILE, and the options that need it, in a group that more can be added to."""
-    parser.add_argument("file", nargs="?", metavar="FILE", help="weights in any format that `rosetta inspect` reads")
+    count: dict[str, Any] = {} if needed else {"nargs": "?"}
+    parser.add_argument("file", metavar="FILE", help="weights in any format that `rosetta inspect` reads", **count)
     group = parser.add_argument_group("with a file of weights", argument_default=argparse.SUPPRESS)
     text = "the layer in the file: its path, a+b for a stack, PATH:l1_reverse for one layer and direction"
     group.add_argument("--layer", metavar="PATH", help=f"{text} (default: the only one)")

@@ -49,19 +49,19 @@ import numpy as np
 from common.model.dtypes import numpy_dtype
 from common.model.spec import ModelSpec
 from common.weights import schemes
-from common.weights.formats.npz import HEADER_ERRORS
-from common.weights.formats.pickled import WAY_OUT
+from common.weights.formats.npz import HEADER_ERRORS, header
+from common.weights.limits import in_words
 from common.weights.schemes import equinox_names
 from common.weights.source import Found, Source, Unusable, WeightsFile
 
 MAGIC = np.lib.format.MAGIC_PREFIX
 # Bytes of a description, axes of an array, arrays of a file: what no model needs more of.
 MAX_TEXT, MAX_AXES, MAX_LEAVES = 1 << 20, 32, 100_000
-MAX_HEADER = 10_000
 UNNAMED = (
     "{path} has no names: its cells were recognised by the order and the shapes of its arrays; "
     "to name them, list them as `leaves` in {path}.json"
 )
+WAY_OUT = "where you trust it, load it and save its arrays with np.savez"
 UNCHECKED = "{path} is in a format without checksums: damage to its numbers goes unnoticed"
 
 
@@ -125,13 +125,11 @@ def _arrays(data: bytes, position: int) -> list[np.ndarray]:
             raise Unusable(f"it holds more than {MAX_LEAVES} arrays")
         what = f"its array {len(arrays)}"
         shape, fortran, dtype = _header(stream, what)
-        if dtype.hasobject:
-            raise Unusable(f"{what} holds pickled objects; {WAY_OUT}")
         count, left = math.prod(shape), len(data) - stream.tell()
         if len(shape) > MAX_AXES or any(size < 0 for size in shape) or not dtype.itemsize:
             raise Unusable(f"{what} has the shape {shape} of {dtype}")
         if count * dtype.itemsize > left:
-            raise Unusable(f"{what} of shape {shape} needs {count * dtype.itemsize} bytes, and {left} are left")
+            raise Unusable(f"{what} claims {in_words(count * dtype.itemsize)}, and {in_words(left)} are left")
         flat = np.frombuffer(data, dtype, count, stream.tell())
         stream.seek(count * dtype.itemsize, io.SEEK_CUR)
         try:
@@ -146,15 +144,10 @@ def _arrays(data: bytes, position: int) -> list[np.ndarray]:
 def _header(stream: io.BytesIO, what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            version = np.lib.format.read_magic(stream)
-            if version == (1, 0):
-                return np.lib.format.read_array_header_1_0(stream, MAX_HEADER)
-            if version == (2, 0):
-                return np.lib.format.read_array_header_2_0(stream, MAX_HEADER)
+            warnings.simplefilter("error")  # about headers that Python 2 wrote
+            return header(stream)
     except (*HEADER_ERRORS, Warning) as error:
         raise Unusable(f"{what}: {error}") from error
-    raise Unusable(f"{what} is in version {version[0]}.{version[1]} of NumPy's format")
 
 
 def _named(leaves: Sequence[np.ndarray], names: Any) -> tuple[dict[str, np.ndarray], tuple[Found, ...]]:

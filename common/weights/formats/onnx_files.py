@@ -32,8 +32,9 @@ NO_OPERATOR = (
     "and with dynamo=True an RNN, as products and sums), and what it computes from them was not compared"
 )
 NOTHING = (
-    "the graph has no operator RNN, LSTM or GRU, and no arrays with the names of one; torch.onnx.export writes cells, "
-    "and with dynamo=True an RNN, as products and sums: export with dynamo=False, or save the module's state_dict"
+    "the graph has no operator RNN, LSTM or GRU, and no arrays with the names of one; as products and sums, "
+    "torch.onnx.export writes cells, and with dynamo=True an RNN, and tf2onnx the GRU and SimpleRNN of Keras: "
+    "take the file of weights that the model was exported from"
 )
 
 
@@ -136,7 +137,8 @@ class _Reading:
             result = Found(first.path, first.layout, where, None, {}, (), first.problem)
             self.taken |= set(result.names)
         else:
-            result = found(first.path, first.layout, where, arrays, **first.options)
+            with np.errstate(all="ignore"):  # numbers that are not finite are refused below
+                result = found(first.path, first.layout, where, arrays, **first.options)
             result = result._replace(notes=(*result.notes, *notes))
         self._take(stack, arrays)
         twin = self._twin(result)

@@ -20,6 +20,9 @@ ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, M
 
 TENSOR = 4  # types of attributes (AttributeProto.AttributeType), and the fields of the plain ones
 FIELDS = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}
+# The attributes of a Constant: their types, and what they are made.
+CONSTANTS = {"value": (TENSOR, None), "value_float": (1, "float32"), "value_floats": (6, "float32")}
+CONSTANTS |= {"value_int": (2, "int64"), "value_ints": (7, "int64")}
 
 Key = tuple[int, str]
 
@@ -68,9 +71,8 @@ class Folding:
             return Constant(array, frozenset({(scope, name)}), frozenset())
         node = scope.producers[name]
         label = f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} for {name!r}"
-        attributes = self._attributes(scope, node)
         if node.op_type == "Constant" and node.domain in DOMAINS:
-            return self._constant(scope, name, attributes)
+            return self._constant(scope, name, node)
         operator = OPERATORS.get(node.op_type) if node.domain in DOMAINS else None
         if operator is None:
             raise NotConstant(f"{name!r} is computed by {label}")
@@ -78,19 +80,20 @@ class Folding:
         arrays = [None if one is None else one.array for one in given]
         try:
             with np.errstate(all="ignore"):
-                results = operator(self.budget, attributes, arrays, len(node.output))
+                results = operator(self.budget, self._attributes(scope, node), arrays, len(node.output))
+            result = results[list(node.output).index(name)]
         except ERRORS as error:
             raise NotConstant(f"{label} cannot be computed: {error}"[:300]) from error
         operators = frozenset({node.op_type}).union(*(one.operators for one in given if one))
         sources = frozenset[tuple[Scope, str]]().union(*(one.sources for one in given if one))
-        places = list(node.output)
-        return Constant(results[places.index(name)], sources, operators)
+        return Constant(result, sources, operators)
 
-    def _constant(self, scope: Scope, name: str, attributes: Mapping[str, Any]) -> Constant:
-        dtypes = {"value": None, "value_float": "float32", "value_floats": "float32"}
-        for key, dtype in (dtypes | {"value_int": "int64", "value_ints": "int64"}).items():
-            if key in attributes:
-                return Constant(np.asarray(attributes[key], dtype), frozenset({(scope, name)}), frozenset())
+    def _constant(self, scope: Scope, name: str, node: Any) -> Constant:
+        for key, attribute in scope.attributes(node).items():
+            kind, dtype = CONSTANTS.get(key, (None, None))
+            if attribute.type == kind:
+                array = self.tensors.array(attribute.t) if kind == TENSOR else np.asarray(plain(attribute), dtype)
+                return Constant(array, frozenset({(scope, name)}), frozenset())
         raise NotConstant(f"{name!r} is a Constant that is sparse or text")
 
     def _attributes(self, scope: Scope, node: Any) -> dict[str, Any]:

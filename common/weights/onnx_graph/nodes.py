@@ -18,6 +18,10 @@ CELLS = ("RNN", "LSTM", "GRU")
 DIRECTIONS = {"forward": ("",), "bidirectional": ("", "_reverse")}
 # The places of inputs that all three operators share; P are an LSTM's peepholes.
 W, R, B, LENGTHS, H0, C0, P = range(1, 8)
+# AttributeProto.AttributeType of the attributes that are read.
+F, INT, S, FLOATS, STRINGS = 1, 2, 3, 6, 8
+TYPES = {"direction": S, "clip": F, "activations": STRINGS, "activation_alpha": FLOATS, "activation_beta": FLOATS}
+TYPES |= dict.fromkeys(("hidden_size", "input_forget", "linear_before_reset", "layout"), INT)
 PARTS = {"W": W, "R": R, "B": B}
 ACTIVATIONS = {"RNN": ("tanh",), "LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh")}
 # Recurrent operators of other domains, and why they are not read.
@@ -90,7 +94,7 @@ def read(folding: Folding, scope: Scope, node: Any, path: str) -> Recurrent:
     try:
         if node.domain not in DOMAINS:
             raise Refused(_foreign(node))
-        attributes = {name: plain(value) for name, value in scope.attributes(node).items()}
+        attributes = _attributes(scope, node)
         options, directions = _options(node.op_type, attributes)
         weights = _weights(folding, scope, names)
         _require_shapes(weights, len(directions), attributes.get("hidden_size"))
@@ -113,6 +117,16 @@ def _foreign(node: Any) -> str:
     return f"{node.op_type} is an operator of {node.domain!r}: {reason}"
 
 
+def _attributes(scope: Scope, node: Any) -> dict[str, Any]:
+    """The attributes by name, each of the type that it has in the specification. Raises ``Refused``."""
+    found = {}
+    for name, attribute in scope.attributes(node).items():
+        if attribute.type != TYPES.get(name, attribute.type):
+            raise Refused(f"its {name} is of another type than ONNX gives it")
+        found[name] = plain(attribute)
+    return found
+
+
 def _options(cell: str, attributes: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The options of the specification, and the directions. Raises ``Refused``."""
     direction = attributes.get("direction") or "forward"
@@ -129,9 +143,9 @@ def _options(cell: str, attributes: Mapping[str, Any]) -> tuple[dict[str, Any], 
         if attributes.get(name):
             raise Refused(f"{name}={list(attributes[name])}: no activation here has a parameter")
     directions = DIRECTIONS[direction]
-    options: dict[str, Any] = {}
-    if cell == "GRU" and not attributes.get("linear_before_reset"):
-        options["reset_after"] = False
+    options: dict[str, Any] = {"nonlinearity": "tanh"} if cell == "RNN" else {}
+    if cell == "GRU":
+        options["reset_after"] = bool(attributes.get("linear_before_reset"))
     given = [str(name).lower() for name in attributes.get("activations") or ()]
     expected = list(ACTIVATIONS[cell]) * len(directions)
     if cell == "RNN" and given == ["relu"] * len(directions):

@@ -112,7 +112,8 @@ def _tries(tensors: Tensors, first: Recurrent, second: Recurrent) -> Iterator[tu
             break
         if node.op_type == "Reshape" and len(node.input) > 1:
             with suppress(NotConstant):
-                sizes |= {int(size) for size in folding.value(scope, node.input[1]).array.reshape(-1)[:8] if size > 0}
+                target = folding.value(scope, node.input[1]).array
+                sizes |= {int(size) for size in target.reshape(-1)[:8] if target.dtype.kind in "iu" and size > 0}
         name = node.input[0] if len(node.input) else ""
     limit = MAX_PROBE // 64 // (first.hidden * len(first.directions)) + 1
     pairs = [(a, b) for a in sorted(sizes | {STEPS}) for b in sorted(sizes | {BATCH}) if a * b <= limit]

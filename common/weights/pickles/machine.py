@@ -97,16 +97,14 @@ FIXED_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class Machine:
-    """Reads the pickles that stand one after another in ``data``, from ``position``.
+    """Reads the pickles that stand one after another in ``data``; together they have at most ``MAX_OPCODES``.
 
-    ``persistent`` are the references that were met, in their order. All pickles together have at most ``budget``
-    opcodes.
+    ``persistent`` are the references that were met, in their order.
     """
 
-    def __init__(self, data: bytes, position: int = 0, budget: int = MAX_OPCODES) -> None:
+    def __init__(self, data: bytes) -> None:
         self.stream = io.BytesIO(data)
-        self.stream.seek(position)
-        self.budget = budget
+        self.budget = MAX_OPCODES
         self.persistent: list[Persistent] = []
 
     @property
@@ -124,7 +122,7 @@ class Machine:
                 for opcode, arg, _ in pickletools.genops(self.stream):
                     self.budget -= 1
                     if self.budget < 0:
-                        raise Malformed(f"a pickle of more than {MAX_OPCODES} steps")
+                        raise Malformed(f"pickles of more than {MAX_OPCODES} steps")
                     self._step(opcode.name, arg)
             (result,) = self.stack
         except Malformed:

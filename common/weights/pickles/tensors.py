@@ -1,4 +1,4 @@
-"""The arrays among the nodes of a pickle: tensors of PyTorch, in every form since 0.1, and arrays of NumPy.
+"""The arrays among the nodes of a pickle: tensors of PyTorch, in every form since 0.1, and arrays of NumPy and JAX.
 
 What PyTorch and NumPy would be called with says which bytes an array consists of, so nothing has to be called. A tensor
 is a view of a storage, which stands outside the pickle: whoever opens the container provides it (``Storages``).
@@ -45,6 +45,8 @@ PARAMETERS = (
     "torch.autograd.variable.Variable",
 )
 SUBCLASSES = ("torch._tensor._rebuild_from_type_v2", "torch._tensor._rebuild_from_type")
+# An array of JAX, which is pickled as one of NumPy's.
+JAX = ("jax._src.array._reconstruct_array", "jax._src.device_array.reconstruct_device_array")
 # What no dense array of numbers can stand for.
 UNREADABLE = {
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
@@ -99,6 +101,9 @@ def array(node: Any, storages: Storages) -> np.ndarray | None:
             node = next((value for value in (*args, *state)[:1]), None)
         elif name in SUBCLASSES and len(args) > 2 and isinstance(args[2], tuple):
             node = Built(args[0], args[2])
+        elif name in JAX and len(args) > 2:  # the call that makes an array of NumPy's, and its state
+            node = Built(args[0], args[1])
+            node.state = args[2]
         elif name in UNREADABLE:
             raise Unreadable(UNREADABLE[name])
         elif name in REBUILT:

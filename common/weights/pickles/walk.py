@@ -5,6 +5,7 @@ name, and a value in a list under its number. Names in modules of PyTorch that w
 ``state_dict``. An optimiser's tensors are left out, as they have the shapes of weights and are none.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -29,20 +30,24 @@ MOMENTS = {
     "grad_avg",
     "acc_delta",
 }
+# The layers and cells themselves, whose names TorchScript may number.
+RECURRENT = re.compile(
+    r"(?:__torch__\.)?torch\.nn\.modules\.rnn\.(?:___torch_mangle_\d+\.)?((?:RNN|LSTM|GRU)(?:Cell)?)"
+)
 CONTAINERS = ("collections.OrderedDict", "collections.defaultdict", "collections.Counter", "collections.deque")
 
 
 class Contents(NamedTuple):
     """The arrays of a tree by name, and what else stands in it or could not be read, each with the reason.
 
-    ``classes`` are the first of the classes whose objects were met, and ``nonlinearities`` those that Elman networks of
-    PyTorch record which were pickled whole, by their names.
+    ``classes`` are the first of the classes whose objects were met, and ``modules`` the recurrent layers of PyTorch
+    that were pickled whole or are TorchScript, by where they stand.
     """
 
     arrays: dict[str, np.ndarray]
     skipped: dict[str, str]
     classes: tuple[str, ...]
-    nonlinearities: dict[str, str]
+    modules: dict[str, Built]
 
 
 class TooLarge(ValueError):
@@ -61,7 +66,7 @@ def contents(root: Any, storages: Storages, limit: int) -> Contents:
     arrays: dict[str, np.ndarray] = {}
     skipped: dict[str, str] = {}
     classes: dict[str, None] = {}
-    nonlinearities: dict[str, str] = {}
+    modules: dict[str, Built] = {}
     seen: set[int] = set()
     full: set[Any] = set()  # the parts of the tree, by number, in which something was found
     total = 0
@@ -88,7 +93,8 @@ def contents(root: Any, storages: Storages, limit: int) -> Contents:
         seen.add(id(node))
         if isinstance(node, Built) and len(classes) < MAX_REMARKS:
             classes[node.name] = None
-        nonlinearities |= _nonlinearity(path, node)
+        if isinstance(node, Built) and RECURRENT.fullmatch(node.name):
+            modules[path] = node
         if depth > MAX_DEPTH or _is_optimiser(node):
             reason = "the state of an optimiser" if depth <= MAX_DEPTH else f"nested more than {MAX_DEPTH} deep"
             _remark(skipped, path, reason)
@@ -104,16 +110,7 @@ def contents(root: Any, storages: Storages, limit: int) -> Contents:
         for number, (name, child) in enumerate(_children("", root, {})):
             if number not in full and len(skipped) < MAX_REMARKS:
                 _remark(skipped, name, described(child))
-    return Contents(arrays, skipped, tuple(classes), nonlinearities)
-
-
-def _nonlinearity(path: str, node: Any) -> dict[str, str]:
-    """What an Elman network of PyTorch records: a layer as its mode, RNN_RELU or RNN_TANH, and a cell as it is."""
-    if not isinstance(node, Built) or not node.name.startswith("torch.nn.modules.rnn.RNN"):
-        return {}
-    state = {key: value for key, value in _state_pairs(node) if isinstance(key, str)}
-    recorded = state.get("nonlinearity", state.get("mode"))
-    return {path: recorded.removeprefix("RNN_").lower()} if isinstance(recorded, str) else {}
+    return Contents(arrays, skipped, tuple(classes), modules)
 
 
 def _own(value: np.ndarray) -> np.ndarray:
@@ -129,11 +126,11 @@ def _remark(skipped: dict[str, str], path: str, reason: str) -> None:
 
 
 def _is_optimiser(node: Any) -> bool:
-    pairs = node.pairs if isinstance(node, Pairs) else _state_pairs(node)
+    pairs = node.pairs if isinstance(node, Pairs) else state_pairs(node)
     return {key for key, _ in pairs[:1000] if isinstance(key, str)} >= OPTIMISER
 
 
-def _state_pairs(node: Any) -> list[tuple[Any, Any]]:
+def state_pairs(node: Any) -> list[tuple[Any, Any]]:
     return node.state.pairs if isinstance(node, Built) and isinstance(node.state, Pairs) else []
 
 

@@ -1,6 +1,7 @@
 """Haiku's names: a module and a parameter in it, ``lstm/linear`` and ``w``, as ``{module: {name: array}}`` in memory.
 
-In a file without pickles the two are one name, which is how most people save such a tree::
+A pickle of such a tree is read without running anything of it. In a file of arrays the two are one name, which is how
+most people save such a tree::
 
     arrays = {f"{module}/{name}": array for module, tree in params.items() for name, array in tree.items()}
     np.savez("params.npz", **arrays)
@@ -32,7 +33,6 @@ from common.conversions.systems import LAYOUTS
 from common.errors import InvalidInput, mismatch
 from common.model.layout import layer_suffixes
 from common.model.spec import ModelSpec
-from common.weights.schemes.flax_trees import of_optimiser
 from common.weights.schemes.layers import found, stacked
 from common.weights.source import Found, Where
 
@@ -46,13 +46,12 @@ CONVOLUTIONAL = "weights of {} axes: a convolutional LSTM, which this project do
 
 
 def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
-    """Every core of Haiku's but those in the state of an optimiser; those that are named as one stack are one layer."""
+    """Every core of Haiku's; those that are named as one stack are one layer."""
     modules: dict[str, dict[str, str]] = {}
     for name in arrays:
         if match := NAME.fullmatch(name):
             modules.setdefault(match[1], {})[match[2]] = name
-    moments = of_optimiser({tuple(path.split("/")) for path in modules})
-    cores = [core for path in modules if tuple(path.split("/")) not in moments and (core := _core(path, modules))]
+    cores = [core for path in modules if (core := _core(path, modules))]
     yield from stacked(_found(path, layout, parts, arrays) for path, layout, parts in cores)
 
 

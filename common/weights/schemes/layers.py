@@ -248,4 +248,4 @@ def _require_fit(below: Found, module: Found) -> None:
 
 def _sizes(module: Found) -> str:
     spec = _usable(module)
-    return f"{spec.label} {spec.input_size} -> {spec.output_size}"
+    return f"{spec.label}, {spec.input_size} -> {spec.output_size}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from common.errors import InvalidInput, mismatch
 from common.model.cells import TABLE, with_blocks
 from common.model.layout import layer_suffixes, recurrent_sizes
 from common.model.spec import ModelSpec
@@ -39,3 +40,22 @@ def places(spec: ModelSpec) -> tuple[str, Where]:
     parts = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if spec.bias else [])]
     parts += ["weight_hr"] if spec.proj_size else []
     return layout, {suffix: {part: f"{part}{suffix}" for part in parts} for suffix in layer_suffixes(spec)}
+
+
+class OfTorchNN:
+    """The same for a file with a module of torch.nn under the name ``rnn``, which can be no other model."""
+
+    @staticmethod
+    def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
+        return find(arrays)
+
+    @staticmethod
+    def places(spec: ModelSpec) -> tuple[str, Where]:
+        if not spec.layer.in_torch or not spec.reset_after:
+            raise InvalidInput(mismatch("model", "one that torch.nn has", spec.label))
+        layout, where = places(spec)
+        named = {suffix: {part: f"rnn.{name}" for part, name in parts.items()} for suffix, parts in where.items()}
+        return layout, named
+
+
+TORCH_NN = OfTorchNN()

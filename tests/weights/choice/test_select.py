@@ -110,18 +110,18 @@ def test_deep_modules_and_steps_are_stacked_too(tmp_path: Path) -> None:
         (
             "encodr",
             "layer in FILE",
-            "encoder (LSTM 2 layers bidirectional 4 -> 10)",
+            "encoder (LSTM 2 layers bidirectional, 4 -> 10)",
             "'encodr'",
             "did you mean encoder?",
         ),
         ("encoder:l2", "direction of encoder in FILE", "one of l0, l0_reverse, l1, l1_reverse", "l2", ""),
         ("step:l0", "direction of step in FILE", "none, as it is one step", "l0", ""),
-        ("nothing:l0", "layer in FILE", "step (GRUCell 3 -> 6)", "'nothing'", ""),
-        ("upper+lower", "lower above upper", "input size 3", "10: RNN 10 -> 3", ""),
+        ("nothing:l0", "layer in FILE", "step (GRUCell, 3 -> 6)", "'nothing'", ""),
+        ("upper+lower", "lower above upper", "input size 3", "10: RNN, 10 -> 3", ""),
         ("lower+wide", "wide above lower", "bias True", "with bias False", ""),
         ("encoder+lower", "lower above encoder", "a layer of torch LSTM", "torch RNN", ""),
         ("lower+", "layer in FILE", "lower", "''", ""),
-        (None, "recurrent layers in FILE", "one", "upper (RNN 3 -> 3)", "choose one by its path: --layer PATH"),
+        (None, "recurrent layers in FILE", "one", "upper (RNN, 3 -> 3)", "choose one by its path: --layer PATH"),
     ],
 )
 def test_what_is_no_layer(

@@ -59,7 +59,7 @@ def test_weights_survive_to_the_bit(cell: str, options: Any, dtype: str, run: Ru
     arrays = saved(tmp_path / "in.npz", cell, dtype, **options)
     code, out, _ = convert(run, "npz", "--layer", "encoder")
     assert code == 0, out
-    assert "note" not in out
+    assert "biases" not in out
     with np.load("out.npz") as found:
         assert {f"encoder.{name}": found[name].tobytes() for name in found} == {
             k: v.tobytes() for k, v in arrays.items()
@@ -291,7 +291,7 @@ def test_an_existing_file_is_replaced_only_on_request(run: Run, source: Any) -> 
         (("--to", "npz", "--out", "out.h5"), "ends in .npz"),
         (("--to", "npz", "--out", "no/out.npz"), "a folder that exists"),
         (("--to", "npz", "--out", "folder.npz", "--force"), "a folder"),
-        (("--to", "npz", "--out", "out.npz", "--layer", "decoder"), "one layer decoder"),
+        (("--to", "npz", "--out", "out.npz", "--layer", "decoder"), "one of encoder"),
         (("--to", "npz", "--out", "out.npz", "--certificate", "in.npz"), "ends in .html"),
         (("--to", "npz", "--out", "out.npz", "--certificate", "page.html"), "a certificate"),
     ],

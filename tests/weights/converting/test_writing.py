@@ -1,6 +1,7 @@
 """``weights.write`` from Python: of layers, modules and mappings; and what is said of what could not be kept."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,17 @@ def test_biases_may_move_between_the_two_and_nothing_more() -> None:
         none | {"bias_ih_l0": total * 0, "bias_hh_l0": total * 0},
         none,
     )
+
+
+def test_an_option_that_a_file_records_wrongly_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = targets.TARGETS["onnx"]
+    module = numpy_impl.RNN(3, 5, nonlinearity="relu", dtype="float32")
+    assert weights.write(tmp_path / "own.onnx", "onnx", module) == ()
+
+    def write(path: Path, spec: Any, arrays: Any) -> None:
+        right.write(path, replace(spec, nonlinearity="tanh"), arrays)
+
+    monkeypatch.setitem(targets.TARGETS, "onnx", right._replace(write=write))
+    with pytest.raises(NotEquivalent, match="model in the file that was written"):
+        weights.write(tmp_path / "wrong.onnx", "onnx", module)
+    assert os.listdir(tmp_path) == ["own.onnx"]

@@ -244,4 +244,4 @@ def test_flips_in_a_checkpoint_raise_no_other_error(folder: Path) -> None:
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
-    refused(tmp_path, "a folder")
+    refused(tmp_path, "no checkpoint")

@@ -14,7 +14,7 @@ import pytest
 from flax import nnx, serialization
 from flax.training.train_state import TrainState
 
-from common.weights import files, schemes
+from common.weights import files, peers, schemes
 from common.weights.source import Found
 from tests.weights.formats.flax_models import flat, randomised
 
@@ -59,6 +59,10 @@ def test_an_optimiser_s_moments_are_no_layers(tmp_path: Path) -> None:
     assert sorted(layer.path for layer in schemes.find({f"a/{name}": moved[name] for name in moved})) == [
         f"a/{path}" for path in WHERE
     ]
+    momentum = optax.sgd(1e-3, momentum=0.9).init(state.params)  # one tree, without a twin
+    arrays = flat({"params": state.params, "opt_state": serialization.to_state_dict(momentum)})
+    assert any("trace/SimpleCell_0" in name for name in arrays)
+    assert sorted(layer.path for layer in schemes.find(arrays)) == WHERE
     for kind in ("mu", "nu"):  # one alone may be a module's name
         assert len(schemes.find({name: value for name, value in moved.items() if f"mine/{kind}" in name})) == 2
 
@@ -121,6 +125,8 @@ def test_nnx_states_and_their_dicts_are_read(tmp_path: Path) -> None:
         layers = layers_of(tmp_path / name)
         assert {path: layer.layout for path, layer in layers.items()} == {"gru": "nnx GRU", "lstm": "nnx LSTM"}
         assert list(layers["gru"].where) == ["_l0", "_l0_reverse"]
+        values = peers.load("nnx").load(tmp_path / name, layers["gru"]).values  # pyright: ignore
+        assert values.keys() == set(layers["gru"].names)
         assert any("merged" in note for note in layers["gru"].notes)
         assert (layers["lstm"].params["weight_hh_l0"][5:10] == arrays["lstm/cell/hf/kernel"].T).all()
         forward, reverse = (arrays[f"gru/{one}_rnn/cell/dense_h/kernel"].T for one in ("forward", "backward"))

@@ -181,6 +181,15 @@ def test_operators_that_pass_their_output_on_are_layers(
     assert paths(tmp_path, graph) == expected
 
 
+def test_directions_that_are_joined_otherwise_are_no_stack(tmp_path: Path) -> None:
+    """The shapes are right and the numbers are in other places: directions before the batch, or interleaved."""
+    for perm, expected in ([0, 2, 1, 3], ONE), ([0, 1, 2, 3], TWO), ([0, 2, 3, 1], TWO):
+        graph = network("RNN", 2, 2)
+        graph.nodes[1].attribute[0].ints[:] = perm
+        graph.initializers[3].CopyFrom(tensor("joined_0", np.array([0, -1, 2 * H])))
+        assert paths(tmp_path, graph) == expected
+
+
 DIFFERENT = {
     "activations": lambda node: node.attribute.append(helper.make_attribute("activations", ["Relu"])),
     "no bias": lambda node: node.input.__setitem__(3, ""),

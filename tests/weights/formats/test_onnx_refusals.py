@@ -160,3 +160,71 @@ def test_constant_states_and_lengths_are_noted(tmp_path: Path) -> None:
 def test_the_batch_may_come_first(tmp_path: Path) -> None:
     layer = only_layer(tmp_path / "model.onnx", changed("GRU", layout=1).model())
     assert layer.notes == ("layout=1: in the file, x, y and the states have the batch first",)
+
+
+ATTRIBUTE = onnx.AttributeProto
+OTHER_TYPES: list[dict[str, Any]] = [
+    {"name": "clip", "type": ATTRIBUTE.STRING, "s": b"3"},
+    {"name": "direction", "type": ATTRIBUTE.INTS, "ints": [1]},
+    {"name": "activations", "type": ATTRIBUTE.INTS, "ints": [1]},
+    {"name": "activation_alpha", "type": ATTRIBUTE.FLOAT, "f": 1.0},
+    {"name": "hidden_size", "type": ATTRIBUTE.TENSOR},
+]
+
+
+@pytest.mark.parametrize("attribute", OTHER_TYPES, ids=lambda value: value["name"])
+def test_attributes_of_another_type_are_refused(attribute: dict[str, Any], tmp_path: Path) -> None:
+    graph = changed("GRU")
+    del graph.nodes[0].attribute[:]
+    graph.nodes[0].attribute.append(ATTRIBUTE(**attribute))
+    assert problem(tmp_path, graph) == f"its {attribute['name']} is of another type than ONNX gives it"
+
+
+def constants(graph: Graph) -> list[dict[str, Any]]:
+    """The initializers as nodes instead, each with another attribute; and what is none of numbers."""
+    made = [{"value": graph.initializers[0]}]
+    made += [{"value_string": "text"}, {"value_floats": [1.0]}, {"value_int": 1}]
+    return made
+
+
+def test_constants_are_nodes_too(tmp_path: Path) -> None:
+    texts = ["", "W is not a constant", "W: expected 3 axes", "W: expected 3 axes"]
+    for place, text in enumerate(texts):
+        graph = changed("RNN")
+        options = constants(graph)[place]
+        graph.nodes.insert(0, helper.make_node("Constant", [], ["W"], **options))
+        graph.nodes[1].input[1] = "W"
+        graph.initializers = graph.initializers[1:]
+        (layer,) = read(tmp_path / "model.onnx", graph.model()).layers or []
+        assert text in layer.problem
+        assert bool(text) == bool(layer.problem)
+
+
+def test_operators_with_nonsense_are_refused(tmp_path: Path) -> None:
+    """Too many outputs, too few inputs, attributes that are missing or of no sense."""
+    nonsense: list[tuple[str, list[str], dict[str, Any]]] = [
+        ("Identity", ["R_0"], {}),
+        ("Transpose", ["R_0"], {"perm": [0, 0, 9]}),
+        ("Transpose", ["R_0"], {"perm": "text"}),
+        ("Concat", ["R_0", "R_0"], {}),
+        ("Concat", ["R_0", "W_0"], {"axis": 0}),
+        ("Concat", ["R_0", ""], {"axis": 0}),
+        ("Reshape", ["R_0"], {"shape": [-1, -1]}),
+        ("Reshape", ["R_0", "R_0"], {}),
+        ("Slice", ["R_0"], {"starts": [0], "ends": [1, 2]}),
+        ("Split", ["R_0"], {"axis": 7}),
+        ("Gather", ["R_0", "R_0"], {}),
+        ("Cast", ["R_0"], {"to": 8}),
+        ("ConstantOfShape", ["R_0"], {}),
+        ("Expand", ["R_0", "W_0"], {}),
+        ("Add", ["R_0"], {}),
+        ("Mul", ["R_0", "B_0"], {}),
+        ("DequantizeLinear", ["R_0", "B_0"], {}),
+        ("Unsqueeze", ["R_0"], {"axes": [99]}),
+    ]
+    for op, inputs, attributes in nonsense:
+        graph = changed("RNN")
+        outputs = ["first", "R"] if op == "Identity" else ["R"]
+        graph.nodes.insert(0, helper.make_node(op, inputs, outputs, **attributes))
+        graph.nodes[1].input[2] = "R"
+        assert problem(tmp_path, graph).startswith("its R is not a constant of the file: "), op

@@ -1,39 +1,31 @@
 """``rosetta convert``: weights of one system as a file of another, proved in the library that will load it."""
 
-import importlib
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from common import records
 from common.cli import console
-from common.cli.options import Verbs, add_seed, add_verb, named
+from common.cli.options import MODEL_ROWS, Verbs, add_rows, add_seed, add_verb, named
+from common.cli.proof import certificates
+from common.cli.proof.subjects import OPEN, add_file, asked_of, notes, subject_of
 from common.conversions.systems import LAYOUTS
 from common.equivalence.comparison import FAILED
 from common.equivalence.tally import tally
-from common.errors import BackendMissing, InvalidInput, mismatch
-from common.study import certificate, conversion
+from common.errors import BackendMissing, InvalidInput
+from common.model.cells import CELLS
+from common.proof import conversion
+from common.proof.recorded import Inputs
+from common.proof.subject import Subject
+from common.study import certificate
 from common.study.certificate import Certificate, Comparison, Verdict
 from common.study.environment import environment
-from common.weights import files
-from common.weights.source import Found, WeightsFile
+from common.weights.layer import path_text
 from common.weights.targets import TARGETS
 from common.weights.writing import Written, keep, written
 
 WIDTH, SHOWN_FAILURES = 80, 8
-# The libraries of the certificate's page.
-LIBRARIES = ("jinja2", "markupsafe", "matplotlib")
-
-
-class Asked(NamedTuple):
-    """What the user asked for: the layer of the file, and where it goes."""
-
-    options: Namespace
-    file: WeightsFile
-    layer: Found
-    out: Path
 
 
 def add(verbs: Verbs) -> None:
@@ -42,82 +34,43 @@ def add(verbs: Verbs) -> None:
     )
     more += "kept. Exit code 1: it does not compute the same, and nothing was kept."
     parser = add_verb(verbs, "convert", run, "convert a file of weights to another framework, and prove it", more)
-    parser.add_argument("file", metavar="FILE", help="weights in any format that `rosetta inspect` reads")
-    parser.add_argument("--layer", metavar="PATH", help="the layer in the file (default: the only one)")
+    add_file(parser, needed=True)
     text = f"one of {', '.join(TARGETS)}"
     parser.add_argument("--to", type=named(list(TARGETS)), metavar="FORMAT", required=True, help=text)
     parser.add_argument("--out", metavar="FILE", required=True, help="the file to write")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     text = "keep the file even if no library here can run it, or no comparison could have shown an error"
     parser.add_argument("--unproven", action="store_true", help=text)
-    add_certificate(parser)
-    add_seed(parser, "seed of the inputs, states and cotangents")
-
-
-def add_certificate(parser: Any) -> None:
-    text = "write what was compared, as a page, and beside it as .json and .md"
-    parser.add_argument("--certificate", metavar="FILE.html", help=text)
-
-
-def load_certificates(path: Path | None) -> Any:
-    """``reports.certificate``, or None where no certificate is asked for. Raises unless one can be written there."""
-    if path is None:
-        return None
-    try:
-        module = importlib.import_module("reports.certificate")
-    except ModuleNotFoundError as error:
-        if error.name not in LIBRARIES:
-            raise
-        text = f"a certificate needs {error.name}, which is not installed; run: pip install -e '.[report]'"
-        raise BackendMissing(text) from error
-    module.require_place(path)
-    return module
+    certificates.add(parser)
+    add_seed(parser, "seed of the inputs and cotangents")
+    text = f"one of {', '.join(CELLS)}, where the file leaves it open"
+    parser.add_argument("--cell", action="append", type=named(CELLS), metavar="NAME", help=text)
+    add_rows(parser, "model", [MODEL_ROWS[name] for name in OPEN], "where the file does not record it")
 
 
 def run(options: Namespace) -> int:
     """Convert, prove, keep, and print what was compared; returns the exit code."""
-    source, out = Path(options.file), Path(options.out)
-    page = Path(options.certificate) if options.certificate else None
-    pages = load_certificates(page)
-    file = files.read(source)
-    asked = Asked(options, file, chosen(file, options.layer), out)
-    spec = asked.layer.spec
-    assert spec is not None
-    with written(out, options.to, spec, asked.layer.params, force=options.force) as made:
-        found, is_kept = _proved(asked, made)
+    out, page = Path(options.out), certificates.place(options)
+    subject = subject_of(options)
+    inputs = asked_of(options, subject).inputs
+    with written(out, options.to, subject.spec, subject.layer.params, force=options.force) as made:
+        found, is_kept = _proved(options, subject, inputs, made)
         if is_kept:
             keep(made, out)
-    if pages is not None:
-        pages.write(page, found)
+    if page is not None:
+        page[1].write(page[0], found)
     if options.json:
         print(records.dumps(found))
     else:
-        _print(asked, found)
+        _print(found)
         if page is not None:
-            console.line(f"Certificate: {page}")
+            console.line(f"Certificate: {page[0]}")
     return 0 if is_kept else 1
 
 
-def chosen(file: WeightsFile, path: str | None) -> Found:
-    """The layer of this path, or the only one. Raises ``InvalidInput`` where there is no such layer, or several."""
-    layers = [layer for layer in file.layers or () if path is None or layer.path == path]
-    names = ", ".join(layer.path or "the file itself" for layer in file.layers or ()) or "no recurrent layer"
-    if len(layers) != 1:
-        wanted = "one layer" if path is None else f"one layer {path}"
-        raise InvalidInput(
-            mismatch(f"layers in {file.path}", wanted, names, "choose one with --layer" * (path is None))
-        )
-    if layers[0].problem:
-        where = f"layer {layers[0].path or 'of the file'} in {file.path}"
-        raise InvalidInput(mismatch(where, "one that can be used", layers[0].problem))
-    return layers[0]
-
-
-def _proved(asked: Asked, made: Written) -> tuple[Certificate, bool]:
+def _proved(options: Namespace, subject: Subject, inputs: Inputs | None, made: Written) -> tuple[Certificate, bool]:
     """The certificate, and whether the file is to be kept."""
-    options, layer, spec = asked.options, asked.layer, asked.layer.spec
-    assert spec is not None
-    proof, versions, notes = conversion.Proof([], [], []), {}, []
+    proof, versions, said = conversion.Proof([], []), {}, []
     try:
         if not made.target.peer:
             raise BackendMissing(f"no library can be asked to run a file of {made.target.name}")
@@ -127,51 +80,53 @@ def _proved(asked: Asked, made: Written) -> tuple[Certificate, bool]:
             raise type(error)(f"{error}; --unproven keeps the file without a proof") from error
         verdict, is_kept = Verdict(False, f"Not proved: {error}. The file was read back to the bit."), True
     else:
-        source, note = conversion.source_end(asked.file.path, layer)
-        notes = [note] if note else []
+        source, note = conversion.source_end(subject)
+        said = [note] if note else []
         with console.Stages(quiet=options.json) as stages:
             done = stages.stage("comparing", conversion.parts(target.peer))
-            proof = conversion.prove(spec, layer.params, source, target, options.seed, done)
-        verdict, is_kept = _verdict(asked, target, proof, options.unproven)
+            proof = conversion.prove(subject, inputs, source, target, options.seed, done)
+        verdict, is_kept = _verdict(options, target, proof)
         versions = {end.peer.name: end.peer.versions() for end in (source, target) if end is not None}
+    layer, source_path = subject.layer, subject.file.path
     machine = {record["of"]: record["facts"] for record in environment([conversion.NUMPY])}
+    files = [
+        certificate.file_facts("source", source_path, subject.file.format),
+        {**certificate.file_facts("target", made.path, made.target.summary), "path": options.out},
+    ]
+    if inputs is not None:
+        files.append(certificate.file_facts("inputs", Path(inputs.path), "NumPy"))
     found = certificate.certificate(
         command=options.command,
         verdict=verdict,
-        files=[
-            certificate.file_facts("source", asked.file.path, asked.file.format),
-            {**certificate.file_facts("target", made.path, made.target.summary), "path": str(asked.out)},
-        ],
-        layer=certificate.layer_facts(layer.path, LAYOUTS[layer.layout].owner, spec, layer.params),
-        inputs=[certificate.input_facts(f"drawn, seed {options.seed + k}", p) for k, p in enumerate(proof.problems)],
-        rows=proof.rows,
+        files=files,
+        layer=certificate.layer_facts(layer.path, LAYOUTS[layer.layout].owner, subject.spec, layer.params),
+        inputs=[certificate.input_facts("; ".join(trial.origin), trial.problem) for trial in proof.trials],
+        rows=[(number, row) for number, trial in enumerate(proof.trials) for row in trial.rows],
         versions=machine | versions,
-        notes=[*asked.file.notes, *layer.notes, *made.notes, *notes, *proof.notes],
+        notes=[*notes(subject), *made.notes, *said, *proof.notes],
     )
     return found, is_kept
 
 
-def _verdict(asked: Asked, target: conversion.End, proof: conversion.Proof, unproven: bool) -> tuple[Verdict, bool]:
+def _verdict(options: Namespace, target: conversion.End, proof: conversion.Proof) -> tuple[Verdict, bool]:
     """The verdict, and whether it lets the file be kept."""
-    rows = [row for _, row in proof.rows]
+    rows = proof.rows
     counts, said = tally(row.record() for row in rows), certificate.summary(rows)
     what = "outputs, final states and gradients" if target.peer.has_gradients else "outputs and final states"
     if counts.equivalent:
-        done = f"{target.peer.name} loads {asked.out.name} and computes what {asked.file.path.name} holds"
+        done = f"{target.peer.name} loads {Path(options.out).name} and computes what {Path(options.file).name} holds"
         return Verdict(True, f"Equivalent: {done} ({what}); {said}."), True
     if counts.failed or not rows:
         return Verdict(False, f"NOT equivalent, and nothing was kept: {said}."), False
-    kept = "and kept as asked" if unproven else "and nothing was kept"
-    return Verdict(False, f"Undecided, {kept}: {said}."), unproven
+    kept = "and kept as asked" if options.unproven else "and nothing was kept"
+    return Verdict(False, f"Undecided, {kept}: {said}."), options.unproven
 
 
-def _print(asked: Asked, found: Certificate) -> None:
+def _print(found: Certificate) -> None:
     """What went in and out, the notes, what was compared, and the verdict."""
-    layer, (source, target) = found["layer"], found["files"]
+    layer, (source, target, *_) = found["layer"], found["files"]
     console.line(f"in   {source['path']}: {source['format']}")
-    console.line(
-        f"     {layer['path'] or 'the file itself'}: {layer['label']}, {layer['spec']['dtype']}, as {layer['owner']}"
-    )
+    console.line(f"     {path_text(layer['path'])}: {layer['label']}, {layer['spec']['dtype']}, as {layer['owner']}")
     console.line(f"out  {target['path']}: {target['format']}")
     for note in found["notes"]:
         console.line(textwrap.fill(f"note {note}", WIDTH, subsequent_indent="     "))

@@ -18,11 +18,14 @@ from common.backend.contract import Grads, Problem
 from common.equivalence.comparison import EXACT, Row, compare_all, named_outputs
 from common.equivalence.rounding import Answer, answers
 from common.equivalence.tolerances import bounds
-from common.equivalence.variants import B, T, Variant, random_problem
+from common.equivalence.variants import Variant
 from common.errors import BackendBroken, BackendMissing, InvalidInput, NotEquivalent, mismatch
 from common.model.dtypes import numpy_dtype
 from common.model.layout import Parameters, layer_suffixes
 from common.model.spec import ModelSpec
+from common.proof.problems import Asked, draw, in_dtype, variant
+from common.proof.recorded import Inputs
+from common.proof.subject import Subject
 from common.weights import peers
 from common.weights.peers import Loaded, Peer, PeerGradients
 from common.weights.schemes.layers import file_gradients
@@ -30,6 +33,8 @@ from common.weights.source import Found
 from common.weights.writing import as_layer
 
 NUMPY = "numpy"
+# The steps of the sequences of a ragged batch.
+LENGTHS = (9, 7, 5, 3, 1)
 # What is done, by name, and a function to call after each part of it.
 Progress = Callable[[str], None]
 
@@ -43,22 +48,36 @@ class End(NamedTuple):
     loaded: Loaded
 
 
-class Proof(NamedTuple):
-    """The rows, each with the number of its inputs; the inputs; and what could not be compared, with the reason."""
+class Trial(NamedTuple):
+    """The comparisons on one problem, and in words where it is from."""
 
-    rows: list[tuple[int, Row]]
-    problems: list[Problem]
+    rows: list[Row]
+    problem: Problem
+    origin: tuple[str, ...]
+
+
+class Proof(NamedTuple):
+    """The trials, and what could not be compared, with the reason."""
+
+    trials: list[Trial]
     notes: list[str]
 
+    @property
+    def rows(self) -> list[Row]:
+        return [row for trial in self.trials for row in trial.rows]
 
-def source_end(path: Path, layer: Found) -> tuple[End | None, str]:
+
+def source_end(subject: Subject) -> tuple[End | None, str]:
     """The source in its own library, or None and the reason as a sentence: it is not required to be installed."""
+    layer, path = subject.layer, subject.file.path
     name = peers.owner(layer)
+    if not subject.is_whole:
+        return None, "our reader alone has read the source: a library runs whole layers of a file"
     if not name:
         return None, "no library was asked to load the source: our reader alone has read it"
     try:
         peer = peers.load(name)
-        require_able(peer, layer.spec)
+        require_able(peer, subject.spec)
         return End(f"{peer.name} (in)", peer, layer, peer.load(path.absolute(), layer)), ""
     except BackendMissing as error:
         return None, f"the source was read by our reader alone: {error}"
@@ -99,53 +118,45 @@ def require_able(peer: Peer, spec: ModelSpec | None) -> None:
 
 
 def prove(
-    spec: ModelSpec, params: Parameters, source: End | None, target: End, seed: int = 0, progress: Progress = print
+    subject: Subject, inputs: Inputs | None, source: End | None, target: End, seed: int, progress: Progress
 ) -> Proof:
-    """Run both ends and compare them; ``spec`` and ``params`` are the source as our reader found it."""
-    rows: list[tuple[int, Row]] = []
-    spec, params = as_layer(spec, params)
-    assert target.layer.spec is not None
-    if target.layer.spec.bias and not spec.bias:
-        spec, params = with_zero_biases(spec, params)
-    problems = [_problem(spec, params, seed, None)]
+    """Run both ends on the inputs that were recorded, or drawn as for a check, and compare them.
+
+    If the target's library takes lengths, a ragged batch of drawn inputs is compared too.
+    """
+    trials: list[Trial] = []
     notes = []
+    asked = [Asked(inputs=inputs, seed=seed)]
     if "lengths" in target.peer.options:
-        problems.append(_problem(spec, params, seed + 1, lengths(T, B)))
+        asked.append(Asked(seed=seed + 1, lengths=LENGTHS))
     else:
         notes.append(f"ragged batches were not compared, as {target.peer.name} takes no lengths")
     for end in (source, target):
         if end is not None and not end.peer.has_gradients:
             notes.append(f"gradients were not compared in {end.name}, as {end.peer.name} computes none")
-    for number, problem in enumerate(problems):
-        given = problem.lengths
-        variant = Variant(spec=spec, lengths=None if given is None else tuple(map(int, given)), seed=seed + number)
-        ends = [end for end in (source, target) if end and (given is None or "lengths" in end.peer.options)]
-        expected = answers(spec, problem, variant.seed)
+    for one in asked:
+        drawn = draw(subject, one, [subject.spec.dtype])
+        problem = in_dtype(drawn.problem, subject.spec.dtype, subject.params(subject.spec.dtype))
+        spec, params = as_layer(subject.spec, problem.params)
+        assert target.layer.spec is not None
+        if target.layer.spec.bias and not spec.bias:
+            spec, params = with_zero_biases(spec, params)
+        problem = problem._replace(params=params)
+        about = variant(spec, problem, spec.dtype, one.seed)
+        ends = [end for end in (source, target) if end and (one.lengths is None or "lengths" in end.peer.options)]
+        expected = answers(spec, problem, one.seed)
         progress("exact results")
-        rows += [(number, row) for row in _forward(variant, problem, ends, expected)]
+        rows = list(_forward(about, problem, ends, expected))
         progress("outputs and final states")
-        rows += [(number, row) for row in _gradients(variant, problem, ends, expected)]
+        rows += _gradients(about, problem, ends, expected)
         progress("gradients")
-    return Proof(rows, problems, notes)
+        trials.append(Trial(rows, problem, (*drawn.origin, f"seed {one.seed}")))
+    return Proof(trials, notes)
 
 
 def parts(target: Peer) -> int:
     """How often ``prove`` calls ``progress``."""
     return 6 if "lengths" in target.options else 3
-
-
-def lengths(steps: int, batch: int) -> np.ndarray:
-    """Those of a ragged batch: from all steps to one."""
-    return np.linspace(steps, 1, batch).round().astype(int)
-
-
-def _problem(spec: ModelSpec, params: Parameters, seed: int, given: np.ndarray | None) -> Problem:
-    """Random inputs, nonzero states and cotangents; past the end of a sequence, the inputs are zero."""
-    problem = random_problem(spec, T, B, seed)._replace(params=params, lengths=given)
-    if given is None:
-        return problem
-    valid = (np.arange(T)[:, None] < given)[:, :, None]
-    return problem._replace(x=np.where(valid, problem.x, 0), dy=np.where(valid, problem.dy, 0))
 
 
 def with_zero_biases(spec: ModelSpec, params: Parameters) -> tuple[ModelSpec, Parameters]:

@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.model.spec import NONLINEARITIES
 from common.weights import limits, schemes
-from common.weights.formats import torch_legacy
-from common.weights.pickles.machine import Machine, Malformed, Pairs
+from common.weights.formats.pytorch import legacy
+from common.weights.pickles.machine import Built, Machine, Malformed, Pairs
 from common.weights.pickles.tensors import STORAGES, Order, Storage, Storages, Unreadable
-from common.weights.pickles.walk import Contents, SameName, TooLarge, contents
+from common.weights.pickles.walk import RECURRENT, Contents, SameName, TooLarge, contents, state_pairs
 from common.weights.source import Found, Source, Unusable, WeightsFile
 
 # How a pickle begins from protocol 2 on; earlier ones show nothing, and are known by their suffix and last byte.
 PICKLE, SUFFIXES = re.compile(rb"\x80[\x02-\x05]"), (".pkl", ".pickle", ".p")
 UNCHECKED = "{} is in {}, which has no checksums: damage goes unnoticed"
+FROZEN = "{} is frozen TorchScript, which has lost the names of its weights; save it before torch.jit.freeze"
 WAY_OUT = "load it where it was made and save its state_dict: torch.save(model.state_dict(), path)"
 
 
@@ -42,12 +44,12 @@ class Entries(NamedTuple):
     order: Order
 
     def find(self, identifier: Any) -> Storage:
-        kind, key, size = torch_legacy.reference(identifier)
+        kind, key, size = legacy.reference(identifier)
         data = self.entries.get(f"{self.folder}{key}")
         if data is None:
             raise Unreadable("its values are not in the file")
         storage = Storage(memoryview(data), STORAGES[kind])
-        if len(data) != size * np.dtype(torch_legacy.bytes_of(kind)).itemsize:
+        if len(data) != size * np.dtype(legacy.bytes_of(kind)).itemsize:
             raise Unreadable(f"its storage has {limits.in_words(len(data))}, not what its {size} elements take")
         return storage
 
@@ -56,7 +58,7 @@ def fits(source: Source) -> bool:
     """A zip file with PyTorch's pickle, a file in one of its old formats, or a pickle."""
     if source.entries is not None:
         return any(_is_data(name) or name.endswith("/model.json") for name in source.entries)
-    if torch_legacy.is_tar(source.data) or PICKLE.match(source.data):
+    if legacy.is_tar(source.data) or PICKLE.match(source.data):
         return True
     return source.path.suffix.lower() in SUFFIXES and source.data[-1:] == b"."
 
@@ -75,12 +77,15 @@ def read(source: Source) -> WeightsFile:
     if not found.arrays:
         what = "; ".join(f"{name}: {reason}" for name, reason in list(found.skipped.items())[:3])
         raise Unusable(f"no arrays can be read from it{f' ({what})' if what else ''}; {WAY_OUT}")
+    notes = [note] if note else []
+    if parts[1:] and all(name.startswith("constants.") for name in found.arrays):
+        notes.append(FROZEN.format(source.path))
     return WeightsFile(
         path=source.path,
         format=form if parts[1:] else _kind(form, parts[0].root, found),
         params=found.arrays,
-        notes=(note,) if note else (),
-        layers=_layers(found),
+        notes=tuple(notes),
+        layers=_layers(found, source.entries or {}),
         skipped=found.skipped,
     )
 
@@ -90,19 +95,19 @@ def _opened(source: Source) -> tuple[str, list[Part], str]:
     if source.entries is not None:
         form, parts = _zip_parts(source.entries)
         return form, parts, ""
-    if torch_legacy.is_tar(source.data):
-        root, storages = torch_legacy.tar_file(source.data)
+    if legacy.is_tar(source.data):
+        root, storages = legacy.tar_file(source.data)
         note = UNCHECKED.format(source.path, "the format used before PyTorch 0.1.10")
         return "PyTorch's checkpoint", [Part("", root, storages)], note
     machine = Machine(source.data)
     root = machine.load()
-    if root == torch_legacy.MAGIC:
-        root, storages = torch_legacy.stream(source.data, machine)
+    if root == legacy.MAGIC:
+        root, storages = legacy.stream(source.data, machine)
         note = UNCHECKED.format(source.path, "the format used before PyTorch 1.6")
         return "PyTorch's checkpoint", [Part("", root, storages)], note
     if machine.position != len(source.data):
         raise Malformed("a pickle with something behind it")
-    return "a pickle", [Part("", root, torch_legacy.Inside())], UNCHECKED.format(source.path, "Python's pickle format")
+    return "a pickle", [Part("", root, legacy.Inside())], UNCHECKED.format(source.path, "Python's pickle format")
 
 
 def _zip_parts(entries: Mapping[str, bytes]) -> tuple[str, list[Part]]:
@@ -131,7 +136,7 @@ def _zip_part(path: str, entries: Mapping[str, bytes], name: str, folder: str, o
 
 def _together(parts: list[Part], limit: int) -> Contents:
     """What all pickles of a file hold."""
-    arrays, skipped, classes, nonlinearities = {}, {}, (), {}
+    arrays, skipped, classes, modules = {}, {}, (), {}
     for part in parts:
         found = contents(part.root, part.storages, limit - sum(value.nbytes for value in arrays.values()))
         dot = part.path and f"{part.path}."
@@ -140,8 +145,8 @@ def _together(parts: list[Part], limit: int) -> Contents:
         arrays |= {dot + name: value for name, value in found.arrays.items()}
         skipped |= {dot + name: reason for name, reason in found.skipped.items()}
         classes += found.classes
-        nonlinearities |= {dot + name: value for name, value in found.nonlinearities.items()}
-    return Contents(arrays, skipped, classes, nonlinearities)
+        modules |= {dot + name: node for name, node in found.modules.items()}
+    return Contents(arrays, skipped, classes, modules)
 
 
 def _kind(form: str, root: Any, found: Contents) -> str:
@@ -155,13 +160,29 @@ def _kind(form: str, root: Any, found: Contents) -> str:
     return "PyTorch's state_dict" if names == list(found.arrays) else form
 
 
-def _layers(found: Contents) -> tuple[Found, ...]:
-    """The layers, with the nonlinearity where an Elman network was pickled whole and records it."""
+def _layers(found: Contents, entries: Mapping[str, bytes]) -> tuple[Found, ...]:
+    """The layers, with what a module of PyTorch that is whole records: its cell and its nonlinearity."""
     layers = []
     for layer in schemes.find(found.arrays):
-        recorded = found.nonlinearities.get(layer.path)
-        if layer.spec is not None and layer.spec.kind.layer == "RNN" and recorded in ("tanh", "relu"):
-            spec = replace(layer.spec, nonlinearity=recorded)
-            layer = layer._replace(spec=spec, recorded=layer.recorded | {"nonlinearity"})
+        module = found.modules.get(layer.path)
+        kind = RECURRENT.fullmatch(module.name) if module is not None else None
+        if module is not None and kind and layer.spec is not None and layer.spec.cell == kind[1]:
+            nonlinearity = _nonlinearity(module, entries) if layer.spec.kind.layer == "RNN" else ""
+            spec = replace(layer.spec, nonlinearity=nonlinearity) if nonlinearity else layer.spec
+            recorded = {"cell", "reset_after", *(["nonlinearity"] if nonlinearity else [])}
+            layer = layer._replace(spec=spec, recorded=layer.recorded | recorded)
         layers.append(layer)
     return tuple(layers)
+
+
+def _nonlinearity(module: Built, entries: Mapping[str, bytes]) -> str:
+    """What an Elman network records: as an attribute, as its mode, or in TorchScript by the operator that it calls."""
+    state = {key: value for key, value in state_pairs(module) if isinstance(key, str)}
+    recorded = state.get("nonlinearity", state.get("mode"))
+    if isinstance(recorded, str) and recorded.removeprefix("RNN_").lower() in NONLINEARITIES:
+        return recorded.removeprefix("RNN_").lower()
+    *path, name = module.name.split(".")
+    text = next((data for entry, data in entries.items() if entry.endswith(f"/code/{'/'.join(path)}.py")), b"")
+    _, _, after = text.partition(b"class %s(Module):" % name.encode())
+    called = set(re.findall(rb"torch\.rnn_(tanh|relu)(?:_cell)?\(", after.partition(b"\nclass ")[0]))
+    return called.pop().decode() if len(called) == 1 else ""
