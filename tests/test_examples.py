@@ -17,6 +17,7 @@ MODULES = (
     "common.model.layout",
     "common.model.masks",
     "common.model.spec",
+    "common.proof.recorded",
     "common.training.loop",
     "common.training.settings",
     "common.conversions.layouts",

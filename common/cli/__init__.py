@@ -24,7 +24,7 @@ from common.records import package_version
 __all__ = ["main", "parse"]
 
 # In the order of --help.
-MODULES = (inspect, check, tolerance, convert, study, bench, train, use, teach, info)
+MODULES = (inspect, check, convert, tolerance, study, bench, train, use, teach, info)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -50,8 +50,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.verb in ("check", "tolerance") and options.file is None and len(left) == 1 and left[0][:1] != "-":
         options.file, left = left[0], []  # nor an optional one
     if left:
-        top.verbs[options.verb].refuse(left)
+        taken = options.file if options.verb in ("check", "tolerance") else None
+        top.verbs[options.verb].refuse(_in_order(arguments, left, taken))
     return options
+
+
+def _in_order(arguments: Sequence[str], left: Sequence[str], taken: str | None) -> list[str]:
+    """The words that could not be used; an unknown option with the value that argparse took for FILE."""
+    whole = []
+    for word in left:
+        whole.append(word)
+        if taken is not None and word.startswith("-") and taken in arguments[arguments.index(word) + 1 :][:1]:
+            whole.append(taken)
+    return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -92,4 +92,5 @@ def compared(rows: Sequence[Check], origin: Sequence[str]) -> Iterator[str]:
             for dtype in dict.fromkeys(row["dtype"] for row in rows)
         }
         worst = [f"{2 * max(values):.1g} in {dtype}" for dtype, values in by_dtype.items() if values]
-        yield (f"An error of {_listed(worst)} of the largest value would have failed in every comparison that passed.")
+        text = "Every comparison that passed would have failed for an error, relative to the largest value, of "
+        yield f"{text}{_listed(worst)}."

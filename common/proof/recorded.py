@@ -140,16 +140,16 @@ def read_expected(path: Path, spec: ModelSpec, x: Inputs, batch_first: bool, val
     arrays = _named(str(path), read_arrays(path, "--expect"), "y", ("y", *ends))
     batch = x.x.shape[1]
     shapes = dict(zip(ends, spec.state_shapes(batch), strict=True))
-    values = {name: _state(f"{name} in {path}", arrays[name], shapes[name]) for name in ends if name in arrays}
+    values: dict[str, np.ndarray] = {}
     if "y" in arrays:
         y = _outputs(f"y in {path}", arrays["y"], spec, x, batch_first)
-        values = {"y": np.where(valid[..., None], y, np.zeros((), y.dtype)), **values}
+        values["y"] = np.where(valid[..., None], y, np.zeros((), y.dtype))
+    values |= {name: _state(f"{name} in {path}", arrays[name], shapes[name]) for name in ends if name in arrays}
     dtype = narrowest([dtype_label(value.dtype) for value in values.values()])
     notes = []
-    if all(not is_rounded(value, spec.dtype) for value in values.values()):
-        if dtype != spec.dtype and dtype != narrowest([dtype, spec.dtype]):
-            notes.append(f"{path}: every value is a {spec.dtype}, so it is compared as {spec.dtype}")
-        dtype = spec.dtype if dtype != narrowest([dtype, spec.dtype]) else dtype
+    if narrowest([dtype, spec.dtype]) != dtype and not any(is_rounded(v, spec.dtype) for v in values.values()):
+        notes.append(f"{path}: every value is a {spec.dtype}, so it is compared as {spec.dtype}")
+        dtype = spec.dtype
     values = {name: value.astype(numpy_dtype(dtype)) for name, value in values.items()}
     if not valid.all() and "y" in values:
         notes.append(f"{path}: y is compared at valid steps only")

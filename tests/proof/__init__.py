@@ -1,0 +1,1 @@
+"""What is proved about the weights of a file: passes, planted mistakes, diagnoses, tolerances."""
