@@ -28,5 +28,5 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LAYOUTS, "cellar LSTM", cellar.LAYOUT)
     monkeypatch.setattr(schemes, "SCHEMES", (*schemes.SCHEMES, own))
     monkeypatch.setitem(TARGETS, "cellar", Target("cellar", ".npz", "arrays of Cellar", own, npz.write, "cellar"))
-    target = TARGETS["npz"]
-    monkeypatch.setitem(TARGETS, "npz", Target("npz", ".npz", target.summary, target.scheme, npz.write, "torch"))
+    ours = TARGETS["npz"]
+    monkeypatch.setitem(TARGETS, "npz", Target("npz", ".npz", ours.summary, ours.scheme, npz.write, "torch"))
