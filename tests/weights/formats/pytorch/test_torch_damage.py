@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.weights.formats import fuzz_torch
+from tests.weights.formats.pytorch import fuzz_torch
 
 SAMPLES = fuzz_torch.samples()
 
