@@ -22,7 +22,7 @@ from common.equivalence.variants import Variant
 from common.errors import BackendBroken, BackendMissing, InvalidInput, NotEquivalent, mismatch
 from common.model.dtypes import numpy_dtype
 from common.model.layout import Parameters, layer_suffixes
-from common.model.spec import ModelSpec
+from common.model.spec import OPTIONS, ModelSpec
 from common.proof.problems import Asked, draw, in_dtype, variant
 from common.proof.recorded import Inputs
 from common.proof.subject import Subject
@@ -102,19 +102,19 @@ def target_end(path: Path, name: str, layer: Found) -> End:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}"
+    text = " ".join(str(error).split())[:200]
+    return text if isinstance(error, InvalidInput) else f"{type(error).__name__}: {text}"
 
 
 def require_able(peer: Peer, spec: ModelSpec | None) -> None:
     """Raise unless a peer computes in this dtype with these options."""
     assert spec is not None
-    cause = "so the file cannot be proved"
     if spec.dtype not in peer.dtypes:
-        raise InvalidInput(mismatch(f"dtype for {peer.name}", " or ".join(sorted(peer.dtypes)), spec.dtype, cause))
+        raise InvalidInput(mismatch(f"dtype for {peer.name}", " or ".join(sorted(peer.dtypes)), spec.dtype))
     for option in spec.options:
         if option not in peer.options:
-            raise InvalidInput(mismatch(f"options for {peer.name}", "none but those it has", option, cause))
+            able = ", ".join(name for name in OPTIONS if name in peer.options) or "none"
+            raise InvalidInput(mismatch(f"options for {peer.name}", able, option))
 
 
 def prove(

@@ -30,13 +30,13 @@ __all__ = ["FORMATS", "read", "read_trained", "require_folder", "write_trained"]
 FORMATS: tuple[Format, ...] = (
     orbax,
     torch_files,
+    leaves,
     safetensors_files,
     saved,
     keras_files,
     npz,
     onnx_files,
     flax_msgpack,
-    leaves,
 )
 EXPECTED = "a file of weights of PyTorch, safetensors, NumPy, Keras, ONNX, Flax, Haiku, Equinox or TensorFlow 1"
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.errors import InvalidInput, mismatch
 from common.model.spec import DTYPES, ModelSpec
 from common.weights.formats import leaves
 from common.weights.source import Found, open_source
@@ -40,7 +41,7 @@ class EquinoxPeer:
             for names in layer.where.values():
                 at = [places[name] for name in names.values()]
                 if at != list(range(at[0], at[0] + len(at))):
-                    raise ValueError(f"the leaves of a cell are not successive: {', '.join(names.values())}")
+                    raise InvalidInput(mismatch("leaves of a cell", "successive ones", ", ".join(names.values())))
                 like[at[0]] = _cell(spec, like[at[0]].shape[1], "bias" in names)
                 like[at[0] + 1 : at[-1] + 1] = [None] * (len(at) - 1)
             file.seek(start)

@@ -3,6 +3,7 @@
 A core runs as it does for its users, except that it is called ``core`` here, whatever the module's path in the file.
 """
 
+import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ import haiku as hk
 import jax
 import numpy as np
 
+from common.errors import InvalidInput, mismatch
 from common.model.spec import DTYPES
 from common.weights.source import Found
 
@@ -38,6 +40,8 @@ class HaikuPeer:
 
     def load(self, path: Path, layer: Found) -> Modules:
         spec = usable(layer)
+        if not zipfile.is_zipfile(path):
+            raise InvalidInput(mismatch("file for numpy.load", "an .npz, which needs no pickle", path))
         with np.load(path, allow_pickle=False) as file:
             cores = {
                 suffix: {part: file[name] for part, name in names.items()} for suffix, names in layer.where.items()

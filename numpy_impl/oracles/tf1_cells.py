@@ -11,6 +11,7 @@ A kernel is that of [x, h] side by side; the blocks of an LSTM are i, j, f, o, a
 state of an LSTM is (c, h) in TensorFlow and (h, c) here, as in ``common.weights.peers``.
 """
 
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from common.errors import InvalidInput
+from common.errors import InvalidInput, mismatch
 from common.model.layout import layer_suffixes
 from common.model.spec import DTYPES, ModelSpec
 from common.weights.source import Found
@@ -104,7 +105,7 @@ class Graph:
         return np.stack(outputs), state
 
     def vjp(self, *_: object, **__: object) -> NoReturn:
-        raise InvalidInput("tf1: this transcription of TensorFlow's cells computes no gradients")
+        raise InvalidInput(mismatch("call", "forward", "vjp", "this transcription computes no gradients"))
 
 
 def reverse_sequence(x: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -128,6 +129,8 @@ class Tf1Peer:
 
     def load(self, path: Path, layer: Found) -> Graph:
         assert layer.spec is not None, layer.problem
+        if not zipfile.is_zipfile(path):
+            raise InvalidInput(mismatch("file for numpy.load", "an .npz, which needs no pickle", path))
         with np.load(path, allow_pickle=False) as file:
             variables = {
                 suffix: {part: file[name] for part, name in names.items()} for suffix, names in layer.where.items()

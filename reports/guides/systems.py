@@ -124,7 +124,7 @@ SYSTEMS = {
                 "",
                 'with open("{file}", "rb") as file:',
                 "    about = json.loads(file.readline())",
-                "    like = [equinox.nn.LSTMCell(8, 16, dtype=about['dtype'], key=jax.random.key(0))]",
+                '    like = [equinox.nn.LSTMCell(8, 16, dtype=about["dtype"], key=jax.random.key(0))]',
                 "    (cell,) = equinox.tree_deserialise_leaves(file, like)",
             ),
             extra="equinox",

@@ -2,8 +2,8 @@
 
 A ``state_dict`` or a checkpoint is loaded by ``torch.load``, which with ``weights_only`` runs no code, safetensors by
 their library, an ``.npz`` file by NumPy. TorchScript is loaded by ``torch.jit.load`` and run as it is, if its code is
-that of torch.nn, letter by letter; other code is not run. Of the layer that our readers found, the peer uses its sizes
-and the names of its arrays. A model that is an LSTM of 1997 is run as ``torch.nn.LSTM`` (``torch_nn.held_open``).
+that of a layer of torch.nn, letter by letter; other code is not run. Of the layer that our readers found, the peer uses
+its sizes and the names of its arrays. An LSTM of 1997 is run as ``torch.nn.LSTM`` (``torch_nn.held_open``).
 """
 
 import importlib
@@ -30,6 +30,7 @@ from common.weights.source import Found
 from ..native import BOUNDARY, device
 from ..stack import State
 from . import torch_nn
+from .torch_script import LAYER, script
 
 Core = Callable[[ModelSpec, Mapping[str, Tensor], Tensor, State, Tensor | None], tuple[Tensor, State]]
 # What TorchScript puts into the names of classes so that they differ.
@@ -49,7 +50,9 @@ def tensors(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as file:
             return {name: torch.from_numpy(file[name]) for name in file.files}
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # another than PyTorch writes
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except LOADING_ERRORS as error:
         reason = str(error).partition("\n")[0][:200]
         raise InvalidInput(mismatch(f"{path}, for torch.load with weights_only", "tensors alone", reason)) from error
@@ -96,13 +99,13 @@ def code(file: Any) -> dict[bytes, bytes]:
 
 
 def scripted(path: Path, layer: Found) -> Any:
-    """The layer as TorchScript, loaded if its code is that of the module of torch.nn that it is said to be."""
+    """The module in TorchScript, loaded if its code is that of ``torch_script``, which is torch.nn's."""
     assert layer.spec is not None
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")  # deprecated, and what such files need
-        torch.jit.save(torch.jit.script(torch_nn.module(layer.spec, torch.device("cpu"))), stream)
-        if code(path) != code(stream):
+        torch.jit.save(script(layer.spec), stream)
+        if layer.path != LAYER or code(path) != code(stream):
             raise InvalidInput(mismatch(f"code of {path}", "that of torch.nn", "other code", "which is not run"))
         return torch.jit.load(path, map_location=device())
 
@@ -172,7 +175,7 @@ class TorchPeer:
         names = {part + suffix: name for suffix, parts in layer.where.items() for part, name in parts.items()}
         if is_torchscript(path):
             module = scripted(path, layer)
-            return TorchLayer(spec, dict(module.named_parameters()), names, partial(run_script, module))
+            return TorchLayer(spec, dict(module.rnn.named_parameters()), names, partial(run_script, module))
         found = tensors(path)
         missing = [name for name in names.values() if name not in found]
         if missing:

@@ -12,7 +12,7 @@ from common.backend.contract import Backend
 from common.backend.guards import require_supported
 from common.cli import console
 from common.cli.options import given, load_backends
-from common.cli.proof import text
+from common.cli.proof import certificates, text
 from common.cli.proof.subjects import OF_FILE, asked_of, drawn, headline, notes, require_no_file_options, subject_of
 from common.equivalence.comparison import EXPECTED, FAILED, ORACLES
 from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
@@ -21,7 +21,7 @@ from common.proof.problems import valid_steps, variant
 from common.proof.recorded import Expected, Inputs, read_expected
 from common.proof.subject import Subject
 from common.proof.trials import Guest, Plan, Trial, lacking, one_thread, peer_lacks, trials, without_results
-from common.record_types import Check, Record
+from common.record_types import Check, Environment, Record
 from common.records import of_kind
 from common.study.environment import environment
 from common.weights import peers
@@ -29,13 +29,14 @@ from common.weights.source import Unusable
 
 # Options of a check that have no meaning for a file.
 WITHOUT_FILE = ("regime", "training")
-FILE_ONLY = (*OF_FILE, "expect")
+FILE_ONLY = (*OF_FILE, "expect", "certificate")
 
 
 def add_expect(group: Any) -> None:
     text = "recorded outputs of any system on --inputs: y, or an .npz with y, h_n and c_n; they start from zeros "
     text += "unless the inputs have h_0"
     group.add_argument("--expect", metavar="Y.npy", default=argparse.SUPPRESS, help=text)
+    certificates.add(group)
 
 
 def require_no_file(options: Namespace) -> None:
@@ -49,7 +50,7 @@ def run(options: Namespace) -> int:
     for name in given(options, WITHOUT_FILE):
         option = "--eval" if name == "training" else f"--{name}"
         raise InvalidInput(mismatch(option, "none with FILE", option))
-    plan = _plan(options)
+    page, plan = certificates.place(options), _plan(options)
     subject = plan.subject
     if not options.json:
         text.paragraph(headline(subject))
@@ -58,16 +59,22 @@ def run(options: Namespace) -> int:
     found: list[Trial] = []
     with console.Stages() as stages:
         stream = chain(environment(list(plan.backends)), _records(plan, stages, found))
-        rows = of_kind(console.collect(stream, options, options.seed), Check)
+        records = console.collect(stream, options, options.seed)
+    rows = of_kind(records, Check)
     wanted = [*(options.backend or ()), *([EXPECTED] if plan.expected else [])]
     lost = [name for name in dict.fromkeys(wanted) if name not in participants(rows)]
     for name in lost:
         console.message(f"{name} was not compared, so the check fails.")
+    if page is not None:
+        made = certificates.of_check(options, plan, found, rows, lost, of_kind(records, Environment))
+        page[1].write(page[0], made)
     if not options.json:
         text.print_table(rows)
         with one_thread():
             text.print_failures(subject, found)
         text.print_verdict(subject, rows, plan.draw.origin, lost)
+        if page is not None:
+            console.line(f"Certificate: {page[0]}")
     return 0 if is_proved(rows, lost) else 1
 
 

@@ -1,15 +1,14 @@
 """``rosetta convert``: weights of one system as a file of another, proved in the library that will load it."""
 
-import importlib
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from common import records
 from common.cli import console
 from common.cli.options import MODEL_ROWS, Verbs, add_rows, add_seed, add_verb, named
+from common.cli.proof import certificates
 from common.cli.proof.subjects import OPEN, add_file, asked_of, notes, subject_of
 from common.conversions.systems import LAYOUTS
 from common.equivalence.comparison import FAILED
@@ -27,8 +26,6 @@ from common.weights.targets import TARGETS
 from common.weights.writing import Written, keep, written
 
 WIDTH, SHOWN_FAILURES = 80, 8
-# The libraries of the certificate's page.
-LIBRARIES = ("jinja2", "markupsafe", "matplotlib")
 
 
 def add(verbs: Verbs) -> None:
@@ -44,51 +41,30 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     text = "keep the file even if no library here can run it, or no comparison could have shown an error"
     parser.add_argument("--unproven", action="store_true", help=text)
-    add_certificate(parser)
+    certificates.add(parser)
     add_seed(parser, "seed of the inputs and cotangents")
     text = f"one of {', '.join(CELLS)}, where the file leaves it open"
     parser.add_argument("--cell", action="append", type=named(CELLS), metavar="NAME", help=text)
     add_rows(parser, "model", [MODEL_ROWS[name] for name in OPEN], "where the file does not record it")
 
 
-def add_certificate(parser: Any) -> None:
-    text = "write what was compared, as a page, and beside it as .json and .md"
-    parser.add_argument("--certificate", metavar="FILE.html", help=text)
-
-
-def load_certificates(path: Path | None) -> Any:
-    """``reports.certificate``, or None where no certificate is asked for. Raises unless one can be written there."""
-    if path is None:
-        return None
-    try:
-        module = importlib.import_module("reports.certificate")
-    except ModuleNotFoundError as error:
-        if error.name not in LIBRARIES:
-            raise
-        text = f"a certificate needs {error.name}, which is not installed; run: pip install -e '.[report]'"
-        raise BackendMissing(text) from error
-    module.require_place(path)
-    return module
-
-
 def run(options: Namespace) -> int:
     """Convert, prove, keep, and print what was compared; returns the exit code."""
-    out, page = Path(options.out), Path(options.certificate) if options.certificate else None
-    pages = load_certificates(page)
+    out, page = Path(options.out), certificates.place(options)
     subject = subject_of(options)
     inputs = asked_of(options, subject).inputs
     with written(out, options.to, subject.spec, subject.layer.params, force=options.force) as made:
         found, is_kept = _proved(options, subject, inputs, made)
         if is_kept:
             keep(made, out)
-    if pages is not None:
-        pages.write(page, found)
+    if page is not None:
+        page[1].write(page[0], found)
     if options.json:
         print(records.dumps(found))
     else:
         _print(found)
         if page is not None:
-            console.line(f"Certificate: {page}")
+            console.line(f"Certificate: {page[0]}")
     return 0 if is_kept else 1
 
 

@@ -114,7 +114,7 @@ def _refuse(name: str) -> None:
 def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     """The type, the shape, and the first and the last byte but one of an array."""
     problem = Unusable(f"its {name[:100]!r} is described in an unknown way")
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(entry, dict) or not entry.keys() >= {"dtype", "shape", "data_offsets"}:
         raise problem
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [None]

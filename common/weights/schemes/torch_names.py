@@ -43,7 +43,7 @@ def places(spec: ModelSpec) -> tuple[str, Where]:
 
 
 class OfTorchNN:
-    """The same names, for the models that torch.nn has: a file that holds the module itself can hold no other."""
+    """The same for a file with a module of torch.nn under the name ``rnn``, which can be no other model."""
 
     @staticmethod
     def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
@@ -53,7 +53,9 @@ class OfTorchNN:
     def places(spec: ModelSpec) -> tuple[str, Where]:
         if not spec.layer.in_torch or not spec.reset_after:
             raise InvalidInput(mismatch("model", "one that torch.nn has", spec.label))
-        return places(spec)
+        layout, where = places(spec)
+        named = {suffix: {part: f"rnn.{name}" for part, name in parts.items()} for suffix, parts in where.items()}
+        return layout, named
 
 
 TORCH_NN = OfTorchNN()

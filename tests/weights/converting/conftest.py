@@ -6,9 +6,10 @@ import pytest
 
 from common.conversions.systems import LAYOUTS
 from common.weights import peers, schemes
+from common.weights.formats import npz
 from common.weights.peers import Entry
 from common.weights.source import Target
-from common.weights.targets import TARGETS, _npz
+from common.weights.targets import TARGETS
 from tests.weights.converting import cellar
 
 WHERE = "tests.weights.converting"
@@ -26,6 +27,6 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(peers.PEERS, "cellar", Entry(f"{WHERE}.cellar:PEER", "cellar", ()))
     monkeypatch.setitem(LAYOUTS, "cellar LSTM", cellar.LAYOUT)
     monkeypatch.setattr(schemes, "SCHEMES", (*schemes.SCHEMES, own))
-    monkeypatch.setitem(TARGETS, "cellar", Target("cellar", ".npz", "arrays of Cellar", own, _npz, "cellar"))
-    npz = TARGETS["npz"]
-    monkeypatch.setitem(TARGETS, "npz", Target("npz", ".npz", npz.summary, npz.scheme, _npz, "torch"))
+    monkeypatch.setitem(TARGETS, "cellar", Target("cellar", ".npz", "arrays of Cellar", own, npz.write, "cellar"))
+    ours = TARGETS["npz"]
+    monkeypatch.setitem(TARGETS, "npz", Target("npz", ".npz", ours.summary, ours.scheme, npz.write, "torch"))

@@ -14,6 +14,7 @@ from common.conversions.layouts import BIAS_X, Part
 from common.conversions.systems import LAYOUTS
 from common.study import certificate
 from common.weights import files, peers, targets
+from common.weights.formats import npz
 from common.weights.peers import Entry
 from tests.cli.commands import Run, run_fixture
 from tests.weights.converting import cellar, torch_peer
@@ -181,7 +182,7 @@ def test_a_faulty_writer_is_noticed(
     def write(path: Path, spec: Any, arrays: Any) -> None:
         changed = {name: value.copy() for name, value in arrays.items()}
         bug(changed)
-        targets._npz(path, spec, changed)
+        npz.write(path, spec, changed)
 
     monkeypatch.setitem(targets.TARGETS, "npz", targets.TARGETS["npz"]._replace(write=write))
     code, out, err = convert(run, "npz")
@@ -336,8 +337,27 @@ def test_a_bias_that_a_system_cannot_do_without_is_added(run: Run, tmp_path: Pat
 
 def test_the_faulty_peers_are_faultless_otherwise(run: Run, source: Any) -> None:
     """Or their tests would show nothing."""
-    layer = (files.read("in.npz").layers or ())[0]
+    (layer,) = tuple(files.read("in.npz").layers or ())
     x, state = np.ones((4, 2, I), "float32"), (np.ones((1, 2, H), "float32"),) * 2
     right, wrong = (peer.load(Path("in.npz"), layer) for peer in (torch_peer.PEER, torch_peer.WRONG_GRADIENTS))
     for a, b in zip(right.forward(x, state), wrong.forward(x, state), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_check_of_a_file_has_a_certificate_too(run: Run, source: Any) -> None:
+    words = ("check", "in.npz", "--backend", "numpy", "--certificate", "proof.html")
+    code, out, _ = run(*words)
+    assert code == 0
+    assert "Certificate: proof.html" in out
+    assert left() == {"in.npz", "proof.html", "proof.json", "proof.md"}
+    found = certificate.read(Path("proof.json"))
+    assert found["passed"]
+    assert found["sentence"] in " ".join(out.split())
+    assert [file["role"] for file in found["files"]] == ["weights"]
+    assert found["command"] == ["rosetta", *words]
+    assert {row["check"] for row in found["comparisons"]} == {"forward", "gradient", "complex step"}
+    assert [given["origin"].partition(":")[0] for given in found["inputs"]] == ["float32", "float64"]
+    assert "torch" in found["versions"]
+    code, _, err = run("check", "--certificate", "proof.html")
+    assert code == 2
+    assert "none without FILE" in err

@@ -15,6 +15,7 @@ import torch_impl
 from common import weights
 from common.errors import InvalidInput, InvalidType, NotEquivalent
 from common.weights import targets
+from common.weights.formats import npz
 from common.weights.writing import require_same
 
 MERGED = "two biases were merged into one"
@@ -44,10 +45,11 @@ def test_a_module_of_any_kind_is_written(name: str, tmp_path: Path) -> None:
 
 def test_a_layer_of_a_file_is_written_and_read_again(tmp_path: Path) -> None:
     first, second = tmp_path / "first.npz", str(tmp_path / "second.npz")
-    np.savez(first, **{f"model.{k}": v for k, v in numpy_impl.GRU(3, 5, num_layers=2).state_dict().items()})
-    (layer,) = weights.read(first).layers or ()
+    arrays: Any = {f"model.{k}": v for k, v in numpy_impl.GRU(3, 5, num_layers=2).state_dict().items()}
+    np.savez(first, **arrays)
+    (layer,) = tuple(weights.read(first).layers or ())
     assert weights.write(second, "npz", layer) == ()
-    (again,) = weights.read(second).layers or ()
+    (again,) = tuple(weights.read(second).layers or ())
     assert (again.path, again.spec) == ("", layer.spec)
     assert all(np.array_equal(again.params[name], value) for name, value in layer.params.items())
     assert sorted(os.listdir(tmp_path)) == ["first.npz", "second.npz"]
@@ -104,7 +106,7 @@ def test_a_faulty_writer_is_noticed_without_a_library(tmp_path: Path, monkeypatc
     (tmp_path / "own.npz").write_text("precious")
 
     def write(path: Path, spec: Any, arrays: Any) -> None:
-        targets._npz(path, spec, arrays | {"bias_ih_l0": arrays["bias_ih_l0"][::-1]})
+        npz.write(path, spec, arrays | {"bias_ih_l0": arrays["bias_ih_l0"][::-1]})
 
     monkeypatch.setitem(targets.TARGETS, "npz", targets.TARGETS["npz"]._replace(write=write))
     with pytest.raises(NotEquivalent, match="bias_ih_l0 read back"):

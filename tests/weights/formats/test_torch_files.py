@@ -108,7 +108,7 @@ def test_moments_are_no_layers_even_under_the_names_of_weights(tmp_path: Path) -
 def test_prefixes_of_wrappers_stand_in_the_path(prefix: str, tmp_path: Path) -> None:
     module = torch.nn.LSTM(3, 5, 2, dtype=torch.float64)
     state = {prefix + name: value for name, value in module.state_dict().items()} | {"head.bias": torch.ones(2)}
-    (layer,) = read(tmp_path, state).layers or ()
+    (layer,) = tuple(read(tmp_path, state).layers or ())
     assert layer.path == prefix.removesuffix(".")
     assert max(distance for _, distance in runs_as(module, layer)) < 1e-12
 

@@ -19,7 +19,7 @@ from common.weights.source import Unusable
 
 MAX_DEPTH, MAX_OBJECTS = 64, 100_000
 # Bytes of address space beyond those for the arrays, and seconds of processor time and for each byte.
-MEMORY, SECONDS, SECONDS_PER_BYTE = 1 << 29, 20, 1e-7
+MEMORY, SECONDS, SECONDS_PER_BYTE = 1 << 29, 10, 1e-7
 # What is read: floating point, integers, truth values.
 KINDS = "fiub"
 

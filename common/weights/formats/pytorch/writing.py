@@ -14,8 +14,12 @@ from common.model.spec import ModelSpec
 
 # Where checkpoints have the weights: PyTorch Lightning's key, and that of most training scripts.
 KEY = "state_dict"
-# Options of a cell that are arguments of its class in torch.nn.
-ARGUMENTS = ("num_layers", "nonlinearity", "bidirectional", "proj_size")
+# The attribute of a module that holds the layer, in TorchScript.
+LAYER = "rnn"
+FORWARD = """
+def forward(self, x: Tensor, state: Optional[{state}]=None) -> {result}:
+    return self.rnn(x, state)
+"""
 
 
 def state_dict(path: Path, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) -> None:
@@ -33,16 +37,12 @@ def checkpoint(path: Path, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) ->
 
 
 def torchscript(path: Path, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) -> None:
-    """The layer of torch.nn as TorchScript, which runs without Python: what ``torch.jit.save`` writes."""
+    """A module whose ``rnn`` is the layer, as what ``torch.jit.save`` writes, which runs without Python."""
     torch = pytorch()
-    options: dict[str, Any] = {name: getattr(spec, name) for name in ARGUMENTS if name in spec.kind.options}
-    module = getattr(torch.nn, spec.cell)(
-        spec.input_size, spec.hidden_size, bias=spec.bias, dtype=getattr(torch, spec.dtype), **options
-    )
-    module.load_state_dict(_tensors(torch, arrays))
+    params = {name.removeprefix("rnn."): value for name, value in _tensors(torch, arrays).items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit")  # deprecated, and what users of TorchScript have
-        scripted = torch.jit.script(module)
+        scripted = importlib.import_module("torch_impl.oracles.torch_script").script(spec, params)
         with path.open("wb") as file:
             torch.jit.save(scripted, file)
 

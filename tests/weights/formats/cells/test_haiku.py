@@ -19,7 +19,7 @@ from common.weights.schemes import find, haiku_names
 from common.weights.schemes.layers import file_gradients, written
 from common.weights.targets import TARGETS
 from numpy_impl.backend import BACKEND
-from tests.weights.formats.jax_models import LAYERS, TOLERANCES, assert_reproduced, haiku_model
+from tests.weights.formats.cells.jax_models import LAYERS, TOLERANCES, assert_reproduced, haiku_model
 
 CELLS = ("RNN", "LSTM", "GRU")
 PATHS = {"RNN": "net/~/vanilla_rnn", "LSTM": "net/~/lstm", "GRU": "net/~/gru"}
@@ -167,7 +167,7 @@ def test_one_bias_of_an_elman_network_is_read() -> None:
 
 def test_a_convolutional_lstm_is_refused_by_name() -> None:
     parts = {"w": np.ones((3, 3, 2, 16)), "b": np.ones(16)}
-    names = ("conv2_d_lstm/input_to_hidden", "conv2_d_lstm/hidden_to_hidden")
+    names = ("conv2_dlstm/input_to_hidden", "conv2_dlstm/hidden_to_hidden")
     (layer,) = find({f"{module}/{part}": value for module in names for part, value in parts.items()})
     assert layer.spec is None
     assert "a convolutional LSTM" in layer.problem
@@ -205,6 +205,8 @@ def test_pickled_trees_are_read_without_running_them(array: Any, protocol: int, 
     layer = select(files.read(tmp_path / "params.pkl"))
     assert (layer.path, layer.spec) == ("lstm", spec_of("LSTM", dtype="float32"))
     assert np.array_equal(layer.params["weight_ih_l0"][4:8], parts["w"][:3, 8:12].T)
+    with pytest.raises(InvalidInput, match="needs no pickle"):
+        peers.load("haiku").load(tmp_path / "params.pkl", layer)
 
 
 def test_a_tree_that_numpy_pickled_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Damaged and hostile ONNX files: refused in the project's form, soon, and without the memory that they ask for.
 
 ONNX has no checksums, so a flipped bit of a number gives another number: that much, and no more, may go unnoticed.
-``python -m tests.weights.formats.test_onnx_damage`` flips 6,000 bits and prints what became of them.
+``python -m tests.weights.onnx_graph.test_onnx_damage`` flips 6,000 bits and prints what became of them.
 """
 
 import random
@@ -22,7 +22,7 @@ from onnx import helper
 from common.errors import InvalidInput, InvalidType
 from common.weights import files
 from common.weights.onnx_graph import scopes, wire
-from tests.weights.formats.onnx_models import Graph, H, I, network, weights
+from tests.weights.onnx_graph.models import Graph, H, I, network, weights
 
 MIB = 2**20
 
@@ -196,12 +196,23 @@ def many_operators() -> Graph:
     return graph
 
 
+def renamed(name: bytes) -> bytes:
+    """The second layer takes its input by another name, of four bytes."""
+    graph = network("GRU", 2, 2)
+    graph.nodes[3].input[0] = "name"
+    data = graph.model().SerializeToString()
+    assert data.count(b"\x04name") == 1
+    return data.replace(b"\x04name", b"\x04" + name)
+
+
 FILES: list[tuple[Callable[[], bytes], str]] = [
     (nested, "nested deeper than 100"),
     (many_nodes, "more than 50000 fields"),
     (claimed, "claims 40000000000 bytes of 2: cut off"),
     (huge_sizes, "need 10000000000 numbers, and has 0"),
     (negative_sizes, "R_0 has the sizes"),
+    (lambda: renamed(b"x_12"), "GRU 'node_1' takes 'x_12', which nothing makes: damaged"),
+    (lambda: renamed(b"x_1\xff"), "is not UTF-8"),
     (lambda: calls().model().SerializeToString(), "functions and inner graphs are too many"),
     (lambda: many_operators().model().SerializeToString(), "more than 2000 recurrent operators"),
     (lambda: b"", "it has no graph"),

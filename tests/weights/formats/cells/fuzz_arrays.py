@@ -1,5 +1,5 @@
 """Thousands of flips and cuts in files of Haiku, Equinox and TensorFlow 1, which the suite has no time for:
-``python -m tests.weights.formats.fuzz_arrays``.
+``python -m tests.weights.formats.cells.fuzz_arrays``.
 
 Each must be refused with ``InvalidInput`` or read; anything else ends the script with a traceback. An ``.npz`` has
 checksums, so what is read there must be what was written. Leaves have none: what differs in them is counted.
