@@ -288,13 +288,17 @@ class Line(TypedDict):
 
 
 class Trace(TypedDict):
-    """Every intermediate of one example in one backend, "" for what the example itself holds; the step comes first."""
+    """Every intermediate of one example in one backend, "" for what the example itself holds; the step comes first.
+
+    ``shown`` are the numbers of the units, features of x and steps that the arrays have, from 1.
+    """
 
     kind: Literal["trace"]
     backend: str
     cell: str
     arrays: dict[str, list[Any]]
     lines: list[Line]
+    shown: dict[str, list[Any]]
 
 
 class End(TypedDict):

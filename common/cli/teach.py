@@ -12,55 +12,41 @@ import numpy as np
 from common import record_types, records
 from common.backend import registry
 from common.cli import console
-from common.cli.options import (
-    MODEL_ROWS,
-    Parser,
-    Verbs,
-    add_jobs,
-    add_rows,
-    add_seed,
-    add_verb,
-    at_least,
-    given,
-    integers,
-    named,
-)
+from common.cli.layers import example as examples
+from common.cli.options import Verbs, add_jobs, add_verb, integers, named
 from common.equivalence.comparison import relative_distance
-from common.errors import BackendMissing, InvalidInput, mismatch
-from common.model.cells import CELLS
+from common.errors import BackendMissing
 from common.model.layout import Weights, named_weights
-from common.model.spec import ModelSpec
-from common.tracing import backends, examples, finite_differences
-from common.tracing.trace import Example, Trace, require_example
-from common.weights import files
-from common.weights.layer import single_layer
+from common.tracing import backends, finite_differences
+from common.tracing.backends import FINITE_DIFFERENCES
+from common.tracing.shown import Shown, shown
+from common.tracing.trace import Example, Trace
 
 LIBRARIES = ("jinja2", "matplotlib", "markdown_it", "mdit_py_plugins", "pygments", "latex2mathml")
 NOTEBOOKS = ("jupytext", "nbformat")
-SHOWN_UNITS, SHOWN_INPUTS, MOST_STEPS = 4, 3, 20
-# The sizes of an example without --weights.
-SIZES: dict[str, Any] = {"input_size": 2, "hidden_size": 3}
-# Forward steps that take about ten seconds.
-LONG = 200_000
+MOST_STEPS = 20
+# Seconds of finite differences that are not asked for, and of which a bar is shown.
+LONG, NOTICED = 30, 3
 
 
 def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "trace", trace, "print every intermediate of one example, forward and backward")
-    _add_example(parser)
+    examples.add(parser)
     text = f"one of {', '.join(backends.TRACED)}; repeat it for several (default: all)"
     parser.add_argument("--backend", action="append", metavar="NAME", help=text)
+    text = f"compute finite differences even where they take more than {LONG} seconds"
+    parser.add_argument("--finite-differences", action="store_true", default=None, help=text)
     text = "leave out finite differences, which take long for many units"
     parser.add_argument("--no-finite-differences", dest="finite_differences", action="store_false", help=text)
     text = "states that the loss compares with a target: every state, or the last (default: every)"
     parser.add_argument("--loss", type=named(("every", "last")), default="every", metavar="NAME", help=text)
+    examples.add_shown(parser)
+    parser.add_argument("--all", action="store_true", help="print every unit, feature and step")
 
     text = "write a page that walks through one example, forward and backward"
     parser = add_verb(verbs, "stepper", stepper, text)
-    _add_example(parser)
-    text = f"numbers of the hidden units to show (default: the first {SHOWN_UNITS})"
-    parser.add_argument("--units", type=integers, metavar="N,N,...", help=text)
-    text = f"numbers of the inputs to show (default: the first {SHOWN_INPUTS})"
-    parser.add_argument("--inputs", type=integers, metavar="N,N,...", help=text)
+    examples.add(parser)
+    examples.add_shown(parser)
     text = "file to write (default: reports/latest/stepper.html)"
     parser.add_argument("--out", default="reports/latest/stepper.html", metavar="FILE", help=text)
     parser.set_defaults(loss="every")
@@ -71,21 +57,6 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--lesson", type=integers, action="append", metavar="N,N,...", help="build only these lessons")
     parser.add_argument("--notebooks", action="store_true", help="write Jupyter notebooks too")
     add_jobs(parser)
-
-
-def _add_example(parser: Parser) -> None:
-    """What ``trace`` and ``stepper`` walk through."""
-    text = f"one of {', '.join(CELLS)}, of one layer in one direction (default: that of --weights, or {CELLS[0]})"
-    parser.add_argument("--cell", type=named(CELLS), metavar="NAME", help=text)
-    text = "weights of one layer in one direction, without a projection: a file of `rosetta train`, an .npz, or a "
-    text += "state_dict of PyTorch (default: random weights)"
-    parser.add_argument("--weights", metavar="FILE", help=text)
-    parser.add_argument("--steps", type=at_least(1), default=5, metavar="T", help="time steps (default: 5)")
-    add_seed(parser, "seed of the example")
-    sized = [
-        MODEL_ROWS[name]._replace(help=f"{MODEL_ROWS[name].help} (default: {size})") for name, size in SIZES.items()
-    ]
-    add_rows(parser, "model", [*sized, *(MODEL_ROWS[name] for name in ("nonlinearity", "reset_after", "bias"))])
 
 
 def load_teaching(module: str, notebooks: bool = False) -> Any:
@@ -118,51 +89,27 @@ def lessons(options: Namespace) -> int:
 def stepper(options: Namespace) -> int:
     """Write the page that walks through one example."""
     module = load_teaching("stepper")
-    if options.steps > MOST_STEPS:
-        raise InvalidInput(mismatch("--steps", f"at most {MOST_STEPS} for a page", options.steps))
-    example = _example(options)
-    spec = example.spec
-    units = _chosen("--units", options.units, spec.hidden_size, SHOWN_UNITS)
-    inputs = _chosen("--inputs", options.inputs, spec.input_size, SHOWN_INPUTS)
-    file = module.write(example, units, inputs, Path(options.out), options.weights or "")
+    example, source = examples.example(options, MOST_STEPS)
+    part = shown(example, *examples.chosen(options, example), everything=False)
+    units, inputs = part.units, part.features
+    worlds = importlib.import_module("reports.teaching.walk").WORLDS
+    needed = worlds * finite_differences.seconds(example, units, inputs)
+    with _bars(needed) as stages:
+        done = stages.stage("runs", worlds)
+        file = module.write(example, units, inputs, Path(options.out), source, done)
     if options.json:
         print(records.dumps({"file": str(file), "bytes": file.stat().st_size}))
         return 0
     console.line(f"Stepper: {file}")
-    counts = {"hidden units": (len(units), spec.hidden_size), "inputs": (len(inputs), spec.input_size)}
-    if some := [f"{count} of {size} {what}" for what, (count, size) in counts.items() if count < size]:
-        console.message(f"It shows {' and '.join(some)}; --units and --inputs choose others")
+    if part._replace(steps=part.sizes[2]).left_out:
+        left = part._replace(steps=part.sizes[2]).left_out.replace(", ", " and ")
+        console.message(f"It shows {left}; --units and --features choose others")
     return 0
 
 
-def _chosen(what: str, numbers: tuple[int, ...] | None, size: int, usual: int) -> list[int]:
-    """The user's numbers, which count from 1, as numbers from 0; they must be different and at most ``size``."""
-    numbers = tuple(range(1, min(size, usual) + 1)) if numbers is None else numbers
-    if not numbers or len(set(numbers)) < len(numbers) or not all(1 <= number <= size for number in numbers):
-        raise InvalidInput(mismatch(what, f"different numbers from 1 to {size}", ",".join(map(str, numbers)) or "none"))
-    return [number - 1 for number in numbers]
-
-
-def _example(options: Namespace) -> Example:
-    """The example that the options describe."""
-    chosen = given(options, ("input_size", "hidden_size", "nonlinearity", "reset_after", "bias"))
-    if options.weights:
-        for name, option in (("input_size", "input-size"), ("hidden_size", "hidden-size"), ("bias", "no-bias")):
-            if name in chosen:
-                cause = "the file decides it"
-                raise InvalidInput(mismatch(f"--{option}", "none with --weights", chosen[name], cause))
-        file = files.read(Path(options.weights), "--weights")
-        unrecorded = (chosen.get(name) for name in ("nonlinearity", "reset_after"))
-        spec, params, notes = single_layer(file, options.cell, *unrecorded)
-        for note in notes:
-            console.message(note)
-    else:
-        spec, params = ModelSpec(cell=options.cell or CELLS[0], **SIZES | chosen), None
-    example = examples.example(spec, params, steps=options.steps, seed=options.seed)
-    if options.loss == "last":
-        example.counted[:-1] = 0
-    require_example(example)
-    return example
+def _bars(seconds: float) -> console.Stages:
+    """Progress on a terminal, and elsewhere only a line after each part of what takes long."""
+    return console.Stages(quiet=seconds < NOTICED and not sys.stderr.isatty())
 
 
 def trace(options: Namespace) -> int:
@@ -170,60 +117,88 @@ def trace(options: Namespace) -> int:
     names = tuple(dict.fromkeys(options.backend or backends.TRACED))
     for name in names:
         backends.load(name)
-    example = _example(options)
-    needed = finite_differences.forward_steps(example) if options.finite_differences else 0
-    if needed > LONG:
-        console.message(f"Finite differences take {needed:,} forward steps; --no-finite-differences leaves them out")
-    traces = backends.everything(example, names, None if options.finite_differences else ())
+    example, _ = examples.example(options, None, len(names))
+    part = shown(example, *examples.chosen(options, example), options.all)
+    units, features = _differences(options, example, part)
+    heavy = len(example.x) * sum(value.size for value in example.params.values()) / 1e6
+    with _bars(heavy if units == () else heavy + finite_differences.seconds(example, units, features)) as stages:
+        traces = backends.everything(example, names, units, features, stages.stage)
     if not options.json:
-        _print_trace(example, traces)
-        return 0
-    with records.writing(sys.stdout, options.command, options.seed) as writer:
-        for record in _records(example, traces):
-            writer.write(record)
+        _print_trace(example, traces, part)
+    else:
+        with records.writing(sys.stdout, options.command, options.seed) as writer:
+            for record in _records(example, traces, part):
+                writer.write(record)
+    if part.left_out:
+        console.message(f"It shows {part.left_out}; --all shows everything, --units and --features choose others")
     return 0
 
 
-def _records(example: Example, traces: dict[str, Trace]) -> list[record_types.Trace]:
+def _differences(options: Namespace, example: Example, part: Shown) -> tuple[tuple[int, ...] | None, Any]:
+    """The units and features whose finite differences are computed: those that are shown, () for none."""
+    if options.finite_differences is False:
+        return (), None
+    chosen = (None, None) if options.all else (part.units, part.features)
+    needed = finite_differences.seconds(example, *chosen)
+    if needed > LONG and not options.finite_differences:
+        text = f"Finite differences are left out, as they would take about {_time(needed)}; --finite-differences "
+        console.message(text + "computes them, and fewer --units or --steps take less")
+        return (), None
+    if needed > NOTICED:
+        console.message(f"Finite differences take about {_time(needed)}; --no-finite-differences leaves them out")
+    return chosen
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _records(example: Example, traces: dict[str, Trace], part: Shown) -> list[record_types.Trace]:
     """One record of the example and one for each backend; arrays are nested lists with the step first."""
-    arrays = {name: array.tolist() for name, array in _arrays(example).items()}
+    arrays = {name: array.tolist() for name, array in _arrays(example, part).items()}
     cell = example.spec.cell
-    rows = [record_types.Trace(kind="trace", backend="", cell=cell, arrays=arrays, lines=[])]
+    numbers = {"units": part.units, "features": part.features, "steps": range(part.steps)}
+    shown = {name: [number + 1 for number in some] for name, some in numbers.items()}
+    rows = [record_types.Trace(kind="trace", backend="", cell=cell, arrays=arrays, lines=[], shown=shown)]
     for name, trace in traces.items():
         lines = [
             record_types.Line(t=step.t + 1, phase=step.phase, tag=event.tag, line=event.number, code=event.code)
             for step in trace.events
+            if step.t < part.steps
             for event in step.events
         ]
-        arrays = {quantity: array.tolist() for quantity, array in trace.arrays.items()}
-        rows.append(record_types.Trace(kind="trace", backend=name, cell=cell, arrays=arrays, lines=lines))
+        arrays = {quantity: part.of_steps(quantity, array).tolist() for quantity, array in trace.arrays.items()}
+        record = record_types.Trace(kind="trace", backend=name, cell=cell, arrays=arrays, lines=lines, shown=shown)
+        rows.append(record)
     return rows
 
 
-def _print_trace(example: Example, traces: dict[str, Trace]) -> None:
+def _print_trace(example: Example, traces: dict[str, Trace], part: Shown) -> None:
     """Print the example, each line that was executed with its values, and how far the other backends are from them.
 
     Only NumPy has a log of lines; without it, the values of the first backend are printed quantity by quantity.
     """
     console.line(f"one sequence through a loop over {example.spec.label}")
-    for name, value in _arrays(example).items():
+    for name, value in _arrays(example, part).items():
         _print_value(name, value)
     first = next(iter(traces))
     log = next((trace.events for trace in traces.values() if trace.events), ())
     for name, array in {} if log else traces[first].arrays.items():
-        for t, value in enumerate(array, start=1):
+        for t, value in enumerate(part.of_steps(name, array), start=1):
             _print_value(f"{first}, step {t}: {name}", value)
     for step in log:
+        if step.t >= part.steps:
+            continue
         console.line(f"step {step.t + 1} of {len(example.x)}, {step.phase}")
         for event in step.events:
             console.line(f"  ({event.tag}) {event.code}")
             for name, value in event.values.items():
                 for quantity, array in _named(example, name, value).items():
-                    _print_value(f"      {quantity}", array)
+                    _print_value(f"      {quantity}", part.of(quantity, array))
     others = [name for name in traces if name != first]
     rows = []
     for name, array in traces[first].arrays.items():
-        gaps = [_gap(array, traces[other].arrays.get(name)) for other in others]
+        gaps = [_gap(part, name, array, other, traces[other].arrays.get(name)) for other in others]
         if any(gaps):
             rows.append((name, str(array.shape), *gaps))
     if rows:
@@ -231,11 +206,12 @@ def _print_trace(example: Example, traces: dict[str, Trace]) -> None:
         console.table(title, ("quantity", "shape", *others), rows, numeric=others)
 
 
-def _arrays(example: Example) -> dict[str, np.ndarray]:
-    """The arrays of the example, without the batch axis."""
+def _arrays(example: Example, part: Shown) -> dict[str, np.ndarray]:
+    """The arrays of the example that are shown, without the batch axis."""
     arrays = {"x": example.x[:, 0], "target": example.target[:, 0], "counted": example.counted}
+    arrays = {name: part.of_steps(name, array) for name, array in arrays.items()}
     start = {f"{name}_0": part[0, 0] for name, part in zip(example.spec.state_names, example.state0, strict=True)}
-    return arrays | start | example.params
+    return arrays | {name: part.of(name, array) for name, array in (start | example.params).items()}
 
 
 def _named(example: Example, name: str, value: Any) -> dict[str, np.ndarray]:
@@ -256,6 +232,10 @@ def _print_value(name: str, value: np.ndarray) -> None:
     console.line(f"{name} = " + ("\n" + " " * (3 + len(name))).join(rows))
 
 
-def _gap(first: np.ndarray, other: np.ndarray | None) -> str:
-    """The largest difference over the largest value."""
-    return "" if other is None else f"{relative_distance(other, first):.1e}"
+def _gap(part: Shown, name: str, first: np.ndarray, of: str, other: np.ndarray | None) -> str:
+    """The largest difference over the largest value; finite differences are there only for what is shown."""
+    if other is None:
+        return ""
+    if of == FINITE_DIFFERENCES and np.isnan(other).any():
+        first, other = part.of(name, first), part.of(name, other)
+    return f"{relative_distance(other, first):.1e}"

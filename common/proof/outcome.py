@@ -75,10 +75,15 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def _is_guest(row: Check) -> bool:
+    """Whether a row is about what was recorded, or about the library that owns the format."""
+    return "file" in row and row["a"] in row["file"]["guests"]
+
+
 def compared(rows: Sequence[Check], origin: Sequence[str]) -> Iterator[str]:
     """What was compared, on what, and how small an error would have been noticed, in sentences."""
     outputs = dict.fromkeys(row["quantity"] for row in rows if row["check"] == "forward")
-    grads = [row["quantity"] for row in rows if row["check"] == "gradient" and row["b"] == EXACT]
+    grads = [row["quantity"] for row in rows if row["check"] == "gradient" and row["b"] == EXACT and not _is_guest(row)]
     text = f"Compared: {_listed(list(outputs))}" if outputs else "Compared: nothing"
     if grads:
         ends = list(dict.fromkeys(name for name in grads if name == "dx" or name.endswith("_0")))

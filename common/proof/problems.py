@@ -20,6 +20,8 @@ from common.proof.subject import Subject, as_dtype, is_rounded, narrowest
 
 # Steps and sequences where nothing is recorded.
 STEPS, BATCH = 20, 5
+# The most parameters of a layer: the exact result and a few roundings of it take about 50 bytes for each.
+MOST = 1 << 27
 # Part of the name of an array that is a table of embeddings.
 EMBEDDING = re.compile(
     r"(?:^|[^a-z])(?:emb|embed|embedder|embedding|embeddings|embed_tokens|wte|lookup)(?:[^a-z]|$)", re.I
@@ -55,6 +57,10 @@ def draw(subject: Subject, asked: Asked, dtypes: Sequence[str]) -> Draw:
     sequence starting where another has ended.
     """
     spec, shared = subject.spec.with_dtype("float64"), narrowest(dtypes)
+    count = sum(value.size for value in subject.layer.params.values())
+    if count > MOST:
+        cause = "too much memory; --layer PATH:l0 takes one layer and direction"
+        raise InvalidInput(mismatch(f"parameters of {subject.name}", f"at most {MOST:,}", f"{count:,}", cause))
     rng = np.random.default_rng([asked.seed, 17])
     x, origin = _inputs(subject, asked, shared, rng)
     steps, batch, _ = x.shape

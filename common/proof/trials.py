@@ -49,6 +49,11 @@ class Trial(NamedTuple):
         return [row for rung in self.rungs for row in rung.rows]
 
 
+def without_results(trial: Trial) -> Trial:
+    """The rows of a trial alone, without the arrays that they compare, which are as large as the weights."""
+    return trial._replace(answers=(), rungs=tuple(rung._replace(results={}) for rung in trial.rungs))
+
+
 class Plan(NamedTuple):
     """What is to be compared: a layer on a problem, in some dtypes, by whom, and what was recorded."""
 

@@ -8,16 +8,14 @@ layout is that of the *.ZIP File Format Specification* (PKWARE, APPNOTE 6.3), as
 stored or deflated entries, zip64 fields, data descriptors, and PyTorch's padding in the extra field (kind ``FB``,
 content ``Z``).
 
-The version that made an entry and its file attributes are not compared, as nothing else in the file repeats them. Other
-readers do act on them: PyTorch's returns uninitialised memory for an entry that is marked as a folder. So other readers
-are given what ``rewritten`` makes, which has no attributes of the original.
+What other programs add that pack files anew is passed over: times and owners in extra fields, and empty entries for
+folders. The version that made an entry and its file attributes are not compared, as nothing else in the file repeats
+them; nothing is read by them here.
 """
 
-import io
 import struct
-import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from common.weights import limits
@@ -30,6 +28,8 @@ CENTRAL_RECORD, LOCAL_RECORD = struct.Struct("<6H3L5H2L"), struct.Struct("<5H3L2
 STORED, DEFLATED = 0, 8
 HAS_DESCRIPTOR, UTF8, EFFORT = 0x0008, 0x0800, 0x0006  # EFFORT says nothing to a reader
 ZIP64, PADDING = 0x0001, int.from_bytes(b"FB", "little")
+# Times and owners of files, as the programs zip, 7-Zip and jar write them: they say nothing of the data.
+STAMPS = {0x5455, 0x7875, 0x7855, 0x5855, 0x000A, 0xCAFE}
 MAX16, MAX32 = 0xFFFF, 0xFFFFFFFF
 
 
@@ -84,17 +84,7 @@ def contents(data: bytes) -> dict[str, bytes]:
         position = stop + _descriptor(data, stop, entry, name)
     if position != directory:
         raise Damaged(f"the entries end at byte {position}, and the directory begins at {directory}")
-    return data_of
-
-
-def rewritten(parts: Mapping[str, bytes]) -> io.BytesIO:
-    """A new zip file in memory of the entries that ``contents`` gave, for a reader that is less strict."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as file:
-        for name, data in parts.items():
-            file.writestr(name, data)
-    stream.seek(0)
-    return stream
+    return {name: data for name, data in data_of.items() if data or not name.endswith("/")}
 
 
 def _ends(data: bytes) -> tuple[int, int, int]:
@@ -167,8 +157,8 @@ def _extras(extra: bytes) -> dict[int, bytes]:
             raise Damaged("an extra field is cut off")
         kind, size = struct.unpack_from("<2H", extra, position)
         content = extra[position + 4 : position + 4 + size]
-        if len(content) < size or kind in content_of or kind not in (ZIP64, PADDING):
-            raise Damaged("an extra field is cut off, twice there, or of another kind than zip64 and padding")
+        if len(content) < size or kind in content_of or kind not in (ZIP64, PADDING, *STAMPS):
+            raise Damaged("an extra field is cut off, twice there, or of a kind that weights do not need")
         if kind == PADDING and content.strip(b"Z"):
             raise Damaged("the padding of an entry is not padding")
         content_of[kind] = content

@@ -1,7 +1,7 @@
 """The page on which a reader steps forward and backward through a small network; its data are embedded in it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,34 @@ def lesson_page(cell: str) -> str:
     return page(example(spec, steps=5, seed=0), (0, 1, 2), (0, 1), lessons=True)
 
 
-def write(shown: Example, units: Sequence[int], inputs: Sequence[int], file: Path, weights: str = "") -> Path:
-    """Writes the page of an example, with these hidden units and inputs (counted from 0), and returns its path."""
+def write(
+    shown: Example,
+    units: Sequence[int],
+    inputs: Sequence[int],
+    file: Path,
+    weights: str = "",
+    done: Callable[[], object] = lambda: None,
+) -> Path:
+    """Writes the page of an example, with these hidden units and inputs (counted from 0), and returns its path.
+
+    ``weights`` names the file that they come from; ``done`` is called after each of ``walk.WORLDS``.
+    """
     if not file.name or file.is_dir():
         raise InvalidInput(mismatch("--out", "the name of a file to write", str(file) or "none"))
-    (written,) = write_all(file.parent, {file.name: page(shown, units, inputs, weights)})
+    (written,) = write_all(file.parent, {file.name: page(shown, units, inputs, weights, done=done)})
     return written
 
 
-def page(shown: Example, units: Sequence[int], inputs: Sequence[int], weights: str = "", lessons: bool = False) -> str:
+def page(
+    shown: Example,
+    units: Sequence[int],
+    inputs: Sequence[int],
+    weights: str = "",
+    lessons: bool = False,
+    done: Callable[[], object] = lambda: None,
+) -> str:
     """The page; ``weights`` names the file that they come from. With ``lessons`` it has a link back to the lessons."""
-    data = walk.walk(shown, units, inputs)
+    data = walk.walk(shown, units, inputs, done)
     data["tags"] = {tag: _rendered(entry, SIMPLER.get((data["cell"], tag))) for tag, entry in data["tags"].items()}
     script = Markup((TEMPLATES / "stepper.js").read_text(encoding="utf-8"))
     columns = f"#values {{ --units: {len(data['quantities']['h']['rows'])}; }}\n"

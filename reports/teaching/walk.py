@@ -6,7 +6,7 @@ is NumPy's way through a world, possibly with a mistake planted in its source.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -24,20 +24,26 @@ from reports.teaching.words import BACKWARD, FORWARD, says
 
 LOSSES = {"every": "the state after every step", "last": "only the last state"}
 FACTORS = (0.5, 1.0, 2.0)
+WORLDS = len(LOSSES) * len(FACTORS)
 # Two implementations agree below this difference, relative to the largest value. Finite differences are less exact: the
 # rounding of the loss, divided by their step, gives them an absolute error that swamps small gradients.
 CLOSE = {"jax": 1e-11, "torch": 1e-11, FINITE_DIFFERENCES: 1e-6}
 
 
-def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[str, Any]:
-    """Everything that the page shows of these hidden units and inputs (counted from 0)."""
+def walk(
+    example: Example, units: Sequence[int], inputs: Sequence[int], done: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """Everything that the page shows of these hidden units and inputs (counted from 0).
+
+    ``done`` is called after each of the ``WORLDS``.
+    """
     pick = Pick(example, units, inputs)
     cell, possible = example.spec.kind.layer, mistakes(example.spec)
     worlds, runs = {}, {}
     steps: tuple[Step, ...] = ()
     for (loss, factor), key in ((world, "/".join(map(str, world))) for world in product(LOSSES, FACTORS)):
         changed_example = _in_world(example, loss, factor)
-        traces = tracing.everything(changed_example, units=units)
+        traces = tracing.everything(changed_example, units=units, features=inputs)
         worlds[key] = {
             "loss": loss,
             "factor": factor,
@@ -53,6 +59,7 @@ def walk(example: Example, units: Sequence[int], inputs: Sequence[int]) -> dict[
                 wrong = importlib.import_module(f"{name}.trace").trace(changed_example)
             changed = _changed(steps, wrong.events)
             runs[f"{key}/{mistake.key}"] = _run(pick, wrong, traces, floor) | {"changed": changed}
+        done()
     moments = _moments(steps, pick)
     tags = dict.fromkeys(moment["tag"] for moment in moments)
     return {

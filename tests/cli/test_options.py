@@ -61,7 +61,7 @@ def test_an_empty_value_is_refused(words: str, capsys: pytest.CaptureFixture[str
     assert_refused([*words.split(), ""], "", ": expected at least one character, got ''", capsys)
 
 
-@pytest.mark.parametrize("words", ["check --lengths", "lessons --lesson", "stepper --units", "stepper --inputs"])
+@pytest.mark.parametrize("words", ["check --lengths", "lessons --lesson", "stepper --units", "stepper --features"])
 def test_an_empty_list_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     start = f"{words.split()[-1]}: expected integers with commas between them, "
     assert_refused([*words.split(), ""], start, "got ''", capsys)

@@ -21,7 +21,7 @@ from tests.refusals import assert_refusal
         (["stepper", "--units", "4"], "--units", "different numbers from 1 to 3", "4"),
         (["stepper", "--units", "0,1"], "--units", "different numbers from 1 to 3", "0,1"),
         (["stepper", "--units", "2,2"], "--units", "different numbers from 1 to 3", "2,2"),
-        (["stepper", "--inputs", "3"], "--inputs", "different numbers from 1 to 2", "3"),
+        (["stepper", "--features", "3"], "--features", "different numbers from 1 to 2", "3"),
         (["stepper", "--steps", "21"], "--steps", "at most 20", "21"),
         (["lessons", "--lesson", "99"], "lesson", "one of 1, ", "99"),
     ],
@@ -56,7 +56,7 @@ def test_a_library_that_is_missing(
 def test_the_page_of_the_stepper(run: Run) -> None:
     code, out, err = run("stepper", "--cell", "LSTM", "--steps", "2", "--hidden-size", "6", "--out", "deep/page.html")
     assert (code, out) == (0, "Stepper: deep/page.html\n")
-    assert err == "It shows 4 of 6 hidden units; --units and --inputs choose others\n"
+    assert err == "It shows 4 of 6 hidden units; --units and --features choose others\n"
     text = Path("deep/page.html").read_text("utf-8")
     (embedded,) = re.findall(r"<script[^>]*application/json[^>]*>(.*?)</script>", text, re.DOTALL)
     data = json.loads(embedded)

@@ -185,7 +185,7 @@ def kept(own: Trace) -> Trace:
 
 
 def test_options_of_the_model(run: Run) -> None:
-    words = ["--no-bias", "--nonlinearity", "relu", "--input-size", "1", "--hidden-size", "5"]
+    words = ["--no-bias", "--nonlinearity", "relu", "--input-size", "1", "--hidden-size", "5", "--all"]
     found = traced(run, *words, "--backend", "numpy", "--backend", "numpy")
     assert list(found) == ["", "numpy", "finite differences"]
     given, own = arrays(found[""]), arrays(found["numpy"])
@@ -219,7 +219,7 @@ def test_weights_of_a_trained_network(cell: str, run: Run) -> None:
     assert again["jax"]["arrays"] == found["jax"]["arrays"]
 
 
-BESIDE = "none with --weights"
+BESIDE = "none with FILE"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from common.errors import InvalidInput
 from common.weights import archives, files, limits
 from common.weights.source import Unusable, open_source
-from tests.weights.containers import CENTRAL, FILES, LOCAL, places
+from tests.weights.containers import CENTRAL, FILES, LOCAL, PARAMS, places
 
 
 def refusal(path: Path) -> str:
@@ -126,6 +126,20 @@ def test_entries_in_another_order_than_the_directory_s_are_read(tmp_path: Path) 
     swapped = data[: first[0]] + data[first[1] : second] + data[first[0] : first[1]] + data[second:]
     assert archives.contents(swapped) == archives.contents(data)
     assert list(archives.contents(swapped)) != list(archives.contents(data))
+
+
+def test_what_programs_add_that_pack_files_anew_is_passed_over(tmp_path: Path) -> None:
+    """The program zip: entries for folders, and the time and owner of a file in extra fields."""
+    with zipfile.ZipFile(io.BytesIO(FILES["torch.pt"])) as old, zipfile.ZipFile(tmp_path / "new.pt", "w") as new:
+        new.mkdir(old.namelist()[0].partition("/")[0])
+        for name in old.namelist():
+            entry = zipfile.ZipInfo(name)
+            entry.extra = struct.pack("<2HBl", 0x5455, 5, 1, 10**9) + struct.pack("<2H11s", 0x7875, 11, b"owner")
+            new.writestr(entry, old.read(name), zipfile.ZIP_DEFLATED)
+    assert files.read(tmp_path / "new.pt").params.keys() == PARAMS.keys()
+    data = (tmp_path / "new.pt").read_bytes()
+    (tmp_path / "new.pt").write_bytes(data.replace(struct.pack("<2H", 0x5455, 5), struct.pack("<2H", 0x5456, 5)))
+    assert "an extra field is cut off, twice there, or of a kind" in refusal(tmp_path / "new.pt")
 
 
 def test_limits_grow_with_the_file() -> None:

@@ -14,13 +14,13 @@ from common.cli import console
 from common.cli.options import given, load_backends
 from common.cli.proof import certificates, text
 from common.cli.proof.subjects import OF_FILE, asked_of, drawn, headline, notes, require_no_file_options, subject_of
-from common.equivalence.comparison import EXPECTED, ORACLES
+from common.equivalence.comparison import EXPECTED, FAILED, ORACLES
 from common.errors import BackendBroken, BackendMissing, InvalidInput, mismatch
 from common.proof.outcome import is_proved, participants
 from common.proof.problems import valid_steps, variant
 from common.proof.recorded import Expected, Inputs, read_expected
 from common.proof.subject import Subject
-from common.proof.trials import Guest, Plan, Trial, lacking, peer_lacks, trials
+from common.proof.trials import Guest, Plan, Trial, lacking, peer_lacks, trials, without_results
 from common.record_types import Check, Environment, Record
 from common.records import of_kind
 from common.study.environment import environment
@@ -79,7 +79,8 @@ def run(options: Namespace) -> int:
 
 def _records(plan: Plan, stages: console.Stages, found: list[Trial]) -> Iterator[Record]:
     for trial in trials(plan, stages.stage):
-        found.append(trial)
+        failed = any(row.verdict == FAILED for row in trial.rows)
+        found.append(trial if failed else without_results(trial))
         yield from (row.record() for row in trial.rows)
 
 

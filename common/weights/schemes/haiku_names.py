@@ -69,7 +69,7 @@ def _core(path: str, modules: Mapping[str, Mapping[str, str]]) -> tuple[str, str
         return parent, "haiku RNN" if "b" in second else "haiku RNN, double_bias=False", parts | more
     if child == "linear" and not second and LSTM.fullmatch(name):
         return parent, "haiku LSTM", parts
-    return (parent, "", parts) if child == "input_to_hidden" and second and LSTM.fullmatch(name) else None
+    return (parent, "", parts) if child == "input_to_hidden" and second and "lstm" in name else None
 
 
 def _found(path: str, layout: str, parts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> Found:

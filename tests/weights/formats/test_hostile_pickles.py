@@ -1,6 +1,7 @@
 """Pickles that would run something, take for ever, or need more memory than there is: nothing of it happens."""
 
 import contextlib
+import importlib
 import io
 import os
 import pickle
@@ -161,7 +162,7 @@ class View:
 
 def views(sizes: Any, strides: Any, offset: Any = 0, number: int = 1) -> bytes:
     """A pickle of tensors that all view a storage of 4 numbers, as PyTorch describes them."""
-    stream = io.BytesIO()
+    stream, rebuild = io.BytesIO(), importlib.import_module("torch._utils")._rebuild_tensor_v2
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, obj: Any) -> Any:
@@ -169,7 +170,7 @@ def views(sizes: Any, strides: Any, offset: Any = 0, number: int = 1) -> bytes:
 
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, View):
-                return torch._utils._rebuild_tensor_v2, (stream, offset, sizes, strides, False, {})
+                return rebuild, (stream, offset, sizes, strides, False, {})
             return NotImplemented
 
     Pickler(stream, 2).dump([View() for _ in range(number)])

@@ -169,6 +169,12 @@ def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
     assert (file.format, [layer.path for layer in found_in(path)]) == ("Keras HDF5 weights", ["one"])
 
 
+def test_layers_stand_in_the_order_of_the_model(tmp_path: Path) -> None:
+    """And not in that of the alphabet, which is HDF5's."""
+    layers = [(name, names(name), arrays_of(4, I, (4 * H,))) for name in ("z", "b_9", "b_10", "a")]
+    assert [layer.path for layer in found_in(write(tmp_path / "weights.h5", layers))] == ["z", "b_9", "b_10", "a"]
+
+
 @pytest.mark.parametrize(("version", "is_old"), [("2.1.5", True), ("2.2.4-tf", True), ("2.4.0", False)])
 def test_weights_of_an_old_keras_may_be_for_hard_sigmoid(version: str, is_old: bool, tmp_path: Path) -> None:
     layers = [("one", names("one"), arrays_of(4, I, (4 * H,)))]

@@ -67,6 +67,12 @@ def test_an_output_that_goes_elsewhere_too_keeps_layers_apart(tmp_path: Path) ->
     assert paths(found) == [["first", "second+third"]] * 2
 
 
+def test_what_follows_within_another_model_keeps_layers_apart(tmp_path: Path) -> None:
+    inner = keras.Sequential([keras.Input((None, I)), L.LSTM(H, name="deep", **SEQUENCE), L.Dense(H)], name="inner")
+    found = layers_of(sequential(inner, L.LSTM(H, name="last")), tmp_path, "model.keras", "model.h5")
+    assert paths(found) == [["inner/deep", "last"]] * 2
+
+
 def test_a_layer_of_another_model_class_is_found_by_its_groups(tmp_path: Path) -> None:
     class Custom(keras.Model):
         def __init__(self) -> None:

@@ -47,7 +47,6 @@ class Recorded(NamedTuple):
     options: Mapping[str, Any]
     notes: tuple[str, ...]
     problem: str
-    returns_sequences: bool
 
     @property
     def is_bidirectional(self) -> bool:
@@ -177,7 +176,7 @@ def _continues(chain: Sequence[Recorded], following: Sequence[Recorded] | None) 
     last, one = chain[-1], following[0]
     is_plain = len(one.slots) == len(last.slots) == 1 + one.is_bidirectional and not (last.problem or one.problem)
     forms = [(each.units, each.layout, each.options, each.is_bidirectional) for each in (last, one)]
-    return is_plain and forms[0] == forms[1] and last.returns_sequences
+    return is_plain and forms[0] == forms[1]
 
 
 def _as_one(chain: Sequence[Recorded]) -> Recorded:
@@ -246,13 +245,12 @@ def _recurrent(
     number = walk.cells.get(top, 0)
     walk.cells[top] = number + len(cells)
     slots = [Slot(f"_l{k}", group, top, number + k) for k, (_, _, group) in enumerate(cells)]
-    returns = config.get("return_sequences") is True
     if len({(each.layout, tuple(each.options.items()), each.units) for each in found}) == 1:
         notes = tuple(dict.fromkeys(note for each in found for note in each.notes))
         problem = next((each.problem for each in found if each.problem), "")
-        yield Recorded(path, found[0].units, found[0].layout, tuple(slots), found[0].options, notes, problem, returns)
+        yield Recorded(path, found[0].units, found[0].layout, tuple(slots), found[0].options, notes, problem)
         return
     for slot, each in zip(slots, found, strict=True):
         name = f"{path}/{slot.group.rpartition('/')[2]}"
         alone = (slot._replace(suffix="_l0"),)
-        yield Recorded(name, each.units, each.layout, alone, each.options, each.notes, each.problem, returns)
+        yield Recorded(name, each.units, each.layout, alone, each.options, each.notes, each.problem)

@@ -39,11 +39,13 @@ class Net(eqx.Module):
     """A recurrent network beside other layers."""
 
     embedding: eqx.nn.Embedding
+    dropout: eqx.nn.Dropout  # whose probability is a leaf, too
     cells: dict[str, Any]
     head: eqx.nn.Linear
 
     def __init__(self, cells: dict[str, Any]):
         self.embedding = eqx.nn.Embedding(11, 2, key=jax.random.key(1))
+        self.dropout = eqx.nn.Dropout(0.5)
         self.cells = {f"rnn{suffix}": cell for suffix, cell in cells.items()}
         self.head = eqx.nn.Linear(10, 4, key=jax.random.key(2))
 
@@ -64,7 +66,7 @@ def test_a_described_model_of_equinoxs_is_reproduced(cell: str, dtype: str, tmp_
         "cells/rnn",
         ModelSpec(cell=cell, input_size=2, hidden_size=5, num_layers=LAYERS[dtype], bidirectional=True, dtype=dtype),
     )
-    assert file.others == ("embedding.weight", "head.weight", "head.bias")
+    assert file.others == ("embedding.weight", "dropout.p", "dropout.inference", "head.weight", "head.bias")
     assert_reproduced(layer, wanted, ("numpy", "torch", *(["jax"] if (cell, dtype) == ("GRU", "float64") else [])))
 
 
@@ -78,14 +80,14 @@ def test_cells_are_recognised_by_the_order_of_their_shapes(cell: str, use_bias: 
         stream.write(json.dumps({"net": {"hidden": 5}}).encode() + b"\n")
         eqx.tree_serialise_leaves(stream, Net(cells))
     file = files.read(path)
-    assert [layer.path for layer in file.layers or ()] == ["leaf1", f"leaf{1 + size}"]
+    assert [layer.path for layer in file.layers or ()] == ["leaf3", f"leaf{3 + size}"]
     assert file.about == {"net": {"hidden": 5}}
-    assert file.others == ("leaf0", f"leaf{1 + 2 * size}", f"leaf{2 + 2 * size}")
+    assert file.others == ("leaf0", "leaf1", "leaf2", f"leaf{3 + 2 * size}", f"leaf{4 + 2 * size}")
     assert "recognised by the order and the shapes" in file.notes[0]
     for layer, own in zip(file.layers or (), cells.values(), strict=True):
         assert layer.spec == ModelSpec(cell=cell, input_size=2, hidden_size=5, bias=use_bias, dtype="float32")
         assert np.array_equal(layer.params["weight_hh_l0"], own.weight_hh)
-    loaded = peers.load("equinox").load(path, select(file, f"leaf{1 + size}"))
+    loaded = peers.load("equinox").load(path, select(file, f"leaf{3 + size}"))
     assert np.array_equal(loaded.modules["_l0"].weight_ih, cells["_l0_reverse"].weight_ih)  # pyright: ignore
 
 

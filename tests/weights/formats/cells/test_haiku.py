@@ -167,7 +167,7 @@ def test_one_bias_of_an_elman_network_is_read() -> None:
 
 def test_a_convolutional_lstm_is_refused_by_name() -> None:
     parts = {"w": np.ones((3, 3, 2, 16)), "b": np.ones(16)}
-    names = ("conv2_d_lstm/input_to_hidden", "conv2_d_lstm/hidden_to_hidden")
+    names = ("conv2_dlstm/input_to_hidden", "conv2_dlstm/hidden_to_hidden")
     (layer,) = find({f"{module}/{part}": value for module in names for part, value in parts.items()})
     assert layer.spec is None
     assert "a convolutional LSTM" in layer.problem

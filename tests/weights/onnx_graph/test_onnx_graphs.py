@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from common.errors import InvalidInput
 from common.weights import files
-from tests.weights.formats.onnx_models import Graph, H, I, feeds, network, only_layer, read, run, tensor, weights
+from tests.weights.onnx_graph.models import Graph, H, I, feeds, network, only_layer, read, run, tensor, weights
 
 FLOAT = TensorProto.FLOAT
 

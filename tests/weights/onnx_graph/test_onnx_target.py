@@ -16,7 +16,7 @@ from common.model.spec import ModelSpec
 from common.weights import files, peers
 from common.weights.source import Found
 from common.weights.writing import write
-from tests.weights.formats.onnx_models import Graph, H, I, network, only_layer, saved, tensor, weights
+from tests.weights.onnx_graph.models import Graph, H, I, network, only_layer, saved, tensor, weights
 
 T, B = 5, 4
 LENGTHS = np.array([5, 1, 3, 4])

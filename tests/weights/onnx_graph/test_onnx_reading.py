@@ -13,7 +13,7 @@ from common.backend import registry
 from common.weights import files
 from common.weights.schemes.layers import file_gradients
 from common.weights.source import Found
-from tests.weights.formats.onnx_models import (
+from tests.weights.onnx_graph.models import (
     B,
     H,
     I,

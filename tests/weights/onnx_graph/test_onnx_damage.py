@@ -1,7 +1,7 @@
 """Damaged and hostile ONNX files: refused in the project's form, soon, and without the memory that they ask for.
 
 ONNX has no checksums, so a flipped bit of a number gives another number: that much, and no more, may go unnoticed.
-``python -m tests.weights.formats.test_onnx_damage`` flips 6,000 bits and prints what became of them.
+``python -m tests.weights.onnx_graph.test_onnx_damage`` flips 6,000 bits and prints what became of them.
 """
 
 import random
@@ -22,7 +22,7 @@ from onnx import helper
 from common.errors import InvalidInput, InvalidType
 from common.weights import files
 from common.weights.onnx_graph import scopes, wire
-from tests.weights.formats.onnx_models import Graph, H, I, network, weights
+from tests.weights.onnx_graph.models import Graph, H, I, network, weights
 
 MIB = 2**20
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from common.weights.source import Found
-from tests.weights.formats.onnx_models import B, Graph, H, network, only_layer, read, tensor
+from tests.weights.onnx_graph.models import B, Graph, H, network, only_layer, read, tensor
 
 
 def changed(cell: str, **attributes: Any) -> Graph:
