@@ -25,6 +25,7 @@ MODULES = (
     "common.weights.arrays",
     "common.weights.contents",
     "common.weights.files",
+    "common.weights.writing",
     "common.weights.layer",
     "common.weights.limits",
     "common.weights.pickles.machine",
