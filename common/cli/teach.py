@@ -96,7 +96,7 @@ def stepper(options: Namespace) -> int:
     needed = worlds * finite_differences.seconds(example, units, inputs)
     with _bars(needed) as stages:
         done = stages.stage("runs", worlds)
-        file = module.write(example, units, inputs, Path(options.out), source, done)
+        file = module.write(example, units, inputs, Path(options.out), source, options.inputs or "", done)
     if options.json:
         print(records.dumps({"file": str(file), "bytes": file.stat().st_size}))
         return 0

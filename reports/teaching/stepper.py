@@ -38,15 +38,17 @@ def write(
     inputs: Sequence[int],
     file: Path,
     weights: str = "",
+    recorded: str = "",
     done: Callable[[], object] = lambda: None,
 ) -> Path:
     """Writes the page of an example, with these hidden units and inputs (counted from 0), and returns its path.
 
-    ``weights`` names the file that they come from; ``done`` is called after each of ``walk.WORLDS``.
+    ``weights`` and ``recorded`` name the files of the weights and of the inputs, "" for random ones. ``done`` is called
+    after each of ``walk.WORLDS``.
     """
     if not file.name or file.is_dir():
         raise InvalidInput(mismatch("--out", "the name of a file to write", str(file) or "none"))
-    (written,) = write_all(file.parent, {file.name: page(shown, units, inputs, weights, done=done)})
+    (written,) = write_all(file.parent, {file.name: page(shown, units, inputs, weights, recorded, done=done)})
     return written
 
 
@@ -55,10 +57,11 @@ def page(
     units: Sequence[int],
     inputs: Sequence[int],
     weights: str = "",
+    recorded: str = "",
     lessons: bool = False,
     done: Callable[[], object] = lambda: None,
 ) -> str:
-    """The page; ``weights`` names the file that they come from. With ``lessons`` it has a link back to the lessons."""
+    """The page; ``weights`` and ``recorded`` as in ``write``. With ``lessons`` it has a link back to the lessons."""
     data = walk.walk(shown, units, inputs, done)
     data["tags"] = {tag: _rendered(entry, SIMPLER.get((data["cell"], tag))) for tag, entry in data["tags"].items()}
     script = Markup((TEMPLATES / "stepper.js").read_text(encoding="utf-8"))
@@ -71,6 +74,7 @@ def page(
         style=style("lesson.css", "stepper.css") + Markup(columns),
         script=script,
         weights=printable(weights),
+        recorded=printable(recorded),
         lessons=lessons,
     )
 

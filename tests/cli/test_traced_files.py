@@ -216,3 +216,4 @@ def test_the_page_of_a_direction_of_a_file(run: Run) -> None:
     assert data["sizes"] == {"steps": 2, "inputs": 10, "units": 5}
     assert data["shown"] == {"units": [5, 1], "inputs": [10]}
     assert "model.pt, encoder:l1_reverse" in text
+    assert "The inputs are those of <code>x.npy</code>, the targets are random" in text
