@@ -25,6 +25,7 @@ MODULES = (
     "common.weights.arrays",
     "common.weights.contents",
     "common.weights.files",
+    "common.weights.formats.keras.configuration",
     "common.weights.layer",
     "common.weights.limits",
     "common.weights.schemes.layers",
