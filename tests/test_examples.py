@@ -26,6 +26,7 @@ MODULES = (
     "common.weights.contents",
     "common.weights.files",
     "common.weights.writing",
+    "common.weights.formats.keras.configuration",
     "common.weights.layer",
     "common.weights.limits",
     "common.weights.pickles.machine",
