@@ -217,7 +217,8 @@ def from_layout(layout: Layout, params: Mapping[str, Any]) -> Weights:
     for gate in names:
         apart = found.get((BIAS_H, gate))
         of_x.append(found[SUM, gate] if (SUM, gate) in found else found[BIAS_X, gate])
-        of_h.append((of_x[-1] * 0 if apart is None else apart) + added.get(gate, 0))
+        zeros = of_x[-1].__array_namespace__().zeros_like(of_x[-1])  # not a product, which infinite numbers spoil
+        of_h.append((zeros if apart is None else apart) + added.get(gate, 0))
     return weights._replace(bias_ih=joined(of_x), bias_hh=joined(of_h))
 
 
