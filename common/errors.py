@@ -50,13 +50,7 @@ class RecordsCut(InvalidInput):
 
 
 def located(place: str, problem: str) -> str:
-    """A refusal with the place where it applies before it; any other problem is what came there.
-
-    >>> located("weights in a.pt", "bias: expected (3,), got (4,)")
-    'weights in a.pt: bias: expected (3,), got (4,)'
-    >>> located("layer rnn in a.h5", "peepholes")
-    'layer rnn in a.h5: expected a layer that can be computed, got peepholes'
-    """
+    """A refusal with the place where it applies before it; any other problem is what came there."""
     is_refusal = ": expected " in problem and ", got " in problem
     return f"{place}: {problem}" if is_refusal else mismatch(place, "a layer that can be computed", problem)
 

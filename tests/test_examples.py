@@ -21,7 +21,6 @@ MODULES = (
     "common.training.loop",
     "common.training.settings",
     "common.conversions.layouts",
-    "common.errors",
     "common.conversions.words",
     "common.weights.arrays",
     "common.weights.contents",
