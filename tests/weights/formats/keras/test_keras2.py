@@ -13,7 +13,7 @@ from common.backend import registry
 from common.weights import files, peers
 from common.weights.schemes.layers import file_gradients
 from tests.refusals import parts
-from tests.weights.formats.keras_models import LENGTHS, B, H, I, L, T, found_in
+from tests.weights.formats.keras.keras_models import LENGTHS, B, H, I, L, T, found_in
 from torch_impl.oracles.keras_files import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
