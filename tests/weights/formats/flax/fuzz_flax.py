@@ -1,4 +1,6 @@
-"""Thousands of flips in Flax's files, which the suite has no time for: ``python -m tests.weights.formats.flax.fuzz_flax``.
+"""Thousands of flips in Flax's files, which the suite has no time for.
+
+``python -m tests.weights.formats.flax.fuzz_flax`` runs them.
 
 Each flip of one bit must be refused with ``Unusable`` or read; anything else ends the script with a traceback. What is
 read and differs from what was written is counted: neither format has checksums of its numbers. Checkpoints are read in

@@ -1,4 +1,6 @@
-"""Thousands of flips in Keras' files, which the suite has no time for: ``python -m tests.weights.formats.keras.fuzz_keras``.
+"""Thousands of flips in Keras' files, which the suite has no time for.
+
+``python -m tests.weights.formats.keras.fuzz_keras`` runs them.
 
 One to eight bits of each file are flipped. It must be refused with ``InvalidInput`` or read; anything else ends the
 script with a traceback. HDF5 has no checksums, so that damaged numbers are read. How often HDF5 crashed, or was stopped
