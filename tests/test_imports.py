@@ -20,7 +20,19 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(output.splitlines()[-1]))
 
 
-COMMANDS = ["check", "study", "report", "bench", "train", "generate", "predict", "trace", "stepper", "lessons"]
+COMMANDS = [
+    "check",
+    "convert",
+    "study",
+    "report",
+    "bench",
+    "train",
+    "generate",
+    "predict",
+    "trace",
+    "stepper",
+    "lessons",
+]
 COMMANDS += ["describe", "ls", "doctor"]
 MAIN = "from common.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"
 

@@ -26,10 +26,14 @@ Outputs = Mapping[str, np.ndarray]
 
 
 class Suspicion(NamedTuple):
-    """A mistake in words, and a function of the right model, problem and outputs to those that it would give."""
+    """A mistake in words, and a function of the right model, problem and outputs to those that it would give.
+
+    ``is_causal`` says that its first outputs depend on the first inputs alone, so that two steps can refute it.
+    """
 
     text: str
     outputs: Callable[[ModelSpec, Problem, Outputs], Outputs]
+    is_causal: bool = False
 
 
 def explanation(trial: Trial, layout: str, recorded: Outputs, limits: Mapping[str, Bound]) -> str:
@@ -40,18 +44,23 @@ def explanation(trial: Trial, layout: str, recorded: Outputs, limits: Mapping[st
     spec, problem = trial.variant.spec.with_dtype("float64"), trial.problem
     y, state, _ = trial.answers[0]
     right = named_outputs(spec, y, state)
+    wrong = {name: value for name, value in recorded.items() if not _near(right[name], value, limits[name], 1)}
     for suspicion in suspicions(spec, problem, layout):
+        if suspicion.is_causal and "y" in wrong and not spec.bidirectional:
+            first = suspicion.outputs(spec, _cut(problem, 2), right)["y"]
+            if not _near(first, wrong["y"][:2], limits["y"]):
+                continue
         given = suspicion.outputs(spec, problem, right)
-        if all(_near(given.get(name), value, limits[name]) for name, value in recorded.items()):
+        if wrong and all(_near(given.get(name), value, limits[name]) for name, value in wrong.items()):
             return suspicion.text
     return ""
 
 
-def _near(given: np.ndarray | None, recorded: np.ndarray, limit: Bound) -> bool:
+def _near(given: np.ndarray | None, recorded: np.ndarray, limit: Bound, times: float = NEAR) -> bool:
     if given is None or given.shape != recorded.shape:
         return False
     error = largest(given - recorded.astype("float64"))
-    return error <= NEAR * float(np.max(limit.allowed)) and error <= 0.01 * float(np.max(limit.scale))
+    return error <= times * float(np.max(limit.allowed)) and error <= 0.01 * float(np.max(limit.scale))
 
 
 def suspicions(spec: ModelSpec, problem: Problem, layout: str) -> Iterator[Suspicion]:
@@ -158,7 +167,7 @@ def _gates(spec: ModelSpec, layout: str) -> Iterator[Suspicion]:
         owners = " and ".join(dict.fromkeys(known.get(order, [])))
         text = f"the gates were taken in the order {' '.join(order)}{f' (that of {owners})' if owners else ''}, "
         text += f"where the file was read as {' '.join(read_as)}"
-        yield Suspicion(text, lambda s, p, _, order=order: _run(s, _reordered(s, p, read_as, order)))
+        yield Suspicion(text, lambda s, p, _, order=order: _run(s, _reordered(s, p, read_as, order)), True)
 
 
 def _reordered(spec: ModelSpec, problem: Problem, read_as: Sequence[str], order: Sequence[str]) -> Problem:

@@ -4,6 +4,7 @@ A trial is one problem in one dtype. The exact result and the bounds are those o
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -96,19 +97,22 @@ def peer_lacks(plan: Plan, peer: Peer) -> tuple[str, ...]:
     return (*([spec.dtype] if spec.dtype not in peer.dtypes else []), *used)
 
 
-def trials(plan: Plan, progress: Progress) -> Iterator[Trial]:
-    """A trial in each dtype, and one of the outputs alone where what was recorded starts from another state.
-
-    NumPy's matrix products run in one thread: those of a step are small, and the threads of a busy machine would spend
-    most of their time waiting for each other.
+def one_thread() -> AbstractContextManager[Any]:
+    """NumPy's matrix products run in one thread: those of a step are small, and the threads of a busy machine would
+    spend most of their time waiting for each other.
     """
     from threadpoolctl import threadpool_limits
 
+    return threadpool_limits(1, user_api="blas")
+
+
+def trials(plan: Plan, progress: Progress) -> Iterator[Trial]:
+    """A trial in each dtype, and one of the outputs alone where what was recorded starts from another state."""
     exact: dict[bytes, Answer] = {}
     judged: dict[bytes, dict[str, Grads]] = {}
     for dtype in plan.dtypes:
         problem = in_dtype(plan.draw.problem, dtype, plan.subject.params(dtype))
-        with threadpool_limits(1, user_api="blas"):
+        with one_thread():
             trial = _trial(plan, problem, dtype, exact, judged, progress, backward=True)
         yield trial
         if plan.is_from_zeros and plan.expected is not None and plan.expected.dtype == dtype:

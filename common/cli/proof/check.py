@@ -20,7 +20,7 @@ from common.proof.outcome import is_proved, participants
 from common.proof.problems import valid_steps, variant
 from common.proof.recorded import Expected, Inputs, read_expected
 from common.proof.subject import Subject
-from common.proof.trials import Guest, Plan, Trial, lacking, peer_lacks, trials, without_results
+from common.proof.trials import Guest, Plan, Trial, lacking, one_thread, peer_lacks, trials, without_results
 from common.record_types import Check, Environment, Record
 from common.records import of_kind
 from common.study.environment import environment
@@ -70,7 +70,8 @@ def run(options: Namespace) -> int:
         page[1].write(page[0], made)
     if not options.json:
         text.print_table(rows)
-        text.print_failures(subject, found)
+        with one_thread():
+            text.print_failures(subject, found)
         text.print_verdict(subject, rows, plan.draw.origin, lost)
         if page is not None:
             console.line(f"Certificate: {page[0]}")

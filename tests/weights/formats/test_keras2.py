@@ -169,6 +169,14 @@ def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
     assert (file.format, [layer.path for layer in found_in(path)]) == ("Keras HDF5 weights", ["one"])
 
 
+def test_infinite_numbers_are_a_problem(tmp_path: Path) -> None:
+    """Found without a warning of NumPy's on the way."""
+    kernel, recurrent, bias = arrays_of(4, I, (4 * H,))
+    bias[2] = np.inf
+    (found,) = found_in(write(tmp_path / "weights.h5", [("one", names("one"), [kernel, recurrent, bias])]))
+    assert "finite" in parts(found.problem).expected
+
+
 def test_layers_stand_in_the_order_of_the_model(tmp_path: Path) -> None:
     """And not in that of the alphabet, which is HDF5's."""
     layers = [(name, names(name), arrays_of(4, I, (4 * H,))) for name in ("z", "b_9", "b_10", "a")]

@@ -21,8 +21,8 @@ from common.errors import InvalidInput
 from common.weights import files, limits
 from common.weights.pickles import machine
 from common.weights.pickles.machine import Built, Global, Machine, Malformed
-from tests.weights.formats.torch_containers import with_entries
-from tests.weights.formats.torch_models import same_arrays
+from tests.weights.formats.pytorch.torch_containers import with_entries
+from tests.weights.formats.pytorch.torch_models import same_arrays
 
 
 class Calls:

@@ -13,8 +13,17 @@ from torch.serialization import LoadEndianness
 
 from common.errors import InvalidInput
 from common.weights import files
-from tests.weights.formats.torch_containers import tar, with_entries
-from tests.weights.formats.torch_models import LAYERS, by_path, labels, read, runs_as, same_arrays, tagger, trained
+from tests.weights.formats.pytorch.torch_containers import tar, with_entries
+from tests.weights.formats.pytorch.torch_models import (
+    LAYERS,
+    by_path,
+    labels,
+    read,
+    runs_as,
+    same_arrays,
+    tagger,
+    trained,
+)
 
 LEGACY = {"_use_new_zipfile_serialization": False}
 containers = pytest.mark.parametrize("options", [{}, LEGACY], ids=["zip", "legacy"])

@@ -19,8 +19,8 @@ from common.weights.layer import select
 from common.weights.schemes.layers import file_gradients
 from common.weights.targets import TARGETS
 from common.weights.writing import written
-from tests.weights.formats.torch_containers import with_entries
-from tests.weights.formats.torch_models import tagger
+from tests.weights.formats.pytorch.torch_containers import with_entries
+from tests.weights.formats.pytorch.torch_models import tagger
 
 T, B = 4, 6
 PYTORCH = ("npz", "torch", "torch-checkpoint", "torchscript", "safetensors")

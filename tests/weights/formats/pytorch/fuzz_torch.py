@@ -1,9 +1,9 @@
 """Thousands of flips in every container of PyTorch's, which the suite has no time for.
 
-``python -m tests.weights.formats.fuzz_torch [FLIPS]`` prints a row for each format. A flip of one bit, and every tenth
-time of a whole byte or a cut in its place, must be refused as the project refuses, or be read; anything else ends the
-script with a traceback, as does a read that takes more than ten seconds. What is read with other arrays is counted as
-different: none may be where the container has checksums.
+``python -m tests.weights.formats.pytorch.fuzz_torch [FLIPS]`` prints a row for each format. A flip of one bit, or in a
+tenth of the cases of a whole byte or a cut in its place, must be refused as the project refuses, or be read; anything
+else ends the script with a traceback, as does a read that takes more than ten seconds. What is read with other arrays
+is counted as different: none may be where the container has checksums.
 """
 
 import io
@@ -24,8 +24,8 @@ from common.errors import InvalidInput, InvalidType
 from common.model.spec import ModelSpec
 from common.weights import files
 from common.weights.targets import TARGETS
-from tests.weights.formats.torch_containers import tar
-from tests.weights.formats.torch_models import tagger, trained
+from tests.weights.formats.pytorch.torch_containers import tar
+from tests.weights.formats.pytorch.torch_models import tagger, trained
 
 FLIPS, LIMIT = 6000, 10
 CHECKED = ("npz", "torch", "torch-checkpoint", "torchscript", "module")
