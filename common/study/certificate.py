@@ -19,7 +19,7 @@ from common.equivalence.comparison import FAILED, ORACLES, PASSED, Row
 from common.equivalence.tally import badness, tally, used
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
-from common.record_types import Number, Spec
+from common.record_parts import Number, Spec
 from common.records import dumps, package_version, require_type
 
 SCHEMA = 1
