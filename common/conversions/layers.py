@@ -34,7 +34,9 @@ True
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from common.conversions.layouts import InLayout, from_layout, joined, merged_note, table, to_layout
+from common.conversions.blocks import joined
+from common.conversions.layouts import InLayout, from_layout, table, to_layout
+from common.conversions.notes import merged_note
 from common.conversions.systems import LAYOUTS
 from common.conversions.tables import (
     ELMAN,

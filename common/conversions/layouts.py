@@ -18,14 +18,16 @@ the same kind. The neutral layout (``common.model.layout``) is torch's.
 >>> {name: array.shape for name, array in converted.params.items()}
 {'linear/w': (8, 20), 'linear/b': (20,)}
 >>> converted.notes[1]
-'1 was subtracted from the bias of f, as Haiku adds 1 when it runs'
+'1 was subtracted from the bias of f, as Haiku adds 1 when it runs; this rounds it'
 >>> bool(abs(from_layout(LAYOUTS["haiku LSTM"], converted.params).weight_hh - params["weight_hh_l0"]).max() == 0)
 True
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from common.conversions.blocks import blocks_of, held_apart, joined, letters
+from common.conversions.notes import ZEROS, merged_notes, subtracted_notes
 from common.conversions.parts import (
     BEHIND,
     BIAS_H,
@@ -53,40 +55,6 @@ class InLayout(NamedTuple):
     notes: tuple[str, ...]
 
 
-ZEROS = "{owner} cannot be built without a bias: zeros were added"
-
-
-def merged_note(*gates: str) -> str:
-    """What it means that two biases became one: of these gates, or of all."""
-    of = " and".join(f" of {gate}" for gate in gates)
-    return (
-        f"{'the ' if gates else ''}two biases{of} were merged into one: the function is the same, the training is not "
-        "(gradient descent moves the sum of two biases twice as far as one)"
-    )
-
-
-def letters(cell: str) -> tuple[str, ...]:
-    """The gates of a cell in the order of the neutral layout; one for an Elman network, which has none."""
-    return TABLE[cell].letters or (ONE_GATE,)
-
-
-def joined(arrays: Sequence[Any], axis: int = 0) -> Any:
-    return arrays[0] if len(arrays) == 1 else arrays[0].__array_namespace__().concat(list(arrays), axis=axis)
-
-
-def _blocks(cell: str, value: Any) -> dict[str, Any]:
-    """Gate -> its rows of an array in the neutral layout."""
-    names = letters(cell)
-    size = value.shape[0] // len(names)
-    return {name: value[k * size : (k + 1) * size] for k, name in enumerate(names)}
-
-
-def _held_apart(layout: Layout) -> set[tuple[str, str]]:
-    """The (side, gate) that a part of its own holds, which a sum of biases therefore leaves out."""
-    sides = (BIAS_X, BIAS_H)
-    return {(part.holds, gate) for part in layout.parts if part.holds in sides for gate in part.gates or ONE_GATE}
-
-
 def to_layout(layout: Layout, w: Weights) -> InLayout:
     """One direction of one layer -> its arrays in a system's layout.
 
@@ -101,8 +69,8 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
         notes.append(ZEROS.format(owner=layout.owner))
     elif w.bias_ih is None:
         layout = layout.without_bias
-    elif merged := _merged(layout, w):
-        notes.append(merged_note(*(() if len(merged) == len(letters(layout.cell)) else merged)))
+    else:
+        notes += merged_notes(layout, w)
     if layout.zero and w.bias_hh is not None:
         _require_zero(layout, w)
     arrays = {}
@@ -110,40 +78,12 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
         if part.holds == PROJECTION and w.weight_hr is None:
             continue
         arrays[part.name] = _assembled(layout, part, w)
-        for gate, amount in part.added.items() if part.is_bias else ():
-            notes.append(
-                f"{amount:g} was subtracted from the bias of {gate}, as {layout.system} adds {amount:g} when it runs"
-            )
+        notes += subtracted_notes(layout, part, w)
     return InLayout(arrays, tuple(dict.fromkeys(notes)))
 
 
-def _merged(layout: Layout, w: Weights) -> tuple[str, ...]:
-    """The gates whose two biases become one; where ``bias_hh`` is zero, or what the system adds, nothing is merged."""
-    apart, of_h = _held_apart(layout), _blocks(layout.cell, w.bias_hh)
-    summed = [(gate, part.added.get(gate, 0)) for part in layout.parts if part.holds == SUM for gate in _order(part)]
-    return tuple(
-        gate
-        for gate, added in summed
-        if not {(BIAS_X, gate), (BIAS_H, gate)} & apart
-        and gate not in layout.zero
-        and all(_differs(of_h[gate], number) for number in {0, added})
-    )
-
-
-def _order(part: Part) -> str:
-    return part.gates or ONE_GATE
-
-
-def _differs(value: Any, number: float) -> bool:
-    """Whether an array is not this number everywhere; what is being traced may be anything."""
-    try:
-        return bool((value != number).any())
-    except TypeError:  # jax.errors.TracerBoolConversionError
-        return True
-
-
 def _require_zero(layout: Layout, w: Weights) -> None:
-    for gate, inner in _blocks(layout.cell, w.bias_hh).items():
+    for gate, inner in blocks_of(layout.cell, w.bias_hh).items():
         if gate in layout.zero and (inner != 0).any():
             words = {kind.letter: kind.name for kind in TABLE[layout.cell].gates}
             cause = f"{layout.owner} has no place for it; flax.linen.GRUCell has one"
@@ -159,13 +99,13 @@ def _assembled(layout: Layout, part: Part, w: Weights) -> Any:
     order = part.gates or ONE_GATE
     if not part.is_bias:
         sides = {X: (w.weight_ih,), H: (w.weight_hh,), XH: (w.weight_ih, w.weight_hh)}[part.holds]
-        blocks = [_blocks(layout.cell, side) for side in sides]
+        blocks = [blocks_of(layout.cell, side) for side in sides]
         rows = [_signed(part, gate, joined([side[gate] for side in blocks], axis=1)) for gate in order]
         if part.reshaped:
             return joined([block.reshape(block.shape[::-1]) for block in rows], axis=1)
         return joined(rows).mT if part.transposed else joined(rows)
-    of_x, of_h = (_blocks(layout.cell, bias) for bias in (w.bias_ih, w.bias_hh))
-    apart = _held_apart(layout)
+    of_x, of_h = (blocks_of(layout.cell, bias) for bias in (w.bias_ih, w.bias_hh))
+    apart = held_apart(layout)
     if part.holds in (BEHIND, ROWS):
         rows = [joined([_signed(part, gate, side[gate]) for gate in order]) for side in (of_x, of_h)]
         return joined(rows) if part.holds == BEHIND else joined([row[None] for row in rows])
@@ -269,9 +209,9 @@ def gradients(layout: Layout, grads: Weights) -> dict[str, Any]:
     changes its sign.
     """
     if grads.bias_ih is not None:
-        apart = _held_apart(layout)
+        apart = held_apart(layout)
         kept = {BEHIND, ROWS} & {part.holds for part in layout.parts}
-        of_h = _blocks(layout.cell, grads.bias_hh)
+        of_h = blocks_of(layout.cell, grads.bias_hh)
         blocks = [value if kept or (BIAS_H, gate) in apart else value * 0 for gate, value in of_h.items()]
         grads = grads._replace(bias_hh=joined(blocks))
     linear = layout._replace(parts=tuple(part._replace(added={}) for part in layout.parts))

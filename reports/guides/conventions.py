@@ -121,7 +121,8 @@ def _lost(sources: Sequence[Layout], targets: Sequence[Layout]) -> list[str]:
             ] = None
         for target in fitting[:1]:
             said |= dict.fromkeys(_notes(source, target))
-    return [_sentence(text) for text in said] or ["Nothing is lost."]
+    whole = [text for text in said if not any(more != text and more.startswith(text) for more in said)]
+    return [_sentence(text) for text in whole] or ["Nothing is lost."]
 
 
 def _sentence(text: str) -> str:

@@ -45,7 +45,10 @@ ALIGNMENT = 8
 
 
 def fits(source: Source) -> bool:
-    return source.entries is None and len(source.data) >= 10 and source.data[8:9] == b"{" and source.data[:2] != b"PK"
+    """The length of a header, which may begin as a zip file does, and a header of JSON."""
+    data = source.data
+    is_length = data[:2] != b"PK" or data[6:8] == b"\0\0"
+    return source.entries is None and len(data) >= 10 and data[8:9] == b"{" and is_length
 
 
 def read(source: Source) -> WeightsFile:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.conversions import layouts
+from common.conversions.blocks import letters
 from common.conversions.parts import Layout
 from common.conversions.systems import LAYOUTS
 from common.errors import InvalidInput, InvalidType, located, mismatch
@@ -54,7 +55,7 @@ def model(layout: str, where: Where, arrays: Mapping[str, np.ndarray], **options
         **{
             "cell": f"{form.cell}Cell" if is_cell else form.cell,
             "input_size": first.weight_ih.shape[1],
-            "hidden_size": first.weight_ih.shape[0] // len(layouts.letters(form.cell)),
+            "hidden_size": first.weight_ih.shape[0] // len(letters(form.cell)),
             "num_layers": len(levels),
             "bias": first.bias_ih is not None,
             "bidirectional": any(suffix.endswith("_reverse") for suffix in where),

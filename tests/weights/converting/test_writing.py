@@ -59,10 +59,12 @@ def test_what_was_merged_or_added_is_said_and_nothing_else(tmp_path: Path) -> No
     module = numpy_impl.LSTM(3, 5)
     merged, added = weights.write(tmp_path / "own.npz", "cellar", module)
     assert merged.startswith(MERGED)
-    assert added == "1 was subtracted from the bias of f, as Cellar adds 1 when it runs"
+    assert added == "1 was subtracted from the bias of f, as Cellar adds 1 when it runs; this rounds it"
     alone = module.params["bias_hh_l0"] * 0
     module.params["bias_hh_l0"] = alone
     assert weights.write(tmp_path / "own.npz", "cellar", module) == (added,)
+    module.params["bias_ih_l0"] = np.round(module.params["bias_ih_l0"] * 64) / 64
+    assert weights.write(tmp_path / "own.npz", "cellar", module) == (added.removesuffix("; this rounds it"),)
     assert len(weights.write(tmp_path / "own.npz", "cellar", numpy_impl.LSTM(3, 5, bias=False))) == 2
 
 

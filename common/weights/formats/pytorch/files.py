@@ -22,7 +22,9 @@ from common.weights.pickles.walk import RECURRENT, Contents, SameName, TooLarge,
 from common.weights.source import Found, Source, Unusable, WeightsFile
 
 # How a pickle begins from protocol 2 on; earlier ones show nothing, and are known by their suffix and last byte.
-PICKLE, SUFFIXES = re.compile(rb"\x80[\x02-\x05]"), (".pkl", ".pickle", ".p")
+# The first bytes of a pickle, unless they are the length and the first letter of the header of safetensors.
+PICKLE = re.compile(rb"\x80[\x02-\x05](?!.{4}\0\0\{)", re.DOTALL)
+SUFFIXES = (".pkl", ".pickle", ".p")
 UNCHECKED = "{} is in {}, which has no checksums: damage goes unnoticed"
 FROZEN = "{} is frozen TorchScript, which has lost the names of its weights; save it before torch.jit.freeze"
 WAY_OUT = "load it where it was made and save its state_dict: torch.save(model.state_dict(), path)"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from common.backend import registry
 from common.errors import BackendMissing, InvalidInput
@@ -235,3 +236,18 @@ def test_an_array_of_an_unknown_type_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "own.safetensors").write_bytes(container(header))
     file = files.read(tmp_path / "own.safetensors")
     assert (list(file.params), file.skipped) == (["a"], {"b": "an array of F6_E3M2"})
+
+
+@pytest.mark.parametrize("length", [640, 896, 1408, 0x280280, 0x4B50])
+def test_a_header_of_safetensors_may_begin_as_a_pickle_or_a_zip_file(length: int, tmp_path: Path) -> None:
+    """Its length stands before it, and 640 is ``80 02``."""
+    arrays = {name: value.numpy() for name, value in torch.nn.RNN(3, 5, bias=False).state_dict().items()}
+    save_file(arrays, tmp_path / "own.safetensors")
+    data = (tmp_path / "own.safetensors").read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    (tmp_path / "own.safetensors").write_bytes(length.to_bytes(8, "little") + data[8:end].ljust(length) + data[end:])
+    file = files.read(tmp_path / "own.safetensors")
+    assert file.format == "safetensors"
+    assert {name: value.tobytes() for name, value in file.params.items()} == {
+        name: value.tobytes() for name, value in arrays.items()
+    }
