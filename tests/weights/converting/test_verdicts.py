@@ -1,4 +1,4 @@
-"""What follows from a conversion's comparisons: what is kept, what a certificate says, how small an error is noticed."""
+"""What follows from a conversion's comparisons: what is kept, what is said, how small an error is noticed."""
 
 import hashlib
 import json
@@ -42,8 +42,8 @@ def test_what_is_undecided_is_kept_only_on_request(run: Run, monkeypatch: pytest
     """A chaotic network, whose last outputs after many steps are rounding errors and nothing else."""
     use(monkeypatch, "WITHOUT_GRADIENTS")
     rng = np.random.default_rng(0)
-    weights_of = {"weight_ih_l0": 0.1 * rng.standard_normal((40, I)), "weight_hh_l0": rng.standard_normal((40, 40)) / 2}
-    np.savez("in.npz", **{name: value.astype("float32") for name, value in weights_of.items()})  # pyright: ignore
+    arrays = {"weight_ih_l0": 0.1 * rng.standard_normal((40, I)), "weight_hh_l0": rng.standard_normal((40, 40)) / 2}
+    np.savez("in.npz", **{name: value.astype("float32") for name, value in arrays.items()})  # pyright: ignore
     np.save("x.npy", rng.standard_normal((80, 2, I)).astype("float32"))
     words = ("--inputs", "x.npy", "--nonlinearity", "tanh")
     for more, code, made in (((), 1, set()), (("--unproven",), 0, {"out.npz"})):
