@@ -19,8 +19,8 @@ from common.equivalence.comparison import FAILED, ORACLES, PASSED, Row
 from common.equivalence.tally import badness, tally, used
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
-from common.record_types import Number, Spec
 from common.proof.subject import digest
+from common.record_types import Number, Spec
 from common.records import dumps, package_version, require_type
 
 SCHEMA = 1
@@ -160,7 +160,7 @@ def fingerprint(problem: Problem) -> str:
         if array is not None:
             total.update(f"{array.dtype.name} {array.shape}\n".encode())
             total.update(np.ascontiguousarray(array).tobytes())
-    return total.hextotal()
+    return total.hexdigest()
 
 
 def _comparison(number: int, row: Row) -> Comparison:
