@@ -49,6 +49,12 @@ class RecordsCut(InvalidInput):
         self.intact = intact
 
 
+def located(place: str, problem: str) -> str:
+    """A refusal with the place where it applies before it; any other problem is what came there."""
+    is_refusal = ": expected " in problem and ", got " in problem
+    return f"{place}: {problem}" if is_refusal else mismatch(place, "a layer that can be computed", problem)
+
+
 def mismatch(what: str, expected: object, got: object, cause: str = "") -> str:
     """One line in the form of all errors of the project: what, expected, got, and the likely cause."""
     return f"{what}: expected {expected}, got {got}" + (f"; {cause}" if cause else "")

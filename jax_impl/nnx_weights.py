@@ -5,12 +5,12 @@ layers are converted one at a time.
 
 >>> import jax.numpy as jnp
 >>> from flax import nnx
->>> from jax_impl import from_nnx, to_nnx
+>>> from jax_impl import LSTM, from_nnx, to_nnx
 >>> theirs = nnx.RNN(nnx.OptimizedLSTMCell(3, 5, rngs=nnx.Rngs(0)))
 >>> ours, x = from_nnx(theirs), jnp.ones((2, 7, 3))
 >>> type(ours).__name__, ours.batch_first, bool(jnp.allclose(ours(x)[0], theirs(x), atol=1e-6))
 ('LSTM', True, True)
->>> state, note = to_nnx(ours, theirs)
+>>> state, note = to_nnx(LSTM(3, 5, rngs=nnx.Rngs(1), batch_first=True), theirs)
 >>> nnx.update(theirs, state)
 >>> note
 'two biases were merged into one: ...'

@@ -8,7 +8,7 @@ from common.equivalence.comparison import decided
 from common.equivalence.variants import B, H, I, T, Variant
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
-from common.record_types import Problem, Run
+from common.record_parts import Problem, Run
 from common.study.runs import run_data
 from common.training.settings import load
 from reports.page.render import page

@@ -18,6 +18,7 @@ MODULES = (
     "common.model.masks",
     "common.model.spec",
     "common.proof.recorded",
+    "common.tracing.shown",
     "common.training.loop",
     "common.training.settings",
     "common.conversions.layouts",

@@ -12,7 +12,7 @@ from common.equivalence.variants import Variant
 from common.errors import InvalidInput
 from common.model.run import OptimizerSpec, RunSpec
 from common.model.spec import ModelSpec
-from common.record_types import Optimizer, Problem, Run, Spec
+from common.record_parts import Optimizer, Problem, Run, Spec
 from common.records import read, writing
 from tests.task_records import outcome
 from tests.test_records import replace_lines

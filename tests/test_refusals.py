@@ -12,7 +12,7 @@ from tests.refusals import Refusal, parts, refused
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("common", "numpy_impl", "jax_impl", "torch_impl", "reports")
-MAKERS = {"mismatch", "choice", "unknown"}
+MAKERS = {"located", "mismatch", "choice", "unknown"}
 
 
 def wrong_raises(source: str) -> tuple[int, list[int]]:

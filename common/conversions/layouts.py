@@ -153,11 +153,11 @@ def from_layout(layout: Layout, params: Mapping[str, Any]) -> Weights:
     if not with_bias:
         return weights
     added = {gate: amount for part in layout.parts if part.is_bias for gate, amount in part.added.items()}
-    of_x, of_h = [], []
+    of_x, of_h, xp = [], [], weights.weight_ih.__array_namespace__()
     for gate in names:
         apart = found.get((BIAS_H, gate))
         of_x.append(found[SUM, gate] if (SUM, gate) in found else found[BIAS_X, gate])
-        of_h.append((of_x[-1] * 0 if apart is None else apart) + added.get(gate, 0))
+        of_h.append((xp.zeros_like(of_x[-1]) if apart is None else apart) + added.get(gate, 0))
     return weights._replace(bias_ih=joined(of_x), bias_hh=joined(of_h))
 
 

@@ -12,7 +12,8 @@ from common.equivalence.variants import Variant
 from common.errors import BackendBroken
 from common.model.dtypes import numpy_dtype
 from common.model.spec import ModelSpec
-from common.record_types import Check, CheckedFile, Run
+from common.record_parts import CheckedFile, Run
+from common.record_types import Check
 
 # The verdicts on a comparison. Undecided: a wrong result could have passed. Zero: the exact result is 0, and so are
 # both results; a missing result would be 0 as well.

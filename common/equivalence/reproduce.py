@@ -11,7 +11,8 @@ from common.errors import InvalidInput, mismatch
 from common.model.cells import TABLE
 from common.model.run import OptimizerSpec
 from common.model.spec import DROPOUTS
-from common.record_types import Check, CheckedFile, Problem, Run, Spec
+from common.record_parts import CheckedFile, Problem, Run, Spec
+from common.record_types import Check
 from common.training.settings import RULES
 
 # The tasks whose own settings leave out everything that is optional, so that nothing has to be undone with "none".

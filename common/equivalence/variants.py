@@ -18,8 +18,8 @@ from common.model.dtypes import numpy_dtype
 from common.model.initial import initial_parameters
 from common.model.masks import dropout_masks
 from common.model.spec import CELLS, DROPOUTS, DTYPES, HALF_DTYPES, ModelSpec
-from common.record_types import Problem as Data
-from common.record_types import Spec
+from common.record_parts import Problem as Data
+from common.record_parts import Spec
 
 # Distinct and larger than 1, so that no two axes can be confused; 4H differs from all of them too.
 T, B, I, H = 9, 5, 3, 7

@@ -13,7 +13,7 @@ from common.errors import InvalidInput, mismatch
 from common.model.dtypes import is_exact, numpy_dtype
 from common.model.layout import Parameters
 from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
-from common.record_types import CheckedFile
+from common.record_parts import CheckedFile
 from common.weights import files
 from common.weights.layer import is_whole, select
 from common.weights.source import Found, WeightsFile

@@ -23,7 +23,7 @@ from common.parallel import Progress
 from common.proof.problems import Draw, in_dtype, variant
 from common.proof.recorded import Expected
 from common.proof.subject import Subject, file_facts
-from common.record_types import CheckedFile
+from common.record_parts import CheckedFile
 from common.weights.peers import Loaded, Peer
 from common.weights.schemes.layers import file_gradients
 

@@ -20,7 +20,7 @@ from common.equivalence.tally import badness, tally, used
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
 from common.proof.subject import digest
-from common.record_types import Number, Spec
+from common.record_parts import Number, Spec
 from common.records import dumps, package_version, require_type
 
 SCHEMA = 1

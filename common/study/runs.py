@@ -11,7 +11,8 @@ from common.equivalence import comparison
 from common.equivalence.variants import Variant
 from common.model.run import RunSpec
 from common.parallel import Piece
-from common.record_types import Optimizer, Record, Run, Spec, Training
+from common.record_parts import Optimizer, Run, Spec
+from common.record_types import Record, Training
 from common.training.loop import Result, train
 
 # The largest prediction that a record holds.

@@ -22,7 +22,8 @@ from common.model.initial import initial_run
 from common.model.layout import Parameters
 from common.model.run import RunSpec
 from common.parallel import Piece
-from common.record_types import GradientNorms, Outcome, Point, Record, Sample
+from common.record_parts import Point
+from common.record_types import GradientNorms, Outcome, Record, Sample
 from common.study.gradient_norms import gradient_norms
 from common.study.runs import run_data
 from common.training import decoding, settings

@@ -132,16 +132,25 @@ def layer_facts(file: WeightsFile, layer: Found, **options: Any) -> LayerFacts:
 
 
 def stacks(layers: Sequence[Found]) -> list[list[str]]:
-    """The paths of successive layers of a file whose sizes let them stand above one another, two or more each."""
+    """The paths of layers that may stand above one another, two or more each.
+
+    They follow one another in one module, and their sizes fit. A graph, as in an ONNX model, says itself which layers
+    do.
+    """
     chains: list[list[Found]] = []
     for layer in layers:
-        if layer.spec is None:
+        if layer.spec is None or layer.layout.startswith("onnx"):
             continue
-        if chains and _fits(chains[-1][-1], layer):
+        if chains and _parent(chains[-1][-1]) == _parent(layer) and _fits(chains[-1][-1], layer):
             chains[-1].append(layer)
         else:
             chains.append([layer])
     return [[path_text(layer.path) for layer in chain] for chain in chains if len(chain) > 1]
+
+
+def _parent(layer: Found) -> str:
+    """The path of the module that holds the layer."""
+    return re.split("[./]", layer.path[::-1], maxsplit=1)[-1] if re.search("[./]", layer.path) else ""
 
 
 def _fits(below: Found, layer: Found) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.conversions.layouts import table
 from common.conversions.systems import LAYOUTS
-from common.errors import InvalidInput, closest, mismatch
+from common.errors import InvalidInput, closest, located, mismatch
 from common.model.cells import TABLE
 from common.model.dtypes import widened
 from common.model.layout import Parameters, layer_suffixes
@@ -65,7 +65,7 @@ def select(
     try:
         spec = replace(spec, **options)
     except InvalidInput as error:
-        raise InvalidInput(f"weights in {file.path}: {error}") from error
+        raise type(error)(f"weights in {file.path}: {error}") from error
     known = layer.recorded | set(options) | ({"cell"} if cell else set())
     layer = layer._replace(spec=spec, notes=layer.notes + notes, recorded=known)
     return layer._replace(notes=layer.notes + assumptions(file, layer))
@@ -218,8 +218,8 @@ def assumptions(file: WeightsFile, layer: Found) -> tuple[str, ...]:
 
 def _require_usable(file: WeightsFile, layer: Found) -> ModelSpec:
     if layer.spec is None:
-        at = f", {layer.path}" if layer.path else ""
-        raise InvalidInput(f"weights in {file.path}{at}: {layer.problem}")
+        name = f"weights in {file.path}" + (f", {layer.path}" if layer.path else "")
+        raise InvalidInput(located(name, layer.problem))
     return layer.spec
 
 

@@ -9,7 +9,8 @@ from common.backend.registry import DEFAULT
 from common.equivalence.coverage import configuration
 from common.equivalence.reproduce import train_command
 from common.model.spec import CELLS, DTYPES
-from common.record_types import Bench, Check, Header, OneBias, Outcome, Record, Run, Training
+from common.record_parts import Run
+from common.record_types import Bench, Check, Header, OneBias, Outcome, Record, Training
 from common.records import of_kind
 from reports.results.verdict import ONE_BIAS, implementations, names, split
 

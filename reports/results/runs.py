@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from common.equivalence.comparison import relative_gaps
+from common.record_parts import Run as Data
 from common.record_types import Record, Training
-from common.record_types import Run as Data
 from common.records import of_kind
 from reports.results.verdict import names
 

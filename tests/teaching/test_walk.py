@@ -102,12 +102,12 @@ def in_world(cell: str, key: str = "every/1.0", bias: bool = True) -> Example:
 REAL, KNOWN = tracing.everything, {}
 
 
-def everything(example: Example, *rest: Any, units: Any = UNITS) -> Traces:
+def everything(example: Example, *rest: Any, units: Any = UNITS, features: Any = INPUTS) -> Traces:
     """The real function, called once for each example."""
     numbers = [*example.params.values(), example.x, example.target, *example.state0, example.counted]
-    key = (example.spec, *(array.tobytes() for array in numbers), rest, tuple(units))
+    key = (example.spec, *(array.tobytes() for array in numbers), rest, tuple(units), tuple(features))
     if key not in KNOWN:
-        KNOWN[key] = REAL(example, *rest, units=units)
+        KNOWN[key] = REAL(example, *rest, units=units, features=features)
     return dict(KNOWN[key])
 
 

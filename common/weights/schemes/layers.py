@@ -11,7 +11,7 @@ from common.conversions import layouts
 from common.conversions.blocks import letters
 from common.conversions.parts import Layout
 from common.conversions.systems import LAYOUTS
-from common.errors import InvalidInput, InvalidType, mismatch
+from common.errors import InvalidInput, InvalidType, located, mismatch
 from common.model.dtypes import dtype_label
 from common.model.layout import (
     Parameters,
@@ -228,7 +228,7 @@ def _places(spec: ModelSpec) -> list[tuple[str, int, str]]:
 
 def _usable(module: Found) -> ModelSpec:
     if module.spec is None:
-        raise InvalidInput(f"{module.path}: {module.problem}")
+        raise InvalidInput(located(module.path, module.problem))
     return module.spec
 
 

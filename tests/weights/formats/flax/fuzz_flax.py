@@ -1,4 +1,6 @@
-"""Thousands of flips in Flax's files, which the suite has no time for: ``python -m tests.weights.formats.fuzz_flax``.
+"""Thousands of flips in Flax's files, which the suite has no time for.
+
+``python -m tests.weights.formats.flax.fuzz_flax`` runs them.
 
 Each flip of one bit must be refused with ``Unusable`` or read; anything else ends the script with a traceback. What is
 read and differs from what was written is counted: neither format has checksums of its numbers. Checkpoints are read in
@@ -22,7 +24,7 @@ from common.weights import limits
 from common.weights.formats import flax_msgpack, orbax
 from common.weights.formats.orbax_arrays import Request, read_arrays
 from common.weights.source import Source, Unusable
-from tests.weights.formats.test_flax_damage import TREE
+from tests.weights.formats.flax.test_flax_damage import TREE
 
 FLIPS = 6000
 

@@ -16,7 +16,7 @@ from common.weights import peers
 from common.weights.schemes.layers import file_gradients
 from common.weights.targets import TARGETS
 from common.weights.writing import Written, keep, written
-from tests.weights.formats.keras_models import LENGTHS, B, H, I, L, T, found_in, keras
+from tests.weights.formats.keras.keras_models import LENGTHS, B, H, I, L, T, found_in, keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
 NAMES = ("keras", "keras-weights", "keras2", "cudnn")

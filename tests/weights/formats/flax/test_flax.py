@@ -22,7 +22,7 @@ from common.weights.schemes.layers import file_gradients, written
 from common.weights.source import Found, Scheme
 from common.weights.targets import TARGETS
 from tests.refusals import refused
-from tests.weights.formats.flax_models import Answer, H, I, Problem, answer, flat, linen, nnx_model, problem
+from tests.weights.formats.flax.flax_models import Answer, H, I, Problem, answer, flat, linen, nnx_model, problem
 
 RELU = {"activation_fn": jax.nn.relu}
 OF_RELU = ("SimpleCell with relu", "nnx SimpleCell")

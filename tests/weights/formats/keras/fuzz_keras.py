@@ -1,4 +1,6 @@
-"""Thousands of flips in Keras' files, which the suite has no time for: ``python -m tests.weights.formats.fuzz_keras``.
+"""Thousands of flips in Keras' files, which the suite has no time for.
+
+``python -m tests.weights.formats.keras.fuzz_keras`` runs them.
 
 One to eight bits of each file are flipped. It must be refused with ``InvalidInput`` or read; anything else ends the
 script with a traceback. HDF5 has no checksums, so that damaged numbers are read. How often HDF5 crashed, or was stopped
@@ -17,7 +19,7 @@ import numpy as np
 
 from common.errors import InvalidInput
 from common.weights import files
-from tests.weights.formats.test_keras_damage import KERNEL, sound
+from tests.weights.formats.keras.test_keras_damage import KERNEL, sound
 
 FLIPS = 6000
 

@@ -16,7 +16,7 @@ from flax.training.train_state import TrainState
 
 from common.weights import files, peers, schemes
 from common.weights.source import Found
-from tests.weights.formats.flax_models import flat, randomised
+from tests.weights.formats.flax.flax_models import flat, randomised
 
 
 class Model(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 
 from common.weights import files, peers
 from common.weights.source import Found
-from tests.weights.formats.keras_models import B, H, I, L, T, randomize
+from tests.weights.formats.keras.keras_models import B, H, I, L, T, randomize
 from torch_impl.oracles.keras_files import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")

@@ -12,7 +12,7 @@ from common.backend import registry
 from common.weights import peers
 from common.weights.schemes.layers import file_gradients
 from common.weights.source import Found
-from tests.weights.formats.keras_models import LENGTHS, Answer, L, answer, found_in, stack
+from tests.weights.formats.keras.keras_models import LENGTHS, Answer, L, answer, found_in, stack
 
 save_weights_to_hdf5_group = import_module("keras.src.legacy.saving.legacy_h5_format").save_weights_to_hdf5_group
 

@@ -19,7 +19,7 @@ from common.weights.formats.keras import hdf5, tree
 from common.weights.source import Unusable, WeightsFile
 from common.weights.targets import TARGETS
 from common.weights.writing import keep, written
-from tests.weights.formats.keras_models import found_in
+from tests.weights.formats.keras.keras_models import found_in
 
 RNG = np.random.default_rng(9)
 KERNEL = RNG.normal(size=(3, 20)).astype("float32")

@@ -13,7 +13,7 @@ from common.backend import registry
 from common.weights import files, peers
 from common.weights.schemes.layers import file_gradients
 from tests.refusals import parts
-from tests.weights.formats.keras_models import LENGTHS, B, H, I, L, T, found_in
+from tests.weights.formats.keras.keras_models import LENGTHS, B, H, I, L, T, found_in
 from torch_impl.oracles.keras_files import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
@@ -167,6 +167,14 @@ def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
         del file.attrs["layer_names"], file["one"].attrs["weight_names"]
     file = files.read(path)
     assert (file.format, [layer.path for layer in found_in(path)]) == ("Keras HDF5 weights", ["one"])
+
+
+def test_infinite_numbers_are_a_problem(tmp_path: Path) -> None:
+    """Found without a warning of NumPy's on the way."""
+    kernel, recurrent, bias = arrays_of(4, I, (4 * H,))
+    bias[2] = np.inf
+    (found,) = found_in(write(tmp_path / "weights.h5", [("one", names("one"), [kernel, recurrent, bias])]))
+    assert "finite" in parts(found.problem).expected
 
 
 def test_layers_stand_in_the_order_of_the_model(tmp_path: Path) -> None:

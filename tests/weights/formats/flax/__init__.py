@@ -1,0 +1,1 @@
+"""The files of Flax: linen and nnx, in checkpoints of Orbax, msgpack and trees of arrays."""
