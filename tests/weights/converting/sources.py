@@ -132,7 +132,7 @@ def _safetensors(module: Any, path: Path) -> None:
 
 def _keras(save: Callable[[Any, Path], Any]) -> Make:
     def write(spec: ModelSpec, path: Path) -> None:
-        from tests.weights.formats.keras_models import L, keras, randomize
+        from tests.weights.formats.keras.keras_models import L, keras, randomize
 
         kind = {"LSTM": L.LSTM, "GRU": L.GRU, "RNN": L.SimpleRNN}[spec.cell]
         options: dict[str, Any] = {"use_bias": spec.bias, "dtype": spec.dtype}
@@ -163,7 +163,7 @@ def _flax(save: Callable[[Path, Any], Any], is_nnx: bool = False) -> Make:
         import jax
         from flax import nnx
 
-        from tests.weights.formats.flax_models import linen, nnx_model
+        from tests.weights.formats.flax.flax_models import linen, nnx_model
 
         package: Any = nnx if is_nnx else nn
         name = {"LSTM": "OptimizedLSTMCell", "GRU": "GRUCell", "RNN": "SimpleCell"}[spec.cell]
@@ -177,19 +177,19 @@ def _flax(save: Callable[[Path, Any], Any], is_nnx: bool = False) -> Make:
 
 
 def _orbax(path: Path, tree: Any) -> None:
-    from tests.weights.formats.test_flax import orbax
+    from tests.weights.formats.flax.test_flax import orbax
 
     orbax(path.absolute(), tree)
 
 
 def _msgpack(path: Path, tree: Any) -> None:
-    from tests.weights.formats.test_flax import msgpack
+    from tests.weights.formats.flax.test_flax import msgpack
 
     msgpack(path, tree)
 
 
 def _tree(path: Path, tree: Any) -> None:
-    from tests.weights.formats.test_flax import npz
+    from tests.weights.formats.flax.test_flax import npz
 
     npz(path, tree)
 
@@ -201,11 +201,13 @@ def _haiku(spec: ModelSpec, path: Path) -> None:
 
     from tests.weights.formats.cells.jax_models import CORES, SUFFIXES, drawn, hk_names, precise
 
+    stem = "vanilla_rnn" if spec.cell == "RNN" else spec.cell.lower()
+
     def net(x: Any) -> Any:
         for level in range(2):
             outputs = []
             for suffix in SUFFIXES[2 * level : 2 * level + 2]:
-                core = CORES[spec.cell](H, name=f"{'vanilla_rnn' if spec.cell == 'RNN' else spec.cell.lower()}{suffix}")
+                core: Any = CORES[spec.cell](H, name=f"{stem}{suffix}")  # pyright: ignore
                 outputs.append(hk.dynamic_unroll(core, x, core.initial_state(B), reverse="reverse" in suffix)[0])
             x = jnp.concatenate(outputs, axis=2)
         return x
