@@ -32,6 +32,11 @@ from common.weights.targets import TARGETS
 ALIKE = {".pt": (".pt", ".pth", ".bin")}
 # Options that some formats record and others do not.
 UNRECORDED = ("cell", "nonlinearity", "reset_after")
+# What a file of PyTorch's names is taken for that does not record one.
+ELSE = {
+    "cell": "; torch.nn would take it for a GRU",
+    "reset_after": "; torch.nn.GRU, which applies r after the product, computes something else from it",
+}
 
 
 class Written(NamedTuple):
@@ -204,7 +209,8 @@ def _unrecorded(kind: Target, spec: ModelSpec, found: Found) -> tuple[str, ...]:
     """A note for each option that the file does not record, where it is not what a reader would assume."""
     different = [name for name in UNRECORDED if getattr(found.spec, name) != getattr(spec, name)]
     return tuple(
-        f"{kind.name} does not record the {name}: give {getattr(spec, name)} when you load it" for name in different
+        f"{kind.name} does not record the {name}: give {getattr(spec, name)} when you load it{ELSE.get(name, '')}"
+        for name in different
     )
 
 

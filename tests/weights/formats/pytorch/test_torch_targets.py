@@ -67,7 +67,7 @@ def loaded_by_the_library(path: Path, target: str) -> dict[str, Any]:
 def test_what_is_written_is_loaded_and_run(target: str, cell: str, dtype: str, tmp_path: Path) -> None:
     spec = spec_of(cell, dtype)
     params, path = params_of(spec), tmp_path / f"own{TARGETS[target].suffix}"
-    if target == "torchscript" and cell == "LSTM1997":
+    if target.startswith("torch") and cell == "LSTM1997":
         with (
             pytest.raises(InvalidInput, match=r"model: expected one that torch\.nn has, got LSTM1997"),
             written(path, target, spec, params),
@@ -154,14 +154,31 @@ def test_what_torch_cannot_run_is_said_so(tmp_path: Path) -> None:
     (layer,) = tuple(files.read(tmp_path / "own.npz").layers or ())
     with pytest.raises(InvalidInput, match=r"layer: expected one that torch\.nn can run, got GRU reset before"):
         peers.load("torch").load(tmp_path / "own.npz", layer._replace(spec=spec))
-    with (
-        pytest.raises(InvalidInput, match=r"model: expected one that torch\.nn has, got GRU reset before"),
-        written(tmp_path / "own.pt", "torchscript", spec, params_of(spec)),
-    ):
-        pass
     missing = layer._replace(where={"_l0": {"weight_ih": "elsewhere"}})
     with pytest.raises(InvalidInput, match="expected elsewhere, got no elsewhere"):
         peers.load("torch").load(tmp_path / "own.npz", missing)
+
+
+@pytest.mark.parametrize("target", ["torch", "torch-checkpoint", "torchscript"])
+@pytest.mark.parametrize(
+    ("cell", "options", "cause"),
+    [
+        ("GRU", {"reset_after": False}, "applies r after the product; this GRU applies it before"),
+        ("LSTM1997", {}, "would load its arrays as those of a GRU"),
+        ("LSTM1997Cell", {}, "would load its arrays as those of a GRU"),
+    ],
+)
+def test_what_torch_would_load_as_another_model_is_never_written(
+    target: str, cell: str, options: Any, cause: str, tmp_path: Path
+) -> None:
+    """Shapes and names fit, so that ``load_state_dict`` would take it."""
+    spec = ModelSpec(cell=cell, input_size=3, hidden_size=5, **options)
+    with (
+        pytest.raises(InvalidInput, match=rf"model: expected one that torch\.nn has, got .*{cause}"),
+        written(tmp_path / "own.pt", target, spec, params_of(spec)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_safetensors_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
