@@ -3,6 +3,7 @@
 import importlib
 import json
 import pickle
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,9 @@ def test_the_peer_runs_no_code_of_a_file(tmp_path: Path) -> None:
     """A module that was pickled whole, a pickle, and TorchScript with other code than torch.nn's are not loaded."""
     module, peer = torch.nn.LSTM(3, 5), peers.load("torch")
     torch.save(module, tmp_path / "whole.pt")
+    for name, is_zip in (("hyper.ckpt", True), ("old.ckpt", False)):
+        held = {"hyper": Fraction(1, 2), "state_dict": module.state_dict()}
+        torch.save(held, tmp_path / name, _use_new_zipfile_serialization=is_zip)
     (tmp_path / "own.pkl").write_bytes(pickle.dumps({name: v.numpy() for name, v in module.state_dict().items()}))
     arrays = {f"rnn.{name}": value.numpy() for name, value in module.state_dict().items()}
     spec = ModelSpec(cell="LSTM", input_size=3, hidden_size=5, dtype="float32")
@@ -136,8 +140,16 @@ def test_the_peer_runs_no_code_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "changed.pt").write_bytes(changed)
     torch.jit.script(torch.nn.ModuleDict({"rnn": module})).save(tmp_path / "other.pt")
     for name, reason in (
-        ("whole.pt", "for torch.load with weights_only: expected tensors alone, got "),
-        ("own.pkl", "for torch.load with weights_only: expected tensors alone, got "),
+        (
+            "whole.pt",
+            r"^the file holds objects of torch\.nn\.modules\.rnn\.LSTM; torch loads such a file only by running",
+        ),
+        (
+            "hyper.ckpt",
+            r"^the file holds objects of fractions\.Fraction; torch loads such a file only by running code$",
+        ),
+        ("old.ckpt", r"^the file holds objects of fractions\.Fraction; torch loads such a file only by running code$"),
+        ("own.pkl", r"for torch.load with weights_only: expected tensors alone, got Unsupported operand \d+$"),
         ("changed.pt", "expected that of torch.nn, got other code; which is not run"),
         ("other.pt", "expected that of torch.nn, got other code; which is not run"),
     ):
