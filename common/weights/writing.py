@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, NotEquivalent, mismatch, unknown
-from common.model.dtypes import rounding
+from common.model.dtypes import is_exact, rounding
 from common.model.layout import Parameters, require_parameters
 from common.model.spec import DROPOUTS, ModelSpec
 from common.weights import files, schemes
@@ -145,7 +145,10 @@ def _converted(kind: Target, spec: ModelSpec, params: Mapping[str, np.ndarray]) 
     """
     if spec.dtype not in kind.dtypes:
         wanted = " or ".join(kind.dtypes)
-        cause = rounding(spec.dtype, kind.dtypes[-1]) or "cast the weights first"
+        exact = next((dtype for dtype in reversed(kind.dtypes) if is_exact(spec.dtype, dtype)), "")
+        cause = rounding(spec.dtype, kind.dtypes[-1])
+        if exact:
+            cause = f"every {spec.dtype} is exact in {exact}: --dtype {exact} (in Python, cast them first)"
         raise InvalidType(mismatch(f"dtype for {kind.name}", wanted, spec.dtype, cause))
     require_parameters(spec, params)
     notes: tuple[str, ...] = ()
