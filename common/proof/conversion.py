@@ -23,6 +23,7 @@ from common.errors import BackendBroken, BackendMissing, InvalidInput, NotEquiva
 from common.model.dtypes import numpy_dtype
 from common.model.layout import Parameters, layer_suffixes
 from common.model.spec import OPTIONS, ModelSpec
+from common.printable import plain_line
 from common.proof.problems import Asked, draw, in_dtype, variant
 from common.proof.recorded import Inputs
 from common.proof.subject import Subject
@@ -75,6 +76,8 @@ def source_end(subject: Subject) -> tuple[End | None, str]:
         return None, "our reader alone has read the source: a library runs whole layers of a file"
     if not name:
         return None, "no library was asked to load the source: our reader alone has read it"
+    if layer.spec is None or layer.spec.dtype != subject.spec.dtype:
+        return None, f"our reader alone has read the source: {name} would compute in the dtype of the file"
     try:
         peer = peers.load(name)
         require_able(peer, subject.spec)
@@ -82,7 +85,7 @@ def source_end(subject: Subject) -> tuple[End | None, str]:
     except BackendMissing as error:
         return None, f"the source was read by our reader alone: {error}"
     except Exception as error:  # noqa: BLE001 - whatever a library raises for a file that it does not take
-        return None, f"{name} could not run the source, so our reader alone has read it: {_line(error)}"
+        return None, f"{name} was not asked to run the source, which our reader alone has read: {_line(error)}"
 
 
 def target_end(path: Path, name: str, layer: Found) -> End:
@@ -102,8 +105,7 @@ def target_end(path: Path, name: str, layer: Found) -> End:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    return text if isinstance(error, InvalidInput) else f"{type(error).__name__}: {text}"
+    return str(error) if isinstance(error, InvalidInput) else f"{type(error).__name__}: {plain_line(str(error))}"
 
 
 def require_able(peer: Peer, spec: ModelSpec | None) -> None:
