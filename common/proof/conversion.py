@@ -189,6 +189,7 @@ def _forward(variant: Variant, problem: Problem, ends: Sequence[End], expected: 
     for end in ends:
         x, state0, *_ = _copies(problem)
         y, state = _asked(end, end.loaded.forward, x, state0, problem.lengths)
+        _require_states(f"final states of {end.name}", spec, state)
         results[end.name] = named_outputs(spec, y, state)
     named = [named_outputs(spec, y, state) for y, state, _ in expected]
     yield _compared("forward", variant, results, named)
@@ -202,6 +203,7 @@ def _gradients(variant: Variant, problem: Problem, ends: Sequence[End], expected
     found: dict[str, PeerGradients] = {}
     for end in able:
         found[end.name] = _asked(end, end.loaded.vjp, *_copies(problem), problem.lengths)
+        _require_states(f"gradients of the initial states of {end.name}", variant.spec, found[end.name].state0)
     of_inputs = {name: _of_inputs(variant.spec, grads) for name, grads in {NUMPY: by_hand, **found}.items()}
     yield _compared("gradient", variant, of_inputs, [_of_inputs(variant.spec, grads) for grads in exact])
     for end in able:
@@ -237,6 +239,11 @@ def _asked(end: End, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except Exception as error:
         raise NotEquivalent(f"{end.name} fails while it computes: {_line(error)}") from error
+
+
+def _require_states(what: str, spec: ModelSpec, state: Sequence[Any]) -> None:
+    if len(state) != len(spec.state_names):
+        raise NotEquivalent(mismatch(what, f"{len(spec.state_names)} ({', '.join(spec.state_names)})", len(state)))
 
 
 def _compared(
