@@ -170,6 +170,14 @@ def test_many_layers_and_long_names_stay_readable(
     assert ("160 more; --json has all of them" in out) is (count == 200)
 
 
+def test_the_table_fits_80_columns_where_there_is_no_terminal(run: Run) -> None:
+    path = "model.encoder.conformer_blocks.recurrent_part_with_a_long_name.0"
+    torch.save({f"{path}.{name}": value for name, value in torch.nn.LSTM(3, 5).state_dict().items()}, "long.pt")
+    _, out, _ = run("inspect", "long.pt")
+    assert max(len(line) for line in out.splitlines() if line[:1] in "│┃┏└") == 80
+    assert "".join(row[0] for row in rows(out)) == path
+
+
 def test_two_layers_of_equal_sizes_may_be_two_directions(run: Run) -> None:
     """Of one module, and not where there are three; what the hint says is a layer."""
     parts = {name: torch.nn.LSTM(3, 5) for name in ("a.fw", "a.bw", "b.1", "b.2", "b.3")}

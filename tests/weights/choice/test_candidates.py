@@ -47,14 +47,15 @@ def test_what_is_printed_saves_them_under_names_that_are_read(
     model: Any = getattr(torch.nn, cell)(I, H)
     params = {name.removesuffix("_l0"): value.numpy() for name, value in model.state_dict().items()}
     arrays: dict[str, Any] = {"emb": np.ones((9, I), "float32"), "fc_w": np.ones((2, H), "float32")}
-    np.savez("a.npz", **arrays, **NAMES[names](params))
+    arrays |= NAMES[names](params)
+    np.savez("a.npz", **arrays)
     assert main(["inspect", "a.npz"]) == 0
     out = capsys.readouterr().out
     assert f"may be of one {cell}" in " ".join(out.split())
     assert "not recurrent: 2 arrays" in out
     code = "\n".join(line[2:] for line in out.partition("are read")[2].splitlines()[1:] if line.startswith("  "))
     exec(code[code.index("import") :], {})
-    module = numpy_impl.load("renamed.npz", nonlinearity="tanh" if cell == "RNN" else None)
+    module: Any = numpy_impl.load("renamed.npz", nonlinearity="tanh" if cell == "RNN" else None)
     x = inputs()
     y = module(x.numpy())[0]
     np.testing.assert_allclose(y, model(x)[0].detach(), rtol=0, atol=1e-6)
@@ -94,6 +95,7 @@ def test_a_file_is_described_in_a_few_words(tmp_path: Path) -> None:
     torch.save(torch.nn.LSTM(3, 5).state_dict(), tmp_path / "model.pt")
     file = files.read(tmp_path / "model.pt")
     assert repr(file) == f"<{tmp_path / 'model.pt'}: PyTorch's state_dict, 4 arrays, layers: . (LSTM, 3 -> 5)>"
-    (layer,) = file.layers or ()
+    assert file.layers is not None
+    (layer,) = file.layers
     assert repr(layer) == "<.: torch LSTM, LSTM, 3 -> 5>"
     assert "torch LSTM, cannot be used" in repr(layer._replace(spec=None))
