@@ -14,6 +14,7 @@ from common.model.cells import TABLE
 from common.model.dtypes import widened
 from common.model.layout import Parameters, layer_suffixes
 from common.model.spec import ModelSpec
+from common.weights.candidates import candidates
 from common.weights.schemes.layers import found, paired, renamed, stack
 from common.weights.source import Found, WeightsFile
 
@@ -137,7 +138,10 @@ def _only(file: WeightsFile, cell: str | None) -> tuple[Found, tuple[str, ...]]:
     if not layers:
         names = _listed(list(file.params))
         got = f"none among {len(file.params)} arrays: {names}" if names else "nothing"
-        raise InvalidInput(mismatch(f"recurrent layers in {file.path}", "one", got))
+        way = (
+            "rosetta inspect shows under which names to save them" if candidates(file.params, list(file.params)) else ""
+        )
+        raise InvalidInput(mismatch(f"recurrent layers in {file.path}", "one", got, way))
     usable = [layer for layer in layers if layer.spec is not None] or list(layers)
     if len(usable) > 1:
         got = _listed([_label(layer) for layer in usable])
@@ -275,9 +279,7 @@ def _ways_out(layer: Found) -> str:
 
 def _label(layer: Found) -> str:
     """The path and the model of a layer, in a few words."""
-    spec = layer.spec
-    text = "cannot be used" if spec is None else f"{spec.label}, {spec.input_size} -> {spec.output_size}"
-    return f"{path_text(layer.path)} ({text})"
+    return f"{path_text(layer.path)} ({layer.sizes})"
 
 
 def _listed(names: Sequence[str], most: int = SHOWN) -> str:
