@@ -32,7 +32,7 @@ def loaded(
     found = select(file, layer, **options)
     spec = found.spec
     assert spec is not None  # or select would have refused it
-    for note in assumptions(file, found):
+    for note in assumptions(file, found, in_python=True):
         warnings.warn(note, stacklevel=3)
     arguments = {"bias": spec.bias, "dtype": constructor.pop("dtype")(spec.dtype), **constructor}
     arguments |= {name: getattr(spec, name) for name in STEP_OPTIONS if name in spec.kind.options}

@@ -200,16 +200,24 @@ def _alike(layer: Found) -> list[str]:
     return [name for name, form in LAYOUTS.items() if form.cell != own.cell and table(form).shapes == shapes]
 
 
-def assumptions(file: WeightsFile, layer: Found) -> tuple[str, ...]:
-    """A note for whatever about a layer that ``select`` gave neither the file nor the caller decides."""
+def assumptions(file: WeightsFile, layer: Found, *, in_python: bool = False) -> tuple[str, ...]:
+    """A note for whatever about a layer that ``select`` gave neither the file nor the caller decides.
+
+    It names the option of the command line that decides it, or with ``in_python`` the argument.
+    """
+
+    def use(option: str, value: str) -> str:
+        return f"{option}={value!r}" if in_python else f"--{option} {value}"
+
     spec = _require_usable(file, layer)
     step = "Cell" if spec.is_cell else ""
-    others = " or ".join(f"--cell {LAYOUTS[name].cell}{step}" for name in _alike(layer))
+    others = " or ".join(use("cell", f"{LAYOUTS[name].cell}{step}") for name in _alike(layer))
+    relu, before = use("nonlinearity", "relu"), "reset_after=False" if in_python else "--no-reset-after"
     options = spec.kind.options - layer.recorded
     assumed = {
         f"the cell; assuming {spec.cell} (use {others} otherwise)": bool(others),
-        "the nonlinearity; assuming tanh (use --nonlinearity relu otherwise)": "nonlinearity" in options,
-        "reset_after; assuming that r acts after the product, as in torch.nn (use --no-reset-after otherwise)": (
+        f"the nonlinearity; assuming tanh (use {relu} otherwise)": "nonlinearity" in options,
+        f"reset_after; assuming that r acts after the product, as in torch.nn (use {before} otherwise)": (
             "reset_after" in options
         ),
     }

@@ -92,6 +92,7 @@ def test_what_the_file_does_not_record_is_assumed_with_a_warning(package: str, t
     with pytest.warns(UserWarning, match=r"does not record the nonlinearity; assuming tanh") as caught:
         assert load(file, "upper").nonlinearity == "tanh"
     assert [warning.filename for warning in caught] == [__file__]
+    assert "(use nonlinearity='relu' otherwise)" in str(caught[0].message)
     assert load(file, "upper", nonlinearity="relu").nonlinearity == "relu"
     with pytest.warns(UserWarning, match="does not record") as caught:
         load(file, "step")
