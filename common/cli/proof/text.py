@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from common.cli import console
 from common.equivalence.comparison import COMPLEX_STEP, EXPECTED, FAILED, ORACLES
+from common.equivalence.ladder import Rung
 from common.equivalence.reproduce import row_command
 from common.equivalence.tally import used
 from common.proof.causes import explanation
 from common.proof.diagnosis import Diagnosis, axes, by_layer, chosen, diagnose, place_text
 from common.proof.outcome import compared, participants, verdict
 from common.proof.subject import Subject
-from common.proof.trials import Trial
+from common.proof.trials import NARROWER, Trial
 from common.record_types import Check
 
 WIDTH, MOST = 80, 6
@@ -67,7 +68,7 @@ def print_failures(subject: Subject, found: Sequence[Trial]) -> None:
             continue
         if row.check == "forward":
             if row.a == EXPECTED:
-                cause = explanation(trial, subject.layer.layout, rung.results[EXPECTED], rung.bounds)
+                cause = _cause(subject, found, trial, rung)
                 text = f"What would explain it: {cause}" if cause else "No mistake that is known here explains it"
                 paragraph(f"  {text}.", "  ")
             elif text := by_layer(trial, row.a):
@@ -75,6 +76,15 @@ def print_failures(subject: Subject, found: Sequence[Trial]) -> None:
         paragraph(f"  again: {row_command(row.record())}", "    ")
     if len(shown) > MOST:
         console.line(f"... and {len(shown) - MOST} more like these; --json lists every comparison")
+
+
+def _cause(subject: Subject, found: Sequence[Trial], trial: Trial, rung: Rung) -> str:
+    """What would explain a wrong recording, in words; "" if nothing that is known does."""
+    other = {row.variant.spec.dtype for one in found for row in one.rows if row.a == EXPECTED}
+    if NARROWER in other and trial.variant.spec.dtype != NARROWER:
+        text = f"most errors are no larger than rounding in {NARROWER}, so it was computed in {NARROWER}: "
+        return f"{text}cast y, or use --dtype {NARROWER}"
+    return explanation(trial, subject.layer.layout, rung.results[EXPECTED], rung.bounds)
 
 
 def _print_diagnosis(trial: Trial, found: Diagnosis, with_histogram: bool) -> None:
