@@ -23,6 +23,7 @@ from common.errors import BackendBroken, BackendMissing, InvalidInput, NotEquiva
 from common.model.dtypes import numpy_dtype
 from common.model.layout import Parameters, layer_suffixes
 from common.model.spec import OPTIONS, ModelSpec
+from common.printable import plain_line
 from common.proof.problems import Asked, draw, in_dtype, variant
 from common.proof.recorded import Inputs
 from common.proof.subject import Subject
@@ -75,6 +76,8 @@ def source_end(subject: Subject) -> tuple[End | None, str]:
         return None, "our reader alone has read the source: a library runs whole layers of a file"
     if not name:
         return None, "no library was asked to load the source: our reader alone has read it"
+    if layer.spec is None or layer.spec.dtype != subject.spec.dtype:
+        return None, f"our reader alone has read the source: {name} would compute in the dtype of the file"
     try:
         peer = peers.load(name)
         require_able(peer, subject.spec)
@@ -82,7 +85,7 @@ def source_end(subject: Subject) -> tuple[End | None, str]:
     except BackendMissing as error:
         return None, f"the source was read by our reader alone: {error}"
     except Exception as error:  # noqa: BLE001 - whatever a library raises for a file that it does not take
-        return None, f"{name} could not run the source, so our reader alone has read it: {_line(error)}"
+        return None, f"{name} was not asked to run the source, which our reader alone has read: {_line(error)}"
 
 
 def target_end(path: Path, name: str, layer: Found) -> End:
@@ -102,8 +105,7 @@ def target_end(path: Path, name: str, layer: Found) -> End:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    return text if isinstance(error, InvalidInput) else f"{type(error).__name__}: {text}"
+    return str(error) if isinstance(error, InvalidInput) else f"{type(error).__name__}: {plain_line(str(error))}"
 
 
 def require_able(peer: Peer, spec: ModelSpec | None) -> None:
@@ -174,6 +176,7 @@ def _forward(variant: Variant, problem: Problem, ends: Sequence[End], expected: 
     for end in ends:
         x, state0, *_ = _copies(problem)
         y, state = _asked(end, end.loaded.forward, x, state0, problem.lengths)
+        _require_states(f"final states of {end.name}", spec, state)
         results[end.name] = named_outputs(spec, y, state)
     named = [named_outputs(spec, y, state) for y, state, _ in expected]
     yield from _compared("forward", variant, results, named)
@@ -187,6 +190,7 @@ def _gradients(variant: Variant, problem: Problem, ends: Sequence[End], expected
     found: dict[str, PeerGradients] = {}
     for end in able:
         found[end.name] = _asked(end, end.loaded.vjp, *_copies(problem), problem.lengths)
+        _require_states(f"gradients of the initial states of {end.name}", variant.spec, found[end.name].state0)
     of_inputs = {name: _of_inputs(variant.spec, grads) for name, grads in {NUMPY: by_hand, **found}.items()}
     yield from _compared("gradient", variant, of_inputs, [_of_inputs(variant.spec, grads) for grads in exact])
     for end in able:
@@ -222,6 +226,11 @@ def _asked(end: End, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except Exception as error:
         raise NotEquivalent(f"{end.name} fails while it computes: {_line(error)}") from error
+
+
+def _require_states(what: str, spec: ModelSpec, state: Sequence[Any]) -> None:
+    if len(state) != len(spec.state_names):
+        raise NotEquivalent(mismatch(what, f"{len(spec.state_names)} ({', '.join(spec.state_names)})", len(state)))
 
 
 def _compared(

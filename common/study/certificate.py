@@ -19,6 +19,7 @@ from common.equivalence.comparison import FAILED, ORACLES, PASSED, Row
 from common.equivalence.tally import badness, tally, used
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
+from common.proof.subject import digest
 from common.record_parts import Number, Spec
 from common.records import dumps, package_version, require_type
 
@@ -134,20 +135,10 @@ def certificate(
 
 
 def file_facts(role: str, path: Path, form: str) -> File:
-    """A file's size and SHA-256; a folder, such as a checkpoint of orbax, is its files in the order of their names."""
-    digest, size = hashlib.sha256(), 0
-    is_folder = path.is_dir()
-    for part in sorted(path.rglob("*")) if is_folder else [path]:
-        if is_folder and not part.is_file():
-            continue
-        if is_folder:
-            name = part.relative_to(path).as_posix().encode(errors="surrogateescape")
-            digest.update(len(name).to_bytes(8, "little") + name + part.stat().st_size.to_bytes(8, "little"))
-        with part.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-                size += len(block)
-    return File(role=role, path=str(path), format=form, bytes=size, sha256=digest.hexdigest())
+    """A file's size and SHA-256, or those of the files in a folder, such as a checkpoint of orbax."""
+    parts = path.rglob("*") if path.is_dir() else [path]
+    size = sum(part.stat().st_size for part in parts if part.is_file())
+    return File(role=role, path=str(path), format=form, bytes=size, sha256=digest(path))
 
 
 def layer_facts(path: str, owner: str, spec: ModelSpec, params: Mapping[str, np.ndarray]) -> Layer:
@@ -164,12 +155,12 @@ def input_facts(origin: str, problem: Problem) -> Inputs:
 
 def fingerprint(problem: Problem) -> str:
     """The SHA-256 of everything but the parameters: x, the initial states, the cotangents, the lengths."""
-    digest = hashlib.sha256()
+    total = hashlib.sha256()
     for array in (problem.x, *(problem.state0 or ()), problem.dy, *problem.dstate, problem.lengths):
         if array is not None:
-            digest.update(f"{array.dtype.name} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+            total.update(f"{array.dtype.name} {array.shape}\n".encode())
+            total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
 
 
 def _comparison(number: int, row: Row) -> Comparison:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from common.errors import InvalidInput, mismatch
-from common.weights import schemes
+from common.weights import limits, schemes
 from common.weights.formats import flax_msgpack, leaves, npz, onnx_files, orbax, safetensors_files, saved, unread
 from common.weights.formats.keras import files as keras_files
 from common.weights.formats.pytorch import files as torch_files
@@ -65,7 +65,11 @@ def _read(path: Path, what: str, expected: str, formats: Sequence[Format]) -> We
         raise InvalidInput(mismatch(what, expected, f"{path} ({error.strerror or error})")) from error
     except Unusable as error:
         raise InvalidInput(mismatch(what, expected, f"{path} ({error})")) from error
-    return file if file.layers is not None else file._replace(layers=schemes.find(file.params))
+    if file.layers is not None:
+        return file
+    named = {name: value for name, value in file.params.items() if len(name) <= limits.MAX_NAME}
+    long = {name[:60]: f"its name has {len(name):,} characters" for name in file.params if name not in named}
+    return file._replace(params=named, skipped={**file.skipped, **long}, layers=schemes.find(named))
 
 
 def _fitting(source: Source, formats: Sequence[Format]) -> Format:

@@ -11,6 +11,10 @@ MAX_FILE = 4 * GiB
 ALWAYS, RATIO = 256 * MiB, 16
 
 
+# Names of arrays are paths; a longer one is no name, and would cost time wherever names are matched.
+MAX_NAME = 4096
+
+
 def unpacked(file_size: int) -> int:
     """How many bytes all arrays and texts of a file may have together, once they are unpacked."""
     return min(MAX_FILE, max(ALWAYS, RATIO * file_size))

@@ -61,6 +61,9 @@ def test_the_exact_answer_does_not_depend_on_the_dtype_or_on_how_the_runs_are_ma
     monkeypatch.setattr(rounding, "LARGE", 0)
     again, *few = one(variant)
     assert len(few) == rounding.FEW_DRAWS
+    for quantity in exact:
+        sizes = [max(largest(run[quantity] - exact[quantity]) for run in runs) for runs in (few, rounded)]
+        assert 0.1 * sizes[1] < sizes[0] < 3 * sizes[1], "runs that are made one by one are moved as much"
     single = replace(variant, spec=STACK.with_dtype("float32"))
     args = problem(single)._replace(**{k: v for k, v in problem(variant)._asdict().items() if k != "masks"})
     other = named(STACK, answers(single.spec, args._replace(masks=problem(variant).masks), 1)[0])
@@ -163,6 +166,21 @@ def test_numbers_move_by_exactly_one_rounding_up_and_down() -> None:
     assert {*np.unique(gates[1])} == {1e-9 - 2**-11, 1e-9 + 2**-11}
     assert 0.4 < (gates[2] > 0).mean() < 0.6
     assert (gates[0] == 1e-9).all()
+
+
+def test_a_run_by_itself_is_moved_in_every_block_anew() -> None:
+    """Large arrays are moved one run at a time, a block of numbers after another."""
+    value = np.full((1, 5, monte_carlo.BLOCK // 2), -3.0)
+    r = monte_carlo.Rounding("float32", np.array([True]), np.random.default_rng(0))
+    moved = r(value)
+    assert {*np.unique(moved)} == {-3 + sign * 3 * 2**-24 for sign in (-1, 1)}
+    ups = moved.ravel() > -3
+    first, second, third = ups[: monte_carlo.BLOCK], ups[monte_carlo.BLOCK : -len(ups) // 5], ups[-len(ups) // 5 :]
+    for a, b in ((first, second), (second[: len(third)], third), (ups, r(value).ravel() > -3)):
+        assert 0.4 < a.mean() < 0.6
+        assert 0.4 < (a == b).mean() < 0.6, "no block repeats another"
+    exact = monte_carlo.Rounding("float32", np.array([False]), np.random.default_rng(0))
+    assert np.array_equal(exact(value), value)
 
 
 # Rounded, in one step: the two products, their sum with the biases' sum, the pre-activation; the activation; on the way

@@ -13,8 +13,10 @@ from common.cli.proof.subjects import OPEN, add_file, asked_of, notes, subject_o
 from common.conversions.systems import LAYOUTS
 from common.equivalence.comparison import FAILED
 from common.equivalence.tally import tally
-from common.errors import BackendMissing, InvalidInput
+from common.errors import BackendMissing, InvalidInput, mismatch
 from common.model.cells import CELLS
+from common.model.dtypes import is_exact, rounding
+from common.model.spec import DTYPES
 from common.proof import conversion
 from common.proof.recorded import Inputs
 from common.proof.subject import Subject
@@ -41,6 +43,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     text = "keep the file even if no library here can run it, or no comparison could have shown an error"
     parser.add_argument("--unproven", action="store_true", help=text)
+    text = f"{' or '.join(DTYPES)}: the dtype of the new file, in which that of FILE is exact (default: that of FILE)"
+    parser.add_argument("--dtype", type=named(DTYPES), metavar="NAME", help=text)
     certificates.add(parser)
     add_seed(parser, "seed of the inputs and cotangents")
     text = f"one of {', '.join(CELLS)}, where the file leaves it open"
@@ -51,9 +55,10 @@ def add(verbs: Verbs) -> None:
 def run(options: Namespace) -> int:
     """Convert, prove, keep, and print what was compared; returns the exit code."""
     out, page = Path(options.out), certificates.place(options)
-    subject = subject_of(options)
+    subject = _widened(subject_of(options), options.dtype)
     inputs = asked_of(options, subject).inputs
-    with written(out, options.to, subject.spec, subject.layer.params, force=options.force) as made:
+    params = subject.params(subject.spec.dtype)
+    with written(out, options.to, subject.spec, params, force=options.force) as made:
         found, is_kept = _proved(options, subject, inputs, made)
         if is_kept:
             keep(made, out)
@@ -66,6 +71,18 @@ def run(options: Namespace) -> int:
         if page is not None:
             console.line(f"Certificate: {page[0]}")
     return 0 if is_kept else 1
+
+
+def _widened(subject: Subject, dtype: str | None) -> Subject:
+    """The same weights in a dtype that holds every one of them. Raises ``InvalidInput`` for one that rounds them."""
+    given = subject.spec.dtype
+    if dtype is None or dtype == given:
+        return subject
+    if not is_exact(given, dtype):
+        raise InvalidInput(mismatch("--dtype", f"one in which {given} is exact", dtype, rounding(given, dtype)))
+    note = f"the weights were cast from {given} to {dtype}, in which they are exact"
+    layer = subject.layer._replace(notes=(*subject.layer.notes, note))
+    return subject._replace(layer=layer, spec=subject.spec.with_dtype(dtype))
 
 
 def _proved(options: Namespace, subject: Subject, inputs: Inputs | None, made: Written) -> tuple[Certificate, bool]:
@@ -88,6 +105,8 @@ def _proved(options: Namespace, subject: Subject, inputs: Inputs | None, made: W
         verdict, is_kept = _verdict(options, target, proof)
         versions = {end.peer.name: end.peer.versions() for end in (source, target) if end is not None}
     layer, source_path = subject.layer, subject.file.path
+    assert layer.spec is not None
+    read = subject.spec.with_dtype(layer.spec.dtype)
     machine = {record["of"]: record["facts"] for record in environment([conversion.NUMPY])}
     files = [
         certificate.file_facts("source", source_path, subject.file.format),
@@ -99,7 +118,7 @@ def _proved(options: Namespace, subject: Subject, inputs: Inputs | None, made: W
         command=options.command,
         verdict=verdict,
         files=files,
-        layer=certificate.layer_facts(layer.path, LAYOUTS[layer.layout].owner, subject.spec, layer.params),
+        layer=certificate.layer_facts(layer.path, LAYOUTS[layer.layout].owner, read, layer.params),
         inputs=[certificate.input_facts("; ".join(trial.origin), trial.problem) for trial in proof.trials],
         rows=[(number, row) for number, trial in enumerate(proof.trials) for row in trial.rows],
         versions=machine | versions,

@@ -64,7 +64,7 @@ def read(source: Source) -> WeightsFile:
     places = {name: _place(name, entry) for name, entry in header.items()}
     for name, (dtype, shape, begin, end) in sorted(places.items(), key=lambda item: item[1][2:]):
         if begin != position or end > len(data) - start:
-            raise Unusable(f"its {name[:100]!r} lies at byte {begin} of the data, where {position} is expected")
+            raise Unusable(f"its {name[:100]!r} is not where the array before it ends, or passes the end of the file")
         position = end
         if dtype not in DTYPES:
             skipped[name] = f"an array of {dtype[:20]}"
@@ -72,7 +72,10 @@ def read(source: Source) -> WeightsFile:
         kind = np.dtype(getattr(ml_dtypes, DTYPES[dtype], DTYPES[dtype]))
         if math.prod(shape) * kind.itemsize != end - begin:
             raise Unusable(f"its {name[:100]!r} takes {end - begin} bytes, which do not fit its shape")
-        arrays[name] = _array(data[start + begin : start + end], kind, shape)
+        try:
+            arrays[name] = _array(data[start + begin : start + end], kind, shape)
+        except ValueError as error:  # no values, and an axis that is longer than any array
+            raise Unusable(f"its {name[:100]!r} has an axis that is too long") from error
     if position != len(data) - start:
         raise Unusable("longer or shorter than its arrays")
     return WeightsFile(

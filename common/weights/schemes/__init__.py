@@ -30,10 +30,8 @@ def find(arrays: Mapping[str, np.ndarray]) -> tuple[Found, ...]:
     layers = [layer for layer, path in zip(layers, paths, strict=True) if path not in moments]
     sharing: dict[str, list[frozenset[str]]] = {}
     for layer in layers:
-        sharing.setdefault(layer.names[0], []).append(frozenset(layer.names))
-    layers = [
-        layer
-        for layer in layers
-        if not any(frozenset(layer.names) < names for name in layer.names for names in sharing.get(name, ()))
-    ]
+        names = frozenset(layer.names)
+        for name in names:
+            sharing.setdefault(name, []).append(names)
+    layers = [layer for layer in layers if not any(set(layer.names) < names for names in sharing[layer.names[0]])]
     return tuple(sorted(layers, key=lambda layer: min(order[name] for name in layer.names)))

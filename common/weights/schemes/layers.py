@@ -48,7 +48,7 @@ def model(layout: str, where: Where, arrays: Mapping[str, np.ndarray], **options
     """The specification and the neutral parameters of arrays in a layout. Raises ``InvalidInput``, ``InvalidType``."""
     form = LAYOUTS[layout]
     weights = {suffix: _weights(form, suffix, names, arrays) for suffix, names in where.items()}
-    first = next(iter(weights.values()))
+    first = weights[min(weights, key=lambda suffix: (len(suffix), suffix))]
     is_cell = "" in where
     levels = {suffix.removesuffix("_reverse") for suffix in where}
     spec = ModelSpec(

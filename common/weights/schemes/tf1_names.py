@@ -31,7 +31,7 @@ from common.weights.source import Found, Where
 NAME = re.compile(
     r"(?:(?P<scope>.+)/)?(?P<cell>(?P<kind>[A-Za-z_]*_cell)(?:_\d+)?)/"
     r"(?P<part>(?:(?:gates|candidate|projection|candidate/input_projection|candidate/hidden_projection)/)?"
-    r"(?:kernel|bias|weights|biases)|w_[fio]_diag|.*(?:gamma|beta))(?::\d+)?",
+    r"(?:kernel|bias|weights|biases)|w_[fio]_diag|[^/]+/(?:gamma|beta))(?::\d+)?",
     re.DOTALL,
 )
 # Before TensorFlow 1.2, the variables had other names.

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from common.weights.source import Found
-from tests.weights.onnx_graph.models import B, Graph, H, network, only_layer, read, tensor
+from tests.weights.onnx_graph.models import B, Graph, H, feeds, network, only_layer, read, run, tensor
 
 
 def changed(cell: str, **attributes: Any) -> Graph:
@@ -27,6 +27,7 @@ def problem(path: Path, graph: Graph, **options: Any) -> str:
 
 ATTRIBUTES = [
     ("LSTM", {"clip": 3.0}, "clip=3: the gates' inputs are clipped"),
+    ("RNN", {"clip": 0.0}, "clip=0: the gates' inputs are clipped"),
     ("LSTM", {"input_forget": 1}, "input_forget=1: "),
     ("GRU", {"activations": ["HardSigmoid", "Tanh"]}, "activations=HardSigmoid, Tanh: those of a network here are sig"),
     ("LSTM", {"activations": ["Sigmoid", "Tanh", "Relu"]}, "activations=Sigmoid, Tanh, Relu: "),
@@ -50,9 +51,17 @@ def test_options_of_operators_are_refused_by_name(
     assert re.match(text, found), found
 
 
-def test_directions_of_different_activations_are_refused(tmp_path: Path) -> None:
-    graph = network("RNN", 1, 2, activations=["Tanh", "Relu"])
-    assert problem(tmp_path, graph).startswith("activations=Tanh, Relu: ")
+def test_a_clip_of_zero_clips_to_zero() -> None:
+    """ONNX clips nothing only where the attribute is absent; onnxruntime's LSTM and GRU take no clip of 0."""
+    graph = changed("RNN", clip=0.0)
+    outputs = run(graph.model(), feeds(graph, [5, 3, 2, 1]))
+    assert all((value == 0).all() for value in outputs.values())
+
+
+@pytest.mark.parametrize("names", [["Tanh", "Relu"], ["Relu", "Tanh"]])
+def test_directions_of_different_activations_are_refused(names: list[str], tmp_path: Path) -> None:
+    graph = network("RNN", 1, 2, activations=names)
+    assert problem(tmp_path, graph).startswith(f"activations={', '.join(names)}: ")
 
 
 def peepholes(value: float) -> Graph:
