@@ -5,6 +5,7 @@ line. It is imported only where it is used: messages, and therefore ``--help``, 
 """
 
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -82,6 +83,12 @@ def line(text: str, keep: str = "\n") -> None:
 def message(text: str) -> None:
     """A line on stderr."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """A paragraph on stderr of at most 80 columns, whose words are not broken."""
+    wrap = textwrap.TextWrapper(80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    print(wrap.fill(printable(text)), file=sys.stderr, flush=True)
 
 
 class Stages(AbstractContextManager["Stages"]):

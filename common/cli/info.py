@@ -142,7 +142,7 @@ def describe(options: Namespace) -> int:
         spec = layer.spec
         assert spec is not None  # or select would have refused it
         for note in layer.notes:
-            console.message(note)
+            console.note(note)
     axes = {"steps": options.seq_len, "batch": options.batch, "batch_first": options.batch_first}
     description = descriptions.describe(spec, **axes, batched=not options.unbatched)
     if options.json:

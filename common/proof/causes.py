@@ -14,13 +14,18 @@ import numpy as np
 from common.backend.contract import Problem
 from common.conversions.systems import LAYOUTS
 from common.equivalence.comparison import named_outputs
+from common.equivalence.monte_carlo import ROUNDOFF
 from common.equivalence.rounding import exact_outputs
 from common.equivalence.tolerances import Bound, largest
-from common.model.spec import ModelSpec
+from common.model.spec import HALF_DTYPES, ModelSpec
+from common.proof.subject import is_rounded
 from common.proof.trials import Trial
 
 # How many steps before the last a final state is looked for, and how far off an explanation may be, in bounds.
 STEPS_BACK, NEAR = 12, 10
+# Runs with weights that are moved by a rounding, and how many times larger or smaller than theirs errors may be that
+# rounding of the weights explains.
+DRAWS, LIKE = 4, 4
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -45,7 +50,8 @@ def explanation(trial: Trial, layout: str, recorded: Outputs, limits: Mapping[st
     y, state, _ = trial.answers[0]
     right = named_outputs(spec, y, state)
     wrong = {name: value for name, value in recorded.items() if not _near(right[name], value, limits[name], 1)}
-    for suspicion in suspicions(spec, problem, layout):
+    batch_first = any(row.file is not None and row.file["batch_first"] for row in trial.rows[:1])
+    for suspicion in suspicions(spec, problem, layout, batch_first):
         if suspicion.is_causal and "y" in wrong and not spec.bidirectional:
             first = suspicion.outputs(spec, _cut(problem, 2), right)["y"]
             if not _near(first, wrong["y"][:2], limits["y"]):
@@ -53,7 +59,30 @@ def explanation(trial: Trial, layout: str, recorded: Outputs, limits: Mapping[st
         given = suspicion.outputs(spec, problem, right)
         if wrong and all(_near(given.get(name), value, limits[name]) for name, value in wrong.items()):
             return suspicion.text
-    return ""
+    return _rounded_weights(spec, problem, right, wrong)
+
+
+def _rounded_weights(spec: ModelSpec, problem: Problem, right: Outputs, wrong: Outputs) -> str:
+    """Whether the errors are those of outputs that were recorded before 16 bits rounded the weights."""
+    weights = list(problem.params.values())
+    dtype = next((one for one in HALF_DTYPES[::-1] if not any(is_rounded(value, one) for value in weights)), "")
+    if not dtype or not wrong:
+        return ""
+    rng, unit = np.random.default_rng(0), ROUNDOFF[dtype]
+    made: dict[str, list[np.ndarray]] = {name: [] for name in wrong}
+    for _ in range(DRAWS):
+        moved = {k: w.astype("float64") * (1 + unit * rng.uniform(-1, 1, w.shape)) for k, w in problem.params.items()}
+        given = _run(spec, problem._replace(params=moved))
+        for name, errors in made.items():
+            errors.append(given[name] - right[name])
+    for name, value in wrong.items():
+        errors = value.astype("float64") - right[name]
+        usual = float(np.sqrt(np.mean(np.square(made[name]))))
+        is_usual = usual / LIKE <= float(np.sqrt(np.mean(np.square(errors)))) <= usual * LIKE
+        if not is_usual or largest(errors) > LIKE * max(map(largest, made[name])):
+            return ""
+    text = f"the weights are rounded to {dtype}, which makes errors of this size, "
+    return f"{text}and the outputs were recorded with weights that were not"
 
 
 def _near(given: np.ndarray | None, recorded: np.ndarray, limit: Bound, times: float = NEAR) -> bool:
@@ -63,18 +92,22 @@ def _near(given: np.ndarray | None, recorded: np.ndarray, limit: Bound, times: f
     return error <= times * float(np.max(limit.allowed)) and error <= 0.01 * float(np.max(limit.scale))
 
 
-def suspicions(spec: ModelSpec, problem: Problem, layout: str) -> Iterator[Suspicion]:
+def suspicions(spec: ModelSpec, problem: Problem, layout: str, batch_first: bool = False) -> Iterator[Suspicion]:
     """Cheap ones first: orders of axes and of states, then options, biases, steps, and orders of gates."""
-    yield from _orders(spec, problem)
+    yield from _orders(spec, problem, batch_first)
     yield from _options(spec)
     yield from _biases(spec)
     yield from _steps(spec, problem)
     yield from _gates(spec, layout)
 
 
-def _orders(spec: ModelSpec, problem: Problem) -> Iterator[Suspicion]:
+def _orders(spec: ModelSpec, problem: Problem, batch_first: bool) -> Iterator[Suspicion]:
     steps, batch, _ = problem.x.shape
     yield Suspicion("y runs backwards in time", lambda _s, _p, out: {**out, "y": out["y"][::-1]})
+    if problem.state0 is None and problem.lengths is None and problem.mask is None:
+        text = "x and y hold the batch first: add --batch-first"
+        text = "x and y hold the time first: leave out --batch-first" if batch_first else text
+        yield Suspicion(text, _transposed)
     if steps == batch:
         text = "y has the batch first and x the time first: --batch-first is for both"
         yield Suspicion(text, lambda _s, _p, out: {**out, "y": out["y"].swapaxes(0, 1)})
@@ -90,6 +123,18 @@ def _orders(spec: ModelSpec, problem: Problem) -> Iterator[Suspicion]:
         yield Suspicion(halves, lambda _s, _p, out: {**out, "y": np.roll(out["y"], out["y"].shape[2] // 2, axis=2)})
         text = "the reverse half of y stands in the order in which it was computed"
         yield Suspicion(text, lambda _s, _p, out: {**out, "y": _own_order(out["y"])})
+
+
+def _transposed(spec: ModelSpec, problem: Problem, _: Outputs) -> Outputs:
+    """What the model gives if the axes of time and batch of x and y are exchanged; no state is given."""
+    batch = len(problem.x)
+    swapped = problem._replace(
+        x=problem.x.swapaxes(0, 1),
+        dy=problem.dy.swapaxes(0, 1),
+        dstate=tuple(np.zeros(shape) for shape in spec.state_shapes(batch)),
+    )
+    given = _run(spec, swapped)
+    return {**given, "y": given["y"].swapaxes(0, 1)}
 
 
 def _own_order(y: np.ndarray) -> np.ndarray:

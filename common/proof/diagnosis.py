@@ -112,11 +112,21 @@ def _steps_of_y(spec: ModelSpec, wrong: np.ndarray) -> Iterator[str]:
             continue
         is_reverse = "reverse" in name
         first = int(steps[-1] if is_reverse else steps[0])
-        before = len(part) - 1 - first if is_reverse else first
-        text = f"the outputs{name} depart at step {first} of 0 to {len(part) - 1}"
-        if before:
-            text += f"; the {before} {'after' if is_reverse else 'before'} it agree"
-        yield text + ("" if len(steps) > 1 else "; no other step is wrong")
+        yield f"the outputs{name} {_departure(first, len(part) - 1, is_reverse)}" + (
+            "" if len(steps) > 1 else "; no other step is wrong"
+        )
+
+
+def _departure(first: int, last: int, is_reverse: bool) -> str:
+    """Where outputs begin to be wrong, in the order in which they are computed."""
+    if is_reverse:
+        if first == last:
+            return f"depart at the last step, {last}, which it computes first"
+        return f"agree from the last step, {last}, back to step {first + 1}, and depart at step {first}"
+    if first == 0:
+        return "depart at the first step, step 0"
+    agree = "step 0 agrees" if first == 1 else f"steps 0 to {first - 1} agree"
+    return f"depart at step {first}; {agree}"
 
 
 def _halves(spec: ModelSpec, wrong: np.ndarray) -> list[np.ndarray]:

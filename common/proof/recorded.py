@@ -9,7 +9,7 @@
 (7, 2, 3)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from common.errors import InvalidInput, InvalidType, mismatch
 from common.model.arrays import require_finite
 from common.model.dtypes import dtype_label, numpy_dtype
 from common.model.spec import DTYPES, HALF_DTYPES, ModelSpec
-from common.proof.subject import is_rounded, narrowest
+from common.proof.subject import as_dtype, narrowest
 from common.weights.formats import npz
 from common.weights.source import Unusable, open_source
 
@@ -116,25 +116,31 @@ def read_inputs(path: Path, spec: ModelSpec, batch_first: bool = False) -> Input
     if given and len(given) < len(starts):
         raise InvalidInput(mismatch(f"states in {path}", " and ".join(starts), given[0]))
     shapes = dict(zip(starts, spec.state_shapes(x.shape[1]), strict=True))
-    state0 = tuple(_state(f"{name} in {path}", arrays[name], shapes[name]) for name in given)
+    state0 = tuple(_state(f"{name} in {path}", arrays[name], shapes[name], len(x), batch_first) for name in given)
     return Inputs(str(path), np.ascontiguousarray(x), state0 or None, is_single)
 
 
-def _state(name: str, value: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """A state with all three of its axes; one with a single entry may be missing."""
+def _state(name: str, value: np.ndarray, shape: tuple[int, int, int], steps: int, batch_first: bool) -> np.ndarray:
+    """A state with all three of its axes; one with a single entry may be missing. x was read as ``steps`` steps."""
     rows, batch, size = shape
     known = [shape] + [(batch, size)] * (rows == 1) + [(rows, size)] * (batch == 1) + [(size,)] * (rows == batch == 1)
     if value.shape not in known:
         cause = "the batch first? torch.nn leaves states as they are" if value.shape == (batch, rows, size) else ""
+        if steps != batch and value.shape in [tuple(steps if n == batch else n for n in one) for one in known]:
+            cause = "x holds the time first? then leave out --batch-first"
+            cause = cause if batch_first else "x and y hold the batch first? then add --batch-first"
         raise InvalidInput(mismatch(name, f"{shape}, (D*L, B, H)", value.shape, cause))
     return value.reshape(shape)
 
 
-def read_expected(path: Path, spec: ModelSpec, x: Inputs, batch_first: bool, valid: np.ndarray) -> Expected:
+def read_expected(
+    path: Path, spec: ModelSpec, x: Inputs, batch_first: bool, valid: np.ndarray, dtypes: Sequence[str] = ()
+) -> Expected:
     """y, and h_n and c_n, of which an ``.npz`` has at least one; their axes are those of the inputs.
 
     What y holds at steps that are not ``valid`` (T, B) is set to 0. Values that are all exact in the dtype of the file
-    are taken for results in it, such as a float32 array that was saved as float64.
+    are taken for results in it, such as a float32 array that was saved as float64; so are values most of which are, and
+    all of them if none of ``dtypes``, those that the user asks for, holds them exactly.
     """
     ends = tuple(f"{name}_n" for name in spec.state_names)
     arrays = _named(str(path), read_arrays(path, "--expect"), "y", ("y", *ends))
@@ -144,16 +150,35 @@ def read_expected(path: Path, spec: ModelSpec, x: Inputs, batch_first: bool, val
     if "y" in arrays:
         y = _outputs(f"y in {path}", arrays["y"], spec, x, batch_first)
         values["y"] = np.where(valid[..., None], y, np.zeros((), y.dtype))
-    values |= {name: _state(f"{name} in {path}", arrays[name], shapes[name]) for name in ends if name in arrays}
+    steps = len(x.x)
+    values |= {
+        name: _state(f"{name} in {path}", arrays[name], shapes[name], steps, batch_first)
+        for name in ends
+        if name in arrays
+    }
     dtype = narrowest([dtype_label(value.dtype) for value in values.values()])
     notes = []
-    if narrowest([dtype, spec.dtype]) != dtype and not any(is_rounded(v, spec.dtype) for v in values.values()):
-        notes.append(f"{path}: every value is a {spec.dtype}, so it is compared as {spec.dtype}")
+    if narrowest([dtype, spec.dtype]) != dtype and (note := _exact_in(values, spec.dtype)):
+        notes.append(f"{path}: {note}, so it was computed in {spec.dtype} and is compared as {spec.dtype}")
         dtype = spec.dtype
+    narrower = {one for one in dtypes if narrowest([one, dtype]) != dtype}
+    if narrower and dtype not in dtypes:
+        (chosen,) = [one for one in narrower if all(narrowest([one, other]) == other for other in narrower)]
+        notes.append(f"{path} holds {dtype}: it is rounded to {chosen} and compared as {chosen}")
+        dtype = chosen
     values = {name: value.astype(numpy_dtype(dtype)) for name, value in values.items()}
     if not valid.all() and "y" in values:
         notes.append(f"{path}: y is compared at valid steps only")
     return Expected(str(path), values, dtype, tuple(notes))
+
+
+def _exact_in(values: Mapping[str, np.ndarray], dtype: str) -> str:
+    """Whether all or most of the numbers other than 0 are exact in a dtype, in words; "" if they are not."""
+    flat = np.concatenate([value[value != 0].astype("float64").ravel() for value in values.values()])
+    exact = int((as_dtype(flat, dtype).astype("float64") == flat).sum())
+    if exact == flat.size:
+        return f"every value is a {dtype}"
+    return f"{exact:,} of its {flat.size:,} values are exact in {dtype}" if 2 * exact > flat.size else ""
 
 
 def _outputs(name: str, y: np.ndarray, spec: ModelSpec, x: Inputs, batch_first: bool) -> np.ndarray:

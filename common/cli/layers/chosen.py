@@ -28,7 +28,7 @@ def read(path: str, what: str = "FILE") -> WeightsFile:
     """The file, after its notes were printed on stderr."""
     file = files.read(Path(path), what)
     for note in file.notes:
-        console.message(note)
+        console.note(note)
     return file
 
 

@@ -90,13 +90,13 @@ def example(options: Namespace, most: int | None, traces: int = 3) -> tuple[Exam
         file = layers.read(path, "--weights" if options.weights else "FILE")
         spec, params, notes = _layer(file, options)
         for note in notes:
-            console.message(note)
+            console.note(note)
         source = path if options.layer is None else f"{path}, {options.layer}"
         if options.inputs is not None:
             found = _recorded(file, options)
             x = _first_steps(options, found.x, most)
             for note in found.notes:
-                console.message(note)
+                console.note(note)
     else:
         for option in ("layer", "inputs"):
             if getattr(options, option) is not None:

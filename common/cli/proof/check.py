@@ -55,7 +55,7 @@ def run(options: Namespace) -> int:
     if not options.json:
         text.paragraph(headline(subject))
     for note in (*notes(subject), *(plan.expected.notes if plan.expected else ())):
-        console.message(note)
+        console.note(note)
     found: list[Trial] = []
     with console.Stages() as stages:
         stream = chain(environment(list(plan.backends)), _records(plan, stages, found))
@@ -120,7 +120,8 @@ def _plan(options: Namespace) -> Plan:
 
 def _expected(options: Namespace, subject: Subject, inputs: Inputs, valid: Any) -> Expected:
     path = Path(options.expect)
-    return read_expected(path, subject.spec, inputs, getattr(options, "batch_first", False), valid)
+    batch_first = getattr(options, "batch_first", False)
+    return read_expected(path, subject.spec, inputs, batch_first, valid, options.dtype or ())
 
 
 def _backends(options: Namespace, plan: Plan) -> dict[str, Backend]:
@@ -139,7 +140,7 @@ def _backends(options: Namespace, plan: Plan) -> dict[str, Backend]:
     for name, backend in found.items():
         for dtype in plan.dtypes:
             if lacks := lacking(plan, backend, dtype):
-                console.message(f"{name} is left out in {dtype}: it does not support {', '.join(lacks)}")
+                console.note(f"{name} is left out in {dtype}: it does not support {', '.join(lacks)}")
     return {n: b for n, b in found.items() if not all(lacking(plan, b, dtype) for dtype in plan.dtypes)}
 
 
@@ -150,7 +151,7 @@ def _installed(names: Sequence[str]) -> dict[str, Backend]:
             found[name] = registry.load(name)
         except (BackendMissing, BackendBroken) as error:
             problems.append(error)
-            console.message(f"{name} is left out: {error}")
+            console.note(f"{name} is left out: {error}")
     if not found:
         raise problems[0]
     return found
@@ -163,18 +164,18 @@ def _guest(plan: Plan) -> Guest | None:
     if not name:
         return None
     if subject.spec.dtype not in plan.dtypes:
-        console.message(f"{name} is not asked: it computes in {subject.spec.dtype}, the dtype of the file")
+        console.note(f"{name} is not asked: it computes in {subject.spec.dtype}, the dtype of the file")
         return None
     if not subject.is_whole:
-        console.message(f"{name} is not asked: it runs whole layers of the file")
+        console.note(f"{name} is not asked: it runs whole layers of the file")
         return None
     try:
         peer = peers.load(name)
         if lacks := peer_lacks(plan, peer):
-            console.message(f"{name} is not asked: it does not support {', '.join(lacks)}")
+            console.note(f"{name} is not asked: it does not support {', '.join(lacks)}")
             return None
         loaded = peer.load(subject.file.path, subject.layer)
     except (BackendMissing, BackendBroken, InvalidInput, Unusable) as error:
-        console.message(f"{name} is not asked: {error}")
+        console.note(f"{name} is not asked: {error}")
         return None
     return Guest(peer.name if peer.name not in plan.backends else f"{peer.name} (file)", peer, loaded)

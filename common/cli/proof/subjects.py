@@ -89,7 +89,8 @@ def drawn(subject: Subject, asked: Asked, dtypes: Sequence[str]) -> Draw:
     made = draw(subject, asked, dtypes)
     for dtype in dtypes:
         if names := rounded(subject, made.problem, dtype):
-            console.message(f"{' and '.join(names)} are rounded to {dtype} for the comparisons in {dtype}")
+            verb = "is" if names in (("x",), ("state0",)) else "are"
+            console.note(f"{' and '.join(names)} {verb} rounded to {dtype} for the comparisons in {dtype}")
     return made
 
 

@@ -12,7 +12,7 @@ from common.proof.causes import explanation
 from common.proof.diagnosis import Compared, Diagnosis, axes, by_layer, chosen, diagnose, place_text
 from common.proof.outcome import compared, participants, verdict
 from common.proof.subject import Subject
-from common.proof.trials import Trial
+from common.proof.trials import NARROWER, Trial
 from common.record_types import Check
 from common.study.certificate import HISTOGRAM, Failure
 
@@ -70,17 +70,21 @@ def failures(found: Sequence[Compared], subject: Subject | None = None) -> tuple
         if group in begun:
             one["histogram"] = []
         elif subject is not None and isinstance(trial, Trial):
-            one["cause"], one["again"] = _cause(subject, trial, rung, row), row_command(row.record())
+            one["cause"], one["again"] = _cause(subject, found, trial, rung, row), row_command(row.record())
         begun.add(group)
         shown.append(one)
     return shown, len(worst) - len(shown)
 
 
-def _cause(subject: Subject, trial: Trial, rung: Rung, row: Row) -> str:
+def _cause(subject: Subject, found: Sequence[Compared], trial: Trial, rung: Rung, row: Row) -> str:
     """What would explain wrong outputs, as a sentence; "" where nothing is known."""
     if row.check != "forward":
         return ""
     if row.a == EXPECTED:
+        held = {other.variant.spec.dtype for one in found for other in one.rows if other.a == EXPECTED}
+        if NARROWER in held and trial.variant.spec.dtype != NARROWER:
+            text = f"most errors are no larger than rounding in {NARROWER}, so it was computed in {NARROWER}: "
+            return f"What would explain it: {text}cast y, or use --dtype {NARROWER}."
         cause = explanation(trial, subject.layer.layout, rung.results[EXPECTED], rung.bounds)
         return f"What would explain it: {cause}." if cause else "No mistake that is known here explains it."
     text = by_layer(trial, row.a)

@@ -2,8 +2,10 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from common import records
 from common.backend.contract import Problem
@@ -32,10 +34,11 @@ from common.cli.proof.subjects import (
     subject_of,
 )
 from common.cli.proof.text import paragraph
-from common.equivalence.comparison import named_grads, named_outputs
+from common.equivalence.comparison import gradient_name, named_grads, named_outputs
 from common.equivalence.rounding import answers
 from common.equivalence.tolerances import MARGIN
 from common.equivalence.variants import B, T, problem
+from common.model.layout import layer_suffixes, parameter_shapes
 from common.model.spec import CELLS, HALF_DTYPES, ModelSpec
 from common.proof.limits import LIBRARIES, Limit, limits, lines
 from common.proof.problems import in_dtype
@@ -97,7 +100,7 @@ def _cases(options: Namespace) -> list[Case]:
     chosen = list(dict.fromkeys(options.dtype or (subject.spec.dtype,)))
     made = drawn(subject, asked_of(options, subject), chosen)
     for note in notes(subject):
-        console.message(note)
+        console.note(note)
     steps, batch, _ = made.problem.x.shape
     title = f"{headline(subject)}. On {'; '.join(made.origin)}."
     return [
@@ -120,8 +123,19 @@ def _limits(case: Case, seed: int) -> list[Limit]:
     backward = not (spec.nonlinearity == "relu" and spec.dtype in HALF_DTYPES)
     results = []
     for y, state, grads in answers(spec, case.problem, seed, backward=backward):
-        results.append(named_outputs(spec, y, state) | (named_grads(spec, grads) if backward else {}))
+        results.append(named_outputs(spec, y, state) | (_in_order(spec, named_grads(spec, grads)) if backward else {}))
     return limits(results, spec.dtype)
+
+
+def _in_order(spec: ModelSpec, grads: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gradients layer by layer, then those of x and of the initial states.
+
+    Names keep the suffix of the first layer, unless it is the only layer and has one direction.
+    """
+    names = {gradient_name(name): name for name in parameter_shapes(spec)}
+    is_only = len(layer_suffixes(spec)) == 1
+    ordered = {short if is_only else f"d{name}": grads[short] for short, name in names.items()}
+    return ordered | {name: grad for name, grad in grads.items() if name not in names}
 
 
 def _print(case: Case, found: Sequence[Limit], libraries: Sequence[str]) -> None:
