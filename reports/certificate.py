@@ -4,37 +4,55 @@
 holds everything that the page says.
 """
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.equivalence.comparison import EXPECTED, FAILED, ORACLES
 from common.equivalence.ladder import CHECKS
 from common.equivalence.tolerances import A_PASS_MEANS
 from common.errors import InvalidInput, mismatch
 from common.model.describe import shape_text
 from common.printable import printable
 from common.records import plain
-from common.study.certificate import Certificate, Comparison, as_json, groups, parties, rank, read, shown
+from common.study.certificate import HISTOGRAM, Certificate, Comparison, Failure, as_json, read
+from common.study.groups import groups, outcome, parties, rank, shown
 from reports.page.model import Table
 from reports.page.numbers import count, error, fraction
 from reports.page.render import MARKDOWN_LIMIT, environment, markdown_environment, style, write_all
 
 SUFFIXES, TWINS = (".html", ".htm"), (".json", ".md")
+# What the columns of the short table are called, as in a terminal.
+CALLED = {"forward": "outputs and states", "gradient": "gradients"}
 # Within so many bytes, each of the three files says that it is a certificate.
 SEEN = 4096
 HOW_TO_READ = (
-    "Each end runs the same inputs from the same nonzero states, and is compared with the others and with the exact "
-    "result. The error is the largest |a - b| over all elements. The tolerance is how far rounding can move this very "
-    "result, measured on these weights and inputs; a comparison passes if error / tolerance is at most 1. The "
-    "resolution is the smallest relative error that would have failed.",
+    "On each of the inputs listed below, all run the same x from the same initial states, with the same cotangents for "
+    "gradients, and are compared with one another and with the exact result. The error is the largest |a - b| over all "
+    "elements. The tolerance is how far rounding can move this very result, measured on these weights and inputs; a "
+    "comparison passes if error / tolerance is at most 1. The resolution is the smallest relative error that would "
+    "have failed.",
     A_PASS_MEANS,
 )
+RECORDED = '"expected" is what was recorded elsewhere; it was not run here.'
+
+
+class Shown(NamedTuple):
+    """A failed comparison: its worst elements, what is said of them, and the histogram of its errors."""
+
+    title: str
+    reasons: tuple[str, ...]
+    worst: Table
+    places: tuple[str, ...]
+    histogram: str
+    again: str
 
 
 class Content(NamedTuple):
-    """What both documents are made of; ``every`` is the table of all comparisons, which the page folds away."""
+    """What both documents are made of. ``pairs``, unless something failed, and ``every`` are folded away."""
 
     title: str
     passed: bool
@@ -42,9 +60,11 @@ class Content(NamedTuple):
     origin: str
     command: str
     notes: tuple[str, ...]
+    failures: tuple[Shown, ...]
     explained: tuple[str, ...]
-    summary: tuple[Table, ...]
+    short: tuple[Table, ...]
     facts: tuple[Table, ...]
+    pairs: Table
     every: Table
 
 
@@ -81,7 +101,7 @@ def require_place(path: Path) -> None:
 
 def page(found: Content, json_name: str) -> str:
     template = environment(autoescape=True).get_template("certificate.html.j2")
-    return template.render(found=found, json_name=json_name, style=style())
+    return template.render(found=found, json_name=json_name, style=style(), histogram=HISTOGRAM)
 
 
 def markdown(found: Content, json_name: str) -> str:
@@ -89,7 +109,7 @@ def markdown(found: Content, json_name: str) -> str:
     template = markdown_environment().get_template("certificate.md.j2")
     text = ""
     for limit in (None, 200, 100, 50, 20, 5):
-        text = template.render(found=found, json_name=json_name, limit=limit)
+        text = template.render(found=found, json_name=json_name, limit=limit, histogram=HISTOGRAM)
         if len(text.encode()) < MARKDOWN_LIMIT:
             break
     return text
@@ -98,20 +118,44 @@ def markdown(found: Content, json_name: str) -> str:
 def content(certificate: Certificate) -> Content:
     """What a certificate says, as text; characters that control a terminal or cannot be written are escaped."""
     found = _printable(certificate)
-    summary = [_summary(found["comparisons"])] if found["comparisons"] else []
-    title = "Certificate of a conversion" if any(file["role"] == "target" for file in found["files"]) else "Certificate"
-    names = " → ".join(Path(file["path"]).name for file in found["files"] if file["role"] in ("source", "target"))
+    rows, labels = found["comparisons"], [given["label"] for given in found["inputs"]]
+    recorded = (RECORDED,) if EXPECTED in parties(rows) else ()
     return Content(
-        title=f"{title}: {names}",
+        title=_title(found),
         passed=found["passed"],
         sentence=found["sentence"],
         origin=f"RNN Rosetta {found['version']}, {found['date']}",
         command=shlex.join(found["command"]),
         notes=tuple(found["notes"]),
-        explained=HOW_TO_READ,
-        summary=tuple(summary),
+        failures=tuple(map(_failure, found["failures"])),
+        explained=(*HOW_TO_READ[:1], *recorded, *HOW_TO_READ[1:]),
+        short=(_short(rows, labels),) if rows else (),
         facts=(_files(found), _layer(found), _inputs(found), *_versions(found)),
-        every=_every(found["comparisons"]),
+        pairs=_pairs(rows, labels),
+        every=_every(rows, labels),
+    )
+
+
+def _title(found: Certificate) -> str:
+    """What was done to which file; one that did not pass is not called a certificate of it."""
+    names = {file["role"]: Path(file["path"]).name for file in found["files"]}
+    if "target" in names:
+        what = f"a conversion: {names.get('source', '')} → {names['target']}"
+    else:
+        layer = found["layer"]["path"]
+        what = f"a check: {f'{layer} of ' if layer else ''}{names.get('weights', '')}"
+    return f"Certificate of {what}" if found["passed"] else f"No certificate of {what}"
+
+
+def _failure(failure: Failure) -> Shown:
+    rows = tuple(map(tuple, failure["elements"]))
+    return Shown(
+        title=failure["title"],
+        reasons=tuple(failure["reasons"]),
+        worst=Table("The worst elements", tuple(failure["columns"]), rows, numbers=(1, 2), whole=True),
+        places=(*failure["places"], *([failure["cause"]] if failure["cause"] else [])),
+        histogram="\n".join(failure["histogram"]),
+        again=failure["again"],
     )
 
 
@@ -123,17 +167,42 @@ def _printable(value: Any) -> Any:
     return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
-def _summary(rows: Sequence[Comparison]) -> Table:
-    """One line for each check, pair and inputs, with its worst comparison."""
-    several = len({row["inputs"] for row in rows}) > 1
+def _short(rows: Sequence[Comparison], labels: Sequence[str]) -> Table:
+    """A line for each participant on each inputs: how near its results came to their tolerances."""
+    checks = list(dict.fromkeys(row["check"] for row in rows))
     lines = []
-    for group in groups(rows):
+    for inputs in dict.fromkeys(row["inputs"] for row in rows):
+        here = [row for row in rows if row["inputs"] == inputs]
+        for name in parties(here):
+            own = [row for row in here if name in (row["a"], row["b"])]
+            against = [row for row in own if row["a"] == name and row["b"] in ORACLES]
+            ratios = [[row["ratio"] for row in against if row["check"] == check] for check in checks]
+            worst = [fraction(max(map(_size, some))) if some else "–" for some in ratios]
+            lines.append((name, outcome(against or own), _label(labels, inputs), *worst))
+    columns = ("Who", "Verdict", "Inputs", *(CALLED.get(check, check) for check in checks))
+    note = "Numbers are the worst error over tolerance, against the exact result; – is what was not compared."
+    return Table("Against the exact result", columns, tuple(lines), note, numbers=range(3, len(columns)), whole=True)
+
+
+def _size(ratio: float | None) -> float:
+    return math.inf if ratio is None else ratio
+
+
+def _label(labels: Sequence[str], number: int) -> str:
+    return labels[number] if number < len(labels) else str(number + 1)
+
+
+def _pairs(rows: Sequence[Comparison], labels: Sequence[str]) -> Table:
+    """One line for each check, pair and inputs, with its worst comparison; those that failed come first."""
+    lines = []
+    for group in sorted(groups(rows), key=lambda group: group.worst["verdict"] != FAILED):
         worst = group.worst
         lines.append(
             (
-                f"{group.check}, inputs {group.inputs + 1}" if several else group.check,
-                f"{group.a} – {group.b}",
+                group.check,
                 group.outcome,
+                f"{group.a} – {group.b}",
+                _label(labels, group.inputs),
                 count(len(group.members)),
                 fraction(worst["ratio"]),
                 error(worst["error"]),
@@ -142,20 +211,21 @@ def _summary(rows: Sequence[Comparison]) -> Table:
                 worst["quantity"],
             )
         )
-    columns = ("Check", "Pair", "Verdict", "Arrays", "Error / tolerance", "Error", "Tolerance", "Resolution", "Worst")
+    columns = ("Check", "Verdict", "Pair", "Inputs", "Arrays", "Error / tolerance", "Error", "Tolerance")
     checks = dict.fromkeys(row["check"] for row in rows)
     explained = "; ".join(f"{name}: {CHECKS[name]}" for name in checks if name in CHECKS)
-    return Table("What was compared", columns, tuple(lines), f"{explained}.", numbers=range(3, 8), whole=True)
+    columns += ("Resolution", "Worst")
+    return Table("Every pair", columns, tuple(lines), f"{explained}.", numbers=range(4, 9), whole=True)
 
 
-def _every(rows: Sequence[Comparison]) -> Table:
+def _every(rows: Sequence[Comparison], labels: Sequence[str]) -> Table:
     lines = tuple(
         (
             row["check"],
+            shown(row["verdict"]) + (f": {row['reason']}" if row["reason"] else ""),
             row["quantity"],
             f"{row['a']} – {row['b']}",
-            shown(row["verdict"]) + (f": {row['reason']}" if row["reason"] else ""),
-            str(row["inputs"] + 1),
+            _label(labels, row["inputs"]),
             count(row["count"]),
             fraction(row["ratio"]),
             error(row["error"]),
@@ -165,9 +235,9 @@ def _every(rows: Sequence[Comparison]) -> Table:
         )
         for row in sorted(rows, key=rank, reverse=True)
     )
-    columns = ("Check", "Quantity", "Pair", "Verdict", "Inputs", "Elements", "Error / tolerance", "Error", "Tolerance")
+    columns = ("Check", "Verdict", "Quantity", "Pair", "Inputs", "Elements", "Error / tolerance", "Error", "Tolerance")
     columns += ("Resolution", "Largest value")
-    return Table("Every comparison, the worst first", columns, lines, numbers=range(4, 11))
+    return Table("Every comparison, the worst first", columns, lines, numbers=range(5, 11))
 
 
 def _files(found: Certificate) -> Table:
@@ -198,16 +268,16 @@ def _inputs(found: Certificate) -> Table:
     spec = found["layer"]["spec"]
     lines = tuple(
         (
-            str(number),
+            given["label"],
             given["origin"],
             shape_text((given["steps"], given["batch"], spec["input_size"])),
             "every sequence whole" if given["lengths"] is None else ", ".join(map(str, given["lengths"])),
             given["sha256"],
         )
-        for number, given in enumerate(found["inputs"], start=1)
+        for given in found["inputs"]
     )
     columns = ("Inputs", "From", "Shape (T, B, I)", "Lengths", "SHA-256 of x, states, cotangents")
-    return Table("Inputs", columns, lines, numbers=(0,), code=(4,), whole=True)
+    return Table("Inputs", columns, lines, code=(4,), whole=True)
 
 
 def _versions(found: Certificate) -> tuple[Table, ...]:

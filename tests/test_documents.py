@@ -10,7 +10,9 @@ import pytest
 from common.cli import main, parse
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*_impl/*.md"))
+DOCUMENTS = [path for part in ("*.md", "*_impl/*.md", "common/**/*.md") for path in sorted(ROOT.glob(part))]
+# What else is on these pages has tests of its own.
+GUIDES = sorted((ROOT / "reports/published/guides").glob("*.md"))
 PYTHON = [(path, code) for path in DOCUMENTS for code in re.findall(r"```python\n(.*?)```", path.read_text(), re.S)]
 SHELL = [
     line
@@ -22,7 +24,7 @@ COMMANDS = [line.partition("#")[0].partition("rosetta ")[2] for line in SHELL if
 TARGETS = [line.split()[1] for line in SHELL if line.startswith("make ")]
 LINKS = [
     (path, link)
-    for path in DOCUMENTS
+    for path in DOCUMENTS + GUIDES
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
     if "://" not in link
 ]
@@ -51,6 +53,7 @@ def test_there_is_something_to_test() -> None:
     assert len(COMMANDS) >= 8
     assert set(TARGETS) == {"study", "lessons", "docs", "test"}
     assert len(LINKS) >= 8
+    assert {path.parent.name for path, _ in LINKS} >= {"weights", "guides"}
     assert len(ANCHORS) >= 2
     assert len(NAMED) >= 20
     assert len(PLACES) >= 10

@@ -24,6 +24,7 @@ MODULES = (
     "common.conversions.layouts",
     "common.conversions.words",
     "common.weights.arrays",
+    "common.weights.candidates",
     "common.weights.contents",
     "common.weights.files",
     "common.weights.writing",

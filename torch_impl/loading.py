@@ -24,10 +24,11 @@ def load(
     """The module for a recurrent layer of a file, with the file's weights in the file's dtype.
 
     ``layer`` is the path of the layer in the file, as ``rosetta inspect`` shows it; it may be left out where there is
-    only one. ``a+b`` puts layers above one another, and ``PATH:l1_reverse`` is one layer in one direction
-    (``common.weights.layer.select``). The class is that of the layer's cell, a step's where the file holds a step.
+    only one. ``a,b`` are two modules as the directions of one layer, ``a+b`` puts layers above one another, and
+    ``PATH:l1_reverse`` is one layer in one direction (``common.weights.layer.select``). The class is that of the
+    layer's cell, a step's where the file holds a step.
     ``cell``, ``nonlinearity`` and ``reset_after`` say what a file does not record; what is left out of them is assumed,
-    with a warning. The module lives on ``device``.
+    with a warning, except that a GRU under the names of torch.nn is torch.nn's. The module lives on ``device``.
 
     Raises ``InvalidInput`` for a file that cannot be read and for a layer that it does not have or that cannot be used.
 

@@ -25,15 +25,17 @@ def loaded(
     """The module of ``modules`` (cell -> class) for a layer of a file, with the weights of the file.
 
     ``options`` are those of ``select``. ``constructor`` are further arguments of the class; ``dtype`` is a function of
-    the name of the file's dtype. What the file does not record and the caller does not say is assumed with a warning.
+    the name of the file's dtype. What the file does not record and the caller does not say is assumed with a warning,
+    except for what torch.nn's names leave open and torch.nn itself does not, such as where the reset gate acts.
     Raises as ``files.read`` and ``select``, and as the class does where it cannot have the dtype of the file.
     """
     file = files.read(Path(path))
     found = select(file, layer, **options)
     spec = found.spec
     assert spec is not None  # or select would have refused it
-    for note in assumptions(file, found):
-        warnings.warn(note, stacklevel=3)
+    for assumed in assumptions(file, found):
+        if not assumed.is_natural:
+            warnings.warn(assumed.in_python, stacklevel=3)
     arguments = {"bias": spec.bias, "dtype": constructor.pop("dtype")(spec.dtype), **constructor}
     arguments |= {name: getattr(spec, name) for name in STEP_OPTIONS if name in spec.kind.options}
     if not spec.is_cell:

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = (), rules: bool = False
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    numeric: Sequence[str] = (),
+    rules: bool = False,
+    width: int = 160,
 ) -> None:
-    """Print a table on stdout, at full width if stdout is not a terminal; ``rules`` are drawn between the rows."""
+    """Print a table on stdout, of at most ``width`` if stdout is no terminal; ``rules`` are drawn between the rows."""
     from rich.table import Table
 
     console = _stdout()
     if not console.is_terminal:
-        console = _stdout(width=160)
+        console = _stdout(width=width)
     grid = Table(title=_text(title, "bold"), title_justify="left", show_lines=rules)
     for column in columns:
         grid.add_column(_text(column), justify="right" if column in numeric else "left", overflow="fold")

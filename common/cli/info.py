@@ -10,6 +10,7 @@ from common import datasets, records
 from common.backend import registry
 from common.cli import console
 from common.cli.layers import chosen
+from common.cli.layers.chosen import WIDTH
 from common.cli.options import MODEL_ROWS, Verbs, add_backends, add_rows, add_verb, at_least, given, named
 from common.equivalence import ladder
 from common.errors import BackendBroken, BackendMissing, InvalidInput, closest, mismatch
@@ -155,14 +156,16 @@ def describe(options: Namespace) -> int:
     rows = [(row.name, shape(row.shape), str(row.count), row.role) for row in description.parameters]
     columns = ("name", "shape", "count", "place in the equations")
     console.line(description.constructor)
-    console.table("parameters", columns, [*rows, ("total", "", str(description.total), "")], numeric=("count",))
+    rows.append(("total", "", str(description.total), ""))
+    console.table("parameters", columns, rows, numeric=("count",), width=WIDTH)
     if file and layer:
         chosen.print_arrays(file, layer)
     console.line("\n  ".join(["equations", *description.equations]))
-    console.table("shapes", ("name", "shape"), [(name, shape(axes)) for name, axes in description.shapes.items()])
+    shapes = [(name, shape(axes)) for name, axes in description.shapes.items()]
+    console.table("shapes", ("name", "shape"), shapes, width=WIDTH)
     if description.relations:
         equal = [(f"{relation.left} == {relation.right}", relation.text) for relation in description.relations]
-        console.table("what output and h_n share", ("equal", "what it is"), equal)
+        console.table("what output and h_n share", ("equal", "what it is"), equal, width=WIDTH)
     reverse = layer is not None and layer.path.endswith("_reverse")
     notes = [*description.notes, *([REVERSE] if reverse else [])]
     console.line("\n  ".join(["notes", *notes]))

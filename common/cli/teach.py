@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import textwrap
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from common.tracing.trace import Example, Trace
 LIBRARIES = ("jinja2", "matplotlib", "markdown_it", "mdit_py_plugins", "pygments", "latex2mathml")
 NOTEBOOKS = ("jupytext", "nbformat")
 MOST_STEPS = 20
+WIDTH = 80
 # Seconds of finite differences that are not asked for, and of which a bar is shown.
 LONG, NOTICED = 30, 3
 
@@ -119,6 +121,8 @@ def trace(options: Namespace) -> int:
         backends.load(name)
     example, _ = examples.example(options, None, len(names))
     part = shown(example, *examples.chosen(options, example), options.all)
+    if part.left_out:
+        console.message(f"It shows {part.left_out}; --all shows everything, --units and --features choose others")
     units, features = _differences(options, example, part)
     heavy = len(example.x) * sum(value.size for value in example.params.values()) / 1e6
     with _bars(heavy if units == () else heavy + finite_differences.seconds(example, units, features)) as stages:
@@ -129,8 +133,6 @@ def trace(options: Namespace) -> int:
         with records.writing(sys.stdout, options.command, options.seed) as writer:
             for record in _records(example, traces, part):
                 writer.write(record)
-    if part.left_out:
-        console.message(f"It shows {part.left_out}; --all shows everything, --units and --features choose others")
     return 0
 
 
@@ -228,8 +230,11 @@ def _named(example: Example, name: str, value: Any) -> dict[str, np.ndarray]:
 
 
 def _print_value(name: str, value: np.ndarray) -> None:
-    rows = (" ".join(f"{number:+.6f}" for number in row) for row in np.atleast_2d(value))
-    console.line(f"{name} = " + ("\n" + " " * (3 + len(name))).join(rows))
+    """The rows of a value, each folded where it is longer than the line, its further lines two columns to the right."""
+    indent = 3 + len(name)
+    fold = textwrap.TextWrapper(max(WIDTH - indent, 1), subsequent_indent="  ", break_long_words=False)
+    rows = (fold.fill(" ".join(f"{number:+.6f}" for number in row)) for row in np.atleast_2d(value))
+    console.line(f"{name} = " + "\n".join(rows).replace("\n", "\n" + " " * indent))
 
 
 def _gap(part: Shown, name: str, first: np.ndarray, of: str, other: np.ndarray | None) -> str:

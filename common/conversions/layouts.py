@@ -64,7 +64,7 @@ def to_layout(layout: Layout, w: Weights) -> InLayout:
         raise InvalidInput(mismatch("weight_hr", f"none, as {layout.owner} has no projection", "a projection"))
     notes: list[str] = []
     if w.bias_ih is None and layout.needs_bias:
-        zeros = w.weight_ih[:, 0] * 0
+        zeros = abs(w.weight_ih[:, 0]) * 0
         w = w._replace(bias_ih=zeros, bias_hh=zeros)
         notes.append(ZEROS.format(owner=layout.owner))
     elif w.bias_ih is None:

@@ -29,6 +29,11 @@ def gradient_name(parameter: str) -> str:
     return "d" + parameter.removesuffix("_l0")
 
 
+def array_gradient(array: str) -> str:
+    """The name of the gradient of an array of a file, whose own name may be a path: dbias, d(rnn.bias_ih_l0)."""
+    return f"d{array}" if array.isidentifier() else f"d({array})"
+
+
 def named_outputs(spec: ModelSpec, y: Any, state: Any) -> dict[str, Any]:
     return {"y": y} | {f"{name}_n": part for name, part in zip(spec.state_names, state, strict=True)}
 

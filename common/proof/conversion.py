@@ -15,7 +15,8 @@ import numpy as np
 
 from common.backend import registry
 from common.backend.contract import Grads, Problem
-from common.equivalence.comparison import EXACT, Row, compare_all, named_outputs
+from common.equivalence.comparison import EXACT, FAILED, Row, array_gradient, compare_all, named_outputs
+from common.equivalence.ladder import Rung
 from common.equivalence.rounding import Answer, answers
 from common.equivalence.tolerances import bounds
 from common.equivalence.variants import Variant
@@ -23,6 +24,7 @@ from common.errors import BackendBroken, BackendMissing, InvalidInput, NotEquiva
 from common.model.dtypes import numpy_dtype
 from common.model.layout import Parameters, layer_suffixes
 from common.model.spec import OPTIONS, ModelSpec
+from common.printable import plain_line
 from common.proof.problems import Asked, draw, in_dtype, variant
 from common.proof.recorded import Inputs
 from common.proof.subject import Subject
@@ -51,9 +53,14 @@ class End(NamedTuple):
 class Trial(NamedTuple):
     """The comparisons on one problem, and in words where it is from."""
 
-    rows: list[Row]
+    variant: Variant
     problem: Problem
+    rungs: tuple[Rung, ...]
     origin: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for rung in self.rungs for row in rung.rows]
 
 
 class Proof(NamedTuple):
@@ -75,6 +82,8 @@ def source_end(subject: Subject) -> tuple[End | None, str]:
         return None, "our reader alone has read the source: a library runs whole layers of a file"
     if not name:
         return None, "no library was asked to load the source: our reader alone has read it"
+    if layer.spec is None or layer.spec.dtype != subject.spec.dtype:
+        return None, f"our reader alone has read the source: {name} would compute in the dtype of the file"
     try:
         peer = peers.load(name)
         require_able(peer, subject.spec)
@@ -82,7 +91,7 @@ def source_end(subject: Subject) -> tuple[End | None, str]:
     except BackendMissing as error:
         return None, f"the source was read by our reader alone: {error}"
     except Exception as error:  # noqa: BLE001 - whatever a library raises for a file that it does not take
-        return None, f"{name} could not run the source, so our reader alone has read it: {_line(error)}"
+        return None, f"{name} was not asked to run the source, which our reader alone has read: {_line(error)}"
 
 
 def target_end(path: Path, name: str, layer: Found) -> End:
@@ -102,8 +111,7 @@ def target_end(path: Path, name: str, layer: Found) -> End:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    return text if isinstance(error, InvalidInput) else f"{type(error).__name__}: {text}"
+    return str(error) if isinstance(error, InvalidInput) else f"{type(error).__name__}: {plain_line(str(error))}"
 
 
 def require_able(peer: Peer, spec: ModelSpec | None) -> None:
@@ -131,9 +139,14 @@ def prove(
         asked.append(Asked(seed=seed + 1, lengths=LENGTHS))
     else:
         notes.append(f"ragged batches were not compared, as {target.peer.name} takes no lengths")
-    for end in (source, target):
-        if end is not None and not end.peer.has_gradients:
-            notes.append(f"gradients were not compared in {end.name}, as {end.peer.name} computes none")
+    ends = [end for end in (source, target) if end is not None]
+    able = [NUMPY, *(end.name for end in ends if end.peer.has_gradients)]
+    notes += [
+        f"gradients were not compared in {end.name}, as {end.peer.name} computes none; "
+        f"those that were compared are of {' and '.join(able)}"
+        for end in ends
+        if not end.peer.has_gradients
+    ]
     for one in asked:
         drawn = draw(subject, one, [subject.spec.dtype])
         problem = in_dtype(drawn.problem, subject.spec.dtype, subject.params(subject.spec.dtype))
@@ -143,14 +156,16 @@ def prove(
             spec, params = with_zero_biases(spec, params)
         problem = problem._replace(params=params)
         about = variant(spec, problem, spec.dtype, one.seed)
-        ends = [end for end in (source, target) if end and (one.lengths is None or "lengths" in end.peer.options)]
+        taking = [end for end in ends if one.lengths is None or "lengths" in end.peer.options]
         expected = answers(spec, problem, one.seed)
         progress("exact results")
-        rows = list(_forward(about, problem, ends, expected))
+        rungs = list(_forward(about, problem, taking, expected))
         progress("outputs and final states")
-        rows += _gradients(about, problem, ends, expected)
+        rungs += _gradients(about, problem, taking, expected)
         progress("gradients")
-        trials.append(Trial(rows, problem, (*drawn.origin, f"seed {one.seed}")))
+        if not any(row.verdict == FAILED for rung in rungs for row in rung.rows):
+            rungs = [rung._replace(results={}) for rung in rungs]
+        trials.append(Trial(about, problem, tuple(rungs), (*drawn.origin, f"seed {one.seed}")))
     return Proof(trials, notes)
 
 
@@ -166,7 +181,7 @@ def with_zero_biases(spec: ModelSpec, params: Parameters) -> tuple[ModelSpec, Pa
     return replace(spec, bias=True), params | {name: np.zeros(rows, dtype) for name in names}
 
 
-def _forward(variant: Variant, problem: Problem, ends: Sequence[End], expected: Sequence[Answer]) -> Iterator[Row]:
+def _forward(variant: Variant, problem: Problem, ends: Sequence[End], expected: Sequence[Answer]) -> Iterator[Rung]:
     spec = variant.spec
     numpy = registry.load(NUMPY)
     y, state = numpy.forward(spec, problem.params, problem.x, problem.state0, lengths=problem.lengths)
@@ -174,12 +189,13 @@ def _forward(variant: Variant, problem: Problem, ends: Sequence[End], expected: 
     for end in ends:
         x, state0, *_ = _copies(problem)
         y, state = _asked(end, end.loaded.forward, x, state0, problem.lengths)
+        _require_states(f"final states of {end.name}", spec, state)
         results[end.name] = named_outputs(spec, y, state)
     named = [named_outputs(spec, y, state) for y, state, _ in expected]
-    yield from _compared("forward", variant, results, named)
+    yield _compared("forward", variant, results, named)
 
 
-def _gradients(variant: Variant, problem: Problem, ends: Sequence[End], expected: Sequence[Answer]) -> Iterator[Row]:
+def _gradients(variant: Variant, problem: Problem, ends: Sequence[End], expected: Sequence[Answer]) -> Iterator[Rung]:
     """Those of x and of the states of all ends together, and those of the arrays of each file."""
     able = [end for end in ends if end.peer.has_gradients]
     by_hand = registry.load(NUMPY).vjp(variant.spec, *problem[:5], lengths=problem.lengths)
@@ -187,14 +203,15 @@ def _gradients(variant: Variant, problem: Problem, ends: Sequence[End], expected
     found: dict[str, PeerGradients] = {}
     for end in able:
         found[end.name] = _asked(end, end.loaded.vjp, *_copies(problem), problem.lengths)
+        _require_states(f"gradients of the initial states of {end.name}", variant.spec, found[end.name].state0)
     of_inputs = {name: _of_inputs(variant.spec, grads) for name, grads in {NUMPY: by_hand, **found}.items()}
-    yield from _compared("gradient", variant, of_inputs, [_of_inputs(variant.spec, grads) for grads in exact])
+    yield _compared("gradient", variant, of_inputs, [_of_inputs(variant.spec, grads) for grads in exact])
     for end in able:
         named = [_of_arrays(end.layer, grads.params) for grads in exact]
         arrays = found[end.name].arrays
-        theirs = {f"d{name}": arrays[name] for name in end.layer.names if name in arrays}
+        theirs = {array_gradient(name): arrays[name] for name in end.layer.names if name in arrays}
         results = {NUMPY: _of_arrays(end.layer, by_hand.params), end.name: theirs}
-        yield from _compared("gradient", variant, results, named)
+        yield _compared("gradient", variant, results, named)
 
 
 def _of_inputs(spec: ModelSpec, grads: Grads | PeerGradients) -> dict[str, Any]:
@@ -206,7 +223,7 @@ def _of_arrays(layer: Found, grads: Mapping[str, np.ndarray]) -> dict[str, Any]:
     assert layer.spec is not None
     if layer.spec.is_cell:
         grads = {name.removesuffix("_l0"): value for name, value in grads.items()}
-    return {f"d{name}": value for name, value in file_gradients(layer, grads).items()}
+    return {array_gradient(name): value for name, value in file_gradients(layer, grads).items()}
 
 
 def _copies(problem: Problem) -> tuple[Any, Any, Any, Any]:
@@ -224,12 +241,17 @@ def _asked(end: End, function: Callable[..., Any], *arguments: Any) -> Any:
         raise NotEquivalent(f"{end.name} fails while it computes: {_line(error)}") from error
 
 
+def _require_states(what: str, spec: ModelSpec, state: Sequence[Any]) -> None:
+    if len(state) != len(spec.state_names):
+        raise NotEquivalent(mismatch(what, f"{len(spec.state_names)} ({', '.join(spec.state_names)})", len(state)))
+
+
 def _compared(
     check: str,
     variant: Variant,
     results: Mapping[str, Mapping[str, Any]],
     expected: Sequence[Mapping[str, np.ndarray]],
-) -> Iterator[Row]:
+) -> Rung:
     """Every pair, and each against the exact result. Raises ``NotEquivalent`` for other names or shapes."""
     exact = {name: value.astype(numpy_dtype(variant.spec.dtype)) for name, value in expected[0].items()}
     for end, quantities in results.items():
@@ -240,4 +262,5 @@ def _compared(
             if shape != value.shape:
                 raise NotEquivalent(mismatch(f"{name} of {end}", f"an array of shape {value.shape}", shape))
     limits = bounds(expected, variant.spec.dtype)
-    yield from compare_all(check, variant, {**results, EXACT: exact}, bounds=limits)
+    compared = {**results, EXACT: exact}
+    return Rung(check, compared, limits, tuple(compare_all(check, variant, compared, bounds=limits)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,12 +11,24 @@ from common.equivalence.comparison import EXACT, FAILED, Row, gradient_name
 from common.equivalence.ladder import Rung
 from common.equivalence.rounding import answers
 from common.equivalence.tolerances import bounds
+from common.equivalence.variants import Variant
 from common.model.layout import layer_suffixes
 from common.model.spec import ModelSpec
 from common.proof.trials import Trial
 
 # How many elements are listed, and how wide a line of the histogram may be.
 SHOWN, WIDTH = 5, 80
+
+
+class Compared(Protocol):
+    """The comparisons on one problem, with what was compared: a trial of a check or of a conversion."""
+
+    @property
+    def variant(self) -> Variant: ...
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def rungs(self) -> tuple[Rung, ...]: ...
 
 
 class Element(NamedTuple):
@@ -38,7 +50,7 @@ class Diagnosis(NamedTuple):
     histogram: tuple[str, ...]
 
 
-def diagnose(trial: Trial, rung: Rung, row: Row) -> Diagnosis:
+def diagnose(trial: Compared, rung: Rung, row: Row) -> Diagnosis:
     """The elements of two results that are too far apart; those that are not finite count as too far."""
     a, b = (np.asarray(np.real(rung.results[name][row.quantity]), dtype="float64") for name in (row.a, row.b))
     limit = float(np.max(rung.bounds[row.quantity].allowed))
@@ -53,7 +65,7 @@ def diagnose(trial: Trial, rung: Rung, row: Row) -> Diagnosis:
     return Diagnosis(row, errors.size, int(wrong.sum()), worst, places, tuple(histogram(errors, limit)))
 
 
-def axes(trial: Trial, quantity: str) -> tuple[str, ...]:
+def axes(trial: Compared, quantity: str) -> tuple[str, ...]:
     """What the axes of a quantity count, or nothing where its index says enough."""
     if quantity in ("y", "dx"):
         return "step", "sequence", "unit" if quantity == "y" else "input"
@@ -62,7 +74,7 @@ def axes(trial: Trial, quantity: str) -> tuple[str, ...]:
     return ()
 
 
-def place_text(trial: Trial, quantity: str, place: tuple[int, ...]) -> str:
+def place_text(trial: Compared, quantity: str, place: tuple[int, ...]) -> str:
     """The index of an element, with the layer and direction of a state by name."""
     words = list(map(str, place))
     if axes(trial, quantity)[:1] == ("layer",):
@@ -70,7 +82,7 @@ def place_text(trial: Trial, quantity: str, place: tuple[int, ...]) -> str:
     return ",".join(words)
 
 
-def _places(trial: Trial, quantity: str, wrong: np.ndarray) -> Iterator[str]:
+def _places(trial: Compared, quantity: str, wrong: np.ndarray) -> Iterator[str]:
     """Sentences on where the wrong elements of a quantity stand."""
     spec = trial.variant.spec
     if not wrong.any():
@@ -192,7 +204,7 @@ def histogram(errors: np.ndarray, limit: float) -> Iterator[str]:
         yield f"{name:>10}  {'#' * length}{' ' * bool(length)}{count:,}{mark}"
 
 
-def chosen(trial: Trial, limit: int = 3) -> Iterator[tuple[Rung, Row]]:
+def chosen(trial: Compared, limit: int = 3) -> Iterator[tuple[Rung, Row]]:
     """The failed comparisons of a trial that say most: against the exact result where there is one, the outputs before
     the gradients, and of these y and dx first; at most ``limit`` for each participant.
     """

@@ -79,13 +79,14 @@ def open_subject(
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file, or of the names and contents of the files in a folder."""
-    total = hashlib.sha256()
-    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if path.is_dir():
-            total.update(f"{part.relative_to(path).as_posix()}\n".encode(errors="surrogateescape"))
-        if not part.is_file():
+    """The SHA-256 of a file, or of the names, sizes and contents of the files in a folder, in the order of names."""
+    total, is_folder = hashlib.sha256(), path.is_dir()
+    for part in sorted(path.rglob("*")) if is_folder else [path]:
+        if is_folder and not part.is_file():
             continue
+        if is_folder:
+            name = part.relative_to(path).as_posix().encode(errors="surrogateescape")
+            total.update(len(name).to_bytes(8, "little") + name + part.stat().st_size.to_bytes(8, "little"))
         with part.open("rb") as stream:
             while chunk := stream.read(CHUNK):
                 total.update(chunk)

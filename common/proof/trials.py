@@ -12,7 +12,7 @@ import numpy as np
 
 from common.backend.contract import Backend, Grads, Problem
 from common.backend.guards import unsupported
-from common.equivalence.comparison import EXACT, EXPECTED, Row, compare, gradient_name, named_outputs
+from common.equivalence.comparison import EXACT, EXPECTED, Row, array_gradient, compare, gradient_name, named_outputs
 from common.equivalence.ladder import Rung, check_problem, each
 from common.equivalence.rounding import Answer, answers
 from common.equivalence.tolerances import Bound, bounds
@@ -72,6 +72,11 @@ class Plan(NamedTuple):
     def is_from_zeros(self) -> bool:
         """Whether the recorded outputs need a problem of their own, as they start from zeros and the other does not."""
         return self.expected is not None and self.inputs_without_state and self.draw.problem.state0 is not None
+
+    @property
+    def zeros(self) -> str:
+        """What the origin says of recorded outputs that start from zeros."""
+        return "" if self.expected is None else f"what {self.expected.path} holds starts from zeros"
 
     @property
     def inputs_without_state(self) -> bool:
@@ -223,7 +228,7 @@ def _peer_rungs(
         return
     grads = run(lambda: loaded.vjp(problem.x, state0, problem.dy, problem.dstate, lengths))
     starts = {f"d{name}_0": part for name, part in zip(spec.state_names, grads.state0, strict=True)}
-    of_arrays = {f"d{name}": value for name, value in grads.arrays.items()}
+    of_arrays = {array_gradient(name): value for name, value in grads.arrays.items()}
     translated = {name: _of_arrays(plan, named) for name, named in gradient.results.items()}
     by_answer = [_of_arrays(plan, _named(spec.state_names, answer[2])) for answer in found]
     values = _shaped(guest.name, of_arrays | {"dx": grads.x} | starts, translated[EXACT])
@@ -240,7 +245,8 @@ def _of_arrays(plan: Plan, named: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     """Gradients under the names of the arrays of the file, and those of x and the initial states."""
     params = {name: named[gradient_name(name)] for name in plan.subject.layer.params}
     others = {name: value for name, value in named.items() if name not in {gradient_name(p) for p in params}}
-    return {f"d{name}": grad for name, grad in file_gradients(plan.subject.layer, params).items()} | others
+    of_file = file_gradients(plan.subject.layer, params)
+    return {array_gradient(name): grad for name, grad in of_file.items()} | others
 
 
 def _shaped(name: str, values: Mapping[str, Any], wanted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

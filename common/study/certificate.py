@@ -15,16 +15,18 @@ from typing import Any, Literal, NamedTuple, TypedDict
 import numpy as np
 
 from common.backend.contract import Problem
-from common.equivalence.comparison import FAILED, ORACLES, PASSED, Row
+from common.equivalence.comparison import Row
 from common.equivalence.tally import badness, tally, used
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
+from common.proof.subject import digest
 from common.record_parts import Number, Spec
 from common.records import dumps, package_version, require_type
 
-SCHEMA = 1
+SCHEMA = 2
 # A larger one is not a certificate of ours.
 LARGEST = 64 << 20
+HISTOGRAM = "The errors by size; the length of a bar is logarithmic"
 
 
 class File(TypedDict):
@@ -48,8 +50,9 @@ class Layer(TypedDict):
 
 
 class Inputs(TypedDict):
-    """What the layer was run on: where it is from, its sizes, and the SHA-256 of all its arrays together."""
+    """What the layer was run on: its name in tables, where it is from, its sizes, and the SHA-256 of all its arrays."""
 
+    label: str
     origin: str
     steps: int
     batch: int
@@ -75,6 +78,23 @@ class Comparison(TypedDict):
     reason: str
 
 
+class Failure(TypedDict):
+    """A failed comparison as a check prints it: why, its worst elements as a table, and where its errors stand.
+
+    ``histogram`` is in lines; it, ``cause`` and the command that repeats the comparison are empty where an earlier
+    failure of the same kind has them.
+    """
+
+    title: str
+    reasons: list[str]
+    columns: list[str]
+    elements: list[list[str]]
+    places: list[str]
+    histogram: list[str]
+    cause: str
+    again: str
+
+
 class Certificate(TypedDict):
     """What was done to which files, and what followed.
 
@@ -93,6 +113,7 @@ class Certificate(TypedDict):
     layer: Layer
     inputs: list[Inputs]
     notes: list[str]
+    failures: list[Failure]
     comparisons: list[Comparison]
     versions: dict[str, dict[str, Any]]
 
@@ -114,6 +135,7 @@ def certificate(
     rows: Iterable[tuple[int, Row]],
     versions: Mapping[str, Mapping[str, Any]],
     notes: Sequence[str] = (),
+    failures: Sequence[Failure] = (),
 ) -> Certificate:
     """``rows`` come with the number of the inputs that they are about; the command is given word by word."""
     return Certificate(
@@ -128,26 +150,17 @@ def certificate(
         layer=layer,
         inputs=list(inputs),
         notes=list(notes),
+        failures=list(failures),
         comparisons=[_comparison(number, row) for number, row in rows],
         versions={name: dict(facts) for name, facts in versions.items()},
     )
 
 
 def file_facts(role: str, path: Path, form: str) -> File:
-    """A file's size and SHA-256; a folder, such as a checkpoint of orbax, is its files in the order of their names."""
-    digest, size = hashlib.sha256(), 0
-    is_folder = path.is_dir()
-    for part in sorted(path.rglob("*")) if is_folder else [path]:
-        if is_folder and not part.is_file():
-            continue
-        if is_folder:
-            name = part.relative_to(path).as_posix().encode(errors="surrogateescape")
-            digest.update(len(name).to_bytes(8, "little") + name + part.stat().st_size.to_bytes(8, "little"))
-        with part.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-                size += len(block)
-    return File(role=role, path=str(path), format=form, bytes=size, sha256=digest.hexdigest())
+    """A file's size and SHA-256, or those of the files in a folder, such as a checkpoint of orbax."""
+    parts = path.rglob("*") if path.is_dir() else [path]
+    size = sum(part.stat().st_size for part in parts if part.is_file())
+    return File(role=role, path=str(path), format=form, bytes=size, sha256=digest(path))
 
 
 def layer_facts(path: str, owner: str, spec: ModelSpec, params: Mapping[str, np.ndarray]) -> Layer:
@@ -155,21 +168,21 @@ def layer_facts(path: str, owner: str, spec: ModelSpec, params: Mapping[str, np.
     return Layer(path=path, owner=owner, label=spec.label, spec=Spec(**asdict(spec)), parameters=count)
 
 
-def input_facts(origin: str, problem: Problem) -> Inputs:
+def input_facts(label: str, origin: str, problem: Problem) -> Inputs:
     """``origin`` says in words where the inputs are from, such as "drawn, seed 0"."""
     lengths = None if problem.lengths is None else [int(length) for length in problem.lengths]
     steps, batch = problem.x.shape[:2]
-    return Inputs(origin=origin, steps=steps, batch=batch, lengths=lengths, sha256=fingerprint(problem))
+    return Inputs(label=label, origin=origin, steps=steps, batch=batch, lengths=lengths, sha256=fingerprint(problem))
 
 
 def fingerprint(problem: Problem) -> str:
     """The SHA-256 of everything but the parameters: x, the initial states, the cotangents, the lengths."""
-    digest = hashlib.sha256()
+    total = hashlib.sha256()
     for array in (problem.x, *(problem.state0 or ()), problem.dy, *problem.dstate, problem.lengths):
         if array is not None:
-            digest.update(f"{array.dtype.name} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+            total.update(f"{array.dtype.name} {array.shape}\n".encode())
+            total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
 
 
 def _comparison(number: int, row: Row) -> Comparison:
@@ -208,60 +221,6 @@ def summary(rows: Sequence[Row]) -> str:
     backend, check, *_, quantity = counts.unseen[0]
     more = f" and {len(counts.unseen) - 1} more" if len(counts.unseen) > 1 else ""
     return f"{text}; no comparison could have shown an error in {quantity} ({check}) of {backend}{more}"
-
-
-class Group(NamedTuple):
-    """The comparisons of one check and pair on the same inputs: the worst, and the coarsest resolution that passed.
-
-    ``outcome`` counts the verdicts where there are several.
-    """
-
-    check: str
-    a: str
-    b: str
-    inputs: int
-    members: list[Comparison]
-    worst: Comparison
-    resolution: Number
-    outcome: str
-
-
-def groups(comparisons: Iterable[Comparison]) -> list[Group]:
-    """The comparisons by check, pair and inputs, in the order of their first."""
-    by_key: dict[tuple[str, str, str, int], list[Comparison]] = {}
-    for row in comparisons:
-        by_key.setdefault((row["check"], row["a"], row["b"], row["inputs"]), []).append(row)
-    found = []
-    for key, members in by_key.items():
-        passed = [row["resolution"] for row in members if row["verdict"] == PASSED and row["resolution"] is not None]
-        worst = max(members, key=rank)
-        found.append(Group(*key, members, worst, max(passed, default=None), _outcome(members)))
-    return found
-
-
-def rank(row: Comparison) -> tuple[bool, bool, float]:
-    """The key for the worst of several comparisons, as ``tally.badness`` is for check records."""
-    ratio = row["ratio"]
-    return row["verdict"] == FAILED, row["verdict"] == PASSED, float("inf") if ratio is None else ratio
-
-
-def shown(verdict: str) -> str:
-    return verdict.upper() if verdict == FAILED else verdict
-
-
-def _outcome(rows: Sequence[Comparison]) -> str:
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
-    if len(counts) == 1:
-        return shown(*counts)
-    return ", ".join(f"{number} {shown(verdict)}" for verdict, number in sorted(counts.items()))
-
-
-def parties(comparisons: Iterable[Comparison]) -> list[str]:
-    """The names of what was compared, apart from the exact result and the complex step."""
-    sides = dict.fromkeys(name for row in comparisons for name in (row["a"], row["b"]))
-    return [name for name in sides if name not in ORACLES]
 
 
 def as_json(found: Certificate) -> str:

@@ -18,13 +18,18 @@ from typing import Any, TypedDict
 from common.conversions.systems import LAYOUTS
 from common.conversions.words import biases, conventions
 from common.errors import InvalidInput
-from common.model.spec import STEP_OPTIONS
+from common.model.spec import STEP_OPTIONS, ModelSpec
+from common.weights.candidates import candidates
 from common.weights.layer import path_text, select
+from common.weights.schemes import flax_trees
 from common.weights.schemes.layers import stack
 from common.weights.source import Found, WeightsFile, Where
 
 # Words in the names of arrays that probably belong to a recurrent layer.
 RECURRENT = re.compile(r"(?i)lstm|gru|rnn|recurrent|(?:weight|bias)_[ih]h|_l\d+(?:_reverse)?$|hidden_to_hidden")
+
+# The names of the states of random generators in a tree.
+RANDOM = re.compile(r"(?i)(?:\w+_)?rngs?(?:_(?:keys?|counts?|states?))?")
 
 
 class LayerFacts(TypedDict):
@@ -63,9 +68,11 @@ class Others(TypedDict):
 
 
 class Contents(TypedDict):
-    """A file. ``arrays`` and ``values`` count all; ``unrecognised`` are arrays that a recurrent layer may have by their
-    names, and that fit none; ``skipped`` is what was not read, each with the reason. ``stacks`` are the paths of layers
-    that may stand above one another by their sizes.
+    """A file. ``arrays`` and ``values`` count all, and every array is of a layer or in one of four lists: ``optimiser``
+    and ``random`` hold its state and that of random generators, ``unrecognised`` the arrays that a recurrent layer may
+    have by their names, or by names and shapes (``candidates``), and that fit none, and ``others`` the rest.
+    ``skipped`` is what was not read, each with the reason. ``stacks`` are the paths of layers that may stand above one
+    another by their sizes, and ``pairs`` those of two that may be the directions of one layer.
     """
 
     file: str
@@ -74,29 +81,55 @@ class Contents(TypedDict):
     values: int
     layers: list[LayerFacts]
     others: Others
+    optimiser: Others
+    random: Others
     unrecognised: list[str]
+    candidates: list[dict[str, Any]]
     skipped: dict[str, str]
     stacks: list[list[str]]
+    pairs: list[list[str]]
     notes: list[str]
 
 
 def contents(file: WeightsFile, **options: Any) -> Contents:
     """Describe a file; ``options`` are those of ``select``, for what the file does not record about its layers."""
-    others = file.others
+    optimiser, random, rest = _states(file)
+    possible = candidates(file.params, rest)
+    of_layers = {name for candidate in possible for name in candidate.arrays}
+    unrecognised = [name for name in rest if name in of_layers or RECURRENT.search(name)]
+    rest = [name for name in rest if name not in set(unrecognised)]
     return Contents(
         file=str(file.path),
         format=file.format,
         arrays=len(file.params),
         values=sum(value.size for value in file.params.values()),
         layers=[layer_facts(file, layer, **options) for layer in file.layers or ()],
-        others=Others(
-            count=len(others), values=sum(file.params[name].size for name in others), names=list(map(str, others))
-        ),
-        unrecognised=[name for name in others if RECURRENT.search(name)],
+        others=_listed(file, rest),
+        optimiser=_listed(file, optimiser),
+        random=_listed(file, random),
+        unrecognised=unrecognised,
+        candidates=[layer._asdict() for layer in possible],
         skipped=dict(file.skipped),
         stacks=stacks(file.layers or ()),
+        pairs=pairs(file.layers or ()),
         notes=list(file.notes),
     )
+
+
+def _states(file: WeightsFile) -> tuple[list[str], list[str], list[str]]:
+    """The arrays of no layer: those of the state of an optimiser, the states of random generators, and the rest."""
+    path_of = {name: flax_trees.split(name) for name in file.params}
+    moments = flax_trees.of_optimiser(set(path_of.values()))
+    kinds: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for name in file.others:
+        is_random = any(RANDOM.fullmatch(part) for part in path_of[name])
+        kinds[0 if path_of[name] in moments else 1 if is_random else 2].append(name)
+    return kinds
+
+
+def _listed(file: WeightsFile, names: Sequence[str]) -> Others:
+    values = sum(file.params[name].size for name in names)
+    return Others(count=len(names), values=values, names=list(map(str, names)))
 
 
 def layer_facts(file: WeightsFile, layer: Found, **options: Any) -> LayerFacts:
@@ -146,6 +179,15 @@ def stacks(layers: Sequence[Found]) -> list[list[str]]:
         else:
             chains.append([layer])
     return [[path_text(layer.path) for layer in chain] for chain in chains if len(chain) > 1]
+
+
+def pairs(layers: Sequence[Found]) -> list[list[str]]:
+    """The paths of two layers of equal sizes in one module, of which there is no third: they may be two directions."""
+    alike: dict[tuple[str, str, ModelSpec], list[str]] = {}
+    for layer in layers:
+        if layer.spec is not None and layer.spec.state_rows == 1 and not layer.layout.startswith("onnx"):
+            alike.setdefault((_parent(layer), layer.layout, layer.spec), []).append(path_text(layer.path))
+    return [paths for paths in alike.values() if len(paths) == 2]
 
 
 def _parent(layer: Found) -> str:

@@ -14,7 +14,8 @@ from common.model.cells import TABLE
 from common.model.dtypes import widened
 from common.model.layout import Parameters, layer_suffixes
 from common.model.spec import ModelSpec
-from common.weights.schemes.layers import found, renamed, stack
+from common.weights.candidates import candidates
+from common.weights.schemes.layers import found, paired, renamed, stack
 from common.weights.source import Found, WeightsFile
 
 # What stands for the path of a layer whose arrays have no path before their names.
@@ -22,6 +23,26 @@ ROOT = "."
 DIRECTION = re.compile(r"(.*):(l\d{1,6}(?:_reverse)?)", re.DOTALL)
 SHOWN = 12
 HOW = "choose one by its path: --layer PATH (layer= in Python)"
+
+
+class Assumption(NamedTuple):
+    """What is assumed, the option and the argument that say otherwise, and whether the names are those of torch.nn.
+
+    Under these names torch.nn's own reading ``is_natural``, unless torch.nn itself has two, as of the nonlinearity.
+    """
+
+    text: str
+    option: str
+    argument: str
+    is_natural: bool
+
+    @property
+    def on_the_command_line(self) -> str:
+        return f"{self.text} (use {self.option} otherwise)"
+
+    @property
+    def in_python(self) -> str:
+        return f"{self.text} (pass {self.argument} otherwise)"
 
 
 class Layer(NamedTuple):
@@ -42,9 +63,11 @@ def select(
 ) -> Found:
     """One recurrent layer of a file.
 
-    ``path`` is that of a layer, ``.`` where it has none; ``a+b`` for layers that stand above one another, ``a`` at the
-    input; or either with ``:l1`` or ``:l1_reverse`` after it, for one layer in one direction as a model of its own,
-    which reads a sequence in the order in which it is given. Without a path it is the only layer that can be used.
+    ``path`` is that of a layer, ``.`` where it has none; ``a,b`` for two modules that are the directions of one layer,
+    ``a`` forward and ``b`` reverse; ``a+b`` for layers that stand above one another, ``a`` at the input, each of which
+    may be two directions; or any of these with ``:l1`` or ``:l1_reverse`` after it, for one layer in one direction as a
+    model of its own, which reads a sequence in the order in which it is given. Without a path it is the only layer that
+    can be used.
 
     What the file does not record and the caller does not say is assumed with a note: a nonlinearity is tanh, three
     blocks are a GRU's and not those of an LSTM without a forget gate, and the reset gate of a GRU acts where it does in
@@ -68,7 +91,9 @@ def select(
         raise type(error)(f"weights in {file.path}: {error}") from error
     known = layer.recorded | set(options) | ({"cell"} if cell else set())
     layer = layer._replace(spec=spec, notes=layer.notes + notes, recorded=known)
-    return layer._replace(notes=layer.notes + assumptions(file, layer))
+    return layer._replace(
+        notes=layer.notes + tuple(assumed.on_the_command_line for assumed in assumptions(file, layer))
+    )
 
 
 def single_layer(
@@ -113,7 +138,10 @@ def _only(file: WeightsFile, cell: str | None) -> tuple[Found, tuple[str, ...]]:
     if not layers:
         names = _listed(list(file.params))
         got = f"none among {len(file.params)} arrays: {names}" if names else "nothing"
-        raise InvalidInput(mismatch(f"recurrent layers in {file.path}", "one", got))
+        way = (
+            "rosetta inspect shows under which names to save them" if candidates(file.params, list(file.params)) else ""
+        )
+        raise InvalidInput(mismatch(f"recurrent layers in {file.path}", "one", got, way))
     usable = [layer for layer in layers if layer.spec is not None] or list(layers)
     if len(usable) > 1:
         got = _listed([_label(layer) for layer in usable])
@@ -132,11 +160,12 @@ def _composed(file: WeightsFile, path: str, cell: str | None) -> Found:
         return _direction(file, _composed(file, whole, cell), direction)
     if path in by_path:
         return _as_cell(file, by_path[path], cell)
-    if "+" in path:
-        modules = [_composed(file, part, cell) for part in _parts(path, by_path)]
-        for module in modules:
-            _require_usable(file, module)
-        return stack(path, modules)
+    for separator, together in (("+", stack), (",", _both_directions)):
+        if len(parts := _parts(path, by_path, separator)) > 1:
+            modules = [_composed(file, part, cell) for part in parts]
+            for module in modules:
+                _require_usable(file, module)
+            return together(path, modules)
     cause = closest(path, list(by_path))
     if ROOT in by_path and path in directions(by_path[ROOT]):
         cause = f"did you mean {ROOT}:{path}?"
@@ -154,19 +183,29 @@ def split(file: WeightsFile, path: str) -> tuple[str, str]:
     ('lower+upper', 'l1_reverse')
     """
     known = {path_text(layer.path) for layer in file.layers or ()}
-    match = None if _parts(path, known)[-1] in known else DIRECTION.fullmatch(path)
+    last = _parts(_parts(path, known)[-1], known, ",")[-1]
+    match = None if last in known else DIRECTION.fullmatch(path)
     return (match[1] or ROOT, match[2]) if match else (path, "")
 
 
-def _parts(path: str, known: Collection[str]) -> list[str]:
-    """What stands between the ``+`` of a path, where a path of the file may hold one itself."""
+def _parts(path: str, known: Collection[str], separator: str = "+") -> list[str]:
+    """What stands between the separators of a path, where a path of the file may hold one itself."""
     parts: list[str] = []
-    words = path.split("+")
+    words = path.split(separator)
     while words:
-        count = next((n for n in range(len(words), 0, -1) if "+".join(words[:n]) in known), 1)
-        parts.append("+".join(words[:count]))
+        count = next((n for n in range(len(words), 0, -1) if separator.join(words[:n]) in known), 1)
+        parts.append(separator.join(words[:count]))
         words = words[count:]
     return parts
+
+
+def _both_directions(path: str, modules: Sequence[Found]) -> Found:
+    """Two modules as the directions of one layer, whose outputs are concatenated."""
+    if len(modules) != 2:
+        raise InvalidInput(mismatch(f"directions of {path}", "two", len(modules)))
+    both = paired(path, *modules)
+    merged = f"the outputs of {modules[0].path} and of {modules[1].path}, which reads from the end, are concatenated"
+    return both._replace(notes=(*both.notes, merged))
 
 
 def _direction(file: WeightsFile, layer: Found, name: str) -> Found:
@@ -200,20 +239,23 @@ def _alike(layer: Found) -> list[str]:
     return [name for name, form in LAYOUTS.items() if form.cell != own.cell and table(form).shapes == shapes]
 
 
-def assumptions(file: WeightsFile, layer: Found) -> tuple[str, ...]:
-    """A note for whatever about a layer that ``select`` gave neither the file nor the caller decides."""
+def assumptions(file: WeightsFile, layer: Found) -> tuple[Assumption, ...]:
+    """Whatever about a layer that ``select`` gave neither the file nor the caller decides."""
     spec = _require_usable(file, layer)
     step = "Cell" if spec.is_cell else ""
-    others = " or ".join(f"--cell {LAYOUTS[name].cell}{step}" for name in _alike(layer))
+    others = [f"{LAYOUTS[name].cell}{step}" for name in _alike(layer)]
     options = spec.kind.options - layer.recorded
-    assumed = {
-        f"the cell; assuming {spec.cell} (use {others} otherwise)": bool(others),
-        "the nonlinearity; assuming tanh (use --nonlinearity relu otherwise)": "nonlinearity" in options,
-        "reset_after; assuming that r acts after the product, as in torch.nn (use --no-reset-after otherwise)": (
-            "reset_after" in options
-        ),
-    }
-    return tuple(f"{file.path} does not record {text}" for text, applies in assumed.items() if applies)
+    text, is_natural, assumed = f"{file.path} does not record", layer.layout.startswith("torch "), []
+    if others:
+        option, argument = (" or ".join(form.format(name) for name in others) for form in ("--cell {}", 'cell="{}"'))
+        assumed.append(Assumption(f"{text} the cell; assuming {spec.cell}", option, argument, is_natural))
+    if "nonlinearity" in options:
+        text_of = f"{text} the nonlinearity; assuming tanh"
+        assumed.append(Assumption(text_of, "--nonlinearity relu", 'nonlinearity="relu"', is_natural=False))
+    if "reset_after" in options:
+        text_of = f"{text} reset_after; assuming that r acts after the product, as in torch.nn"
+        assumed.append(Assumption(text_of, "--no-reset-after", "reset_after=False", is_natural))
+    return tuple(assumed)
 
 
 def _require_usable(file: WeightsFile, layer: Found) -> ModelSpec:
@@ -237,9 +279,7 @@ def _ways_out(layer: Found) -> str:
 
 def _label(layer: Found) -> str:
     """The path and the model of a layer, in a few words."""
-    spec = layer.spec
-    text = "cannot be used" if spec is None else f"{spec.label}, {spec.input_size} -> {spec.output_size}"
-    return f"{path_text(layer.path)} ({text})"
+    return f"{path_text(layer.path)} ({layer.sizes})"
 
 
 def _listed(names: Sequence[str], most: int = SHOWN) -> str:

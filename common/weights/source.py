@@ -16,6 +16,8 @@ from common.weights import archives, limits
 
 # Suffix of a layer and direction (``layout.layer_suffixes``) -> part of the layout -> name of the array in the file.
 Where = dict[str, dict[str, str]]
+# Layers that stand in the short form of a file.
+SHOWN = 6
 
 
 class Unusable(ValueError):
@@ -62,6 +64,16 @@ class Found(NamedTuple):
     problem: str = ""
     recorded: frozenset[str] = frozenset()
 
+    def __repr__(self) -> str:
+        """In a few words, without the arrays."""
+        return f"<{self.path or '.'}: {self.layout}, {self.sizes}>"
+
+    @property
+    def sizes(self) -> str:
+        """The model and its width, in a few words."""
+        spec = self.spec
+        return "cannot be used" if spec is None else f"{spec.label}, {spec.input_size} -> {spec.output_size}"
+
     @property
     def names(self) -> tuple[str, ...]:
         """The arrays of the file that belong to the layer."""
@@ -85,6 +97,12 @@ class WeightsFile(NamedTuple):
     notes: tuple[str, ...] = ()
     layers: tuple[Found, ...] | None = None
     skipped: Mapping[str, str] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        """In a few words, without the arrays."""
+        layers = ", ".join(f"{layer.path or '.'} ({layer.sizes})" for layer in (self.layers or ())[:SHOWN])
+        more = f" and {len(self.layers) - SHOWN} more" if self.layers and len(self.layers) > SHOWN else ""
+        return f"<{self.path}: {self.format}, {len(self.params)} arrays, layers: {layers or 'none'}{more}>"
 
     @property
     def others(self) -> tuple[str, ...]:

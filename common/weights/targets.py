@@ -14,23 +14,23 @@ from common.weights.schemes import (
     tf1_names,
     torch_names,
 )
-from common.weights.schemes.torch_names import TORCH_NN
+from common.weights.schemes.torch_names import TORCH_NN, TORCHSCRIPT
 from common.weights.source import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("npz", ".npz", "NumPy arrays under PyTorch's names", torch_names, npz.write, "torch"),
-        Target("torch", ".pt", "a state_dict of PyTorch", torch_names, pytorch.state_dict, "torch"),
+        Target("torch", ".pt", "a state_dict of PyTorch", TORCH_NN, pytorch.state_dict, "torch"),
         Target(
             "torch-checkpoint",
             ".pt",
             "a checkpoint of PyTorch with a state_dict in it",
-            torch_names,
+            TORCH_NN,
             pytorch.checkpoint,
             "torch",
         ),
-        Target("torchscript", ".pt", "a layer of torch.nn as TorchScript", TORCH_NN, pytorch.torchscript, "torch"),
+        Target("torchscript", ".pt", "a layer of torch.nn as TorchScript", TORCHSCRIPT, pytorch.torchscript, "torch"),
         Target("safetensors", ".safetensors", "safetensors", torch_names, safetensors_files.write, "torch"),
         Target("onnx", ".onnx", "an ONNX model of the layer", onnx_operators, writer.write, "onnxruntime"),
         Target("flax-orbax", "", "Orbax's checkpoint of variables of flax.linen", flax_names, orbax.write, "flax"),

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import InvalidInput, InvalidType, NotEquivalent, mismatch, unknown
-from common.model.dtypes import rounding
+from common.model.dtypes import is_exact, rounding
 from common.model.layout import Parameters, require_parameters
 from common.model.spec import DROPOUTS, ModelSpec
 from common.weights import files, schemes
@@ -32,6 +32,11 @@ from common.weights.targets import TARGETS
 ALIKE = {".pt": (".pt", ".pth", ".bin")}
 # Options that some formats record and others do not.
 UNRECORDED = ("cell", "nonlinearity", "reset_after")
+# What a file of PyTorch's names is taken for that does not record one.
+ELSE = {
+    "cell": "; torch.nn would take it for a GRU",
+    "reset_after": "; torch.nn.GRU, which applies r after the product, computes something else from it",
+}
 
 
 class Written(NamedTuple):
@@ -140,7 +145,10 @@ def _converted(kind: Target, spec: ModelSpec, params: Mapping[str, np.ndarray]) 
     """
     if spec.dtype not in kind.dtypes:
         wanted = " or ".join(kind.dtypes)
-        cause = rounding(spec.dtype, kind.dtypes[-1]) or "cast the weights first"
+        exact = next((dtype for dtype in reversed(kind.dtypes) if is_exact(spec.dtype, dtype)), "")
+        cause = rounding(spec.dtype, kind.dtypes[-1])
+        if exact:
+            cause = f"every {spec.dtype} is exact in {exact}: --dtype {exact} (in Python, cast them first)"
         raise InvalidType(mismatch(f"dtype for {kind.name}", wanted, spec.dtype, cause))
     require_parameters(spec, params)
     notes: tuple[str, ...] = ()
@@ -204,7 +212,8 @@ def _unrecorded(kind: Target, spec: ModelSpec, found: Found) -> tuple[str, ...]:
     """A note for each option that the file does not record, where it is not what a reader would assume."""
     different = [name for name in UNRECORDED if getattr(found.spec, name) != getattr(spec, name)]
     return tuple(
-        f"{kind.name} does not record the {name}: give {getattr(spec, name)} when you load it" for name in different
+        f"{kind.name} does not record the {name}: give {getattr(spec, name)} when you load it{ELSE.get(name, '')}"
+        for name in different
     )
 
 

@@ -12,7 +12,7 @@ from common import cli, records
 from common.cli import console, tables
 from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
-from common.printable import printable
+from common.printable import plain_line, printable
 from tests.study_records import HEADER, check
 
 ESCAPE = "\x1b[2J\x9b1m\x7f\x07\r\u202e\u2066"
@@ -154,3 +154,9 @@ def test_nothing_else_prints_text(file: Path) -> None:
     prints = [ast.unparse(node) for node in calls if ast.unparse(node.func) == "print"]
     dumps = ("print(records.dumps(", "print(json.dumps(")
     assert [text for text in prints if not text.startswith(dumps)] == [] or file.stem == "console"
+
+
+def test_what_another_program_says_is_one_line_without_colours() -> None:
+    text = "Weights only load failed, \x1b[1mdo those steps\x1b[0m\n\tonly if"
+    assert plain_line(text) == "Weights only load failed, do those steps only if"
+    assert plain_line(text, 30) == "Weights only load failed, do ..."

@@ -263,9 +263,9 @@ def test_the_library_that_owns_the_file_is_compared_under_its_own_names(is_wrong
     rows = [row for trial in found for row in trial.rows if row.a == "library"]
     assert {row.variant.spec.dtype for row in rows} == {"float32"}, "the dtype of the file"
     assert {row.b for row in rows} == {"numpy", "torch", EXACT}
-    grads = {f"drnn.{name}" for name in file.module.state_dict()}
+    grads = {f"d(rnn.{name})" for name in file.module.state_dict()}
     assert {row.quantity for row in rows if row.check == "gradient"} == grads | {"dx", "dh_0", "dc_0"}
-    assert {row.quantity for row in rows if row.verdict == FAILED} == ({"drnn.bias_hh_l0"} if is_wrong else set())
+    assert {row.quantity for row in rows if row.verdict == FAILED} == ({"d(rnn.bias_hh_l0)"} if is_wrong else set())
 
 
 def test_what_16_bits_cannot_decide_is_decided_by_another_dtype(tmp_path: Path) -> None:

@@ -35,6 +35,18 @@ def row(quantity: str, error: float = 1e-7, check: str = "forward", b: str = "ke
     return compare(check, VARIANT, quantity, ("numpy", b), exact + np.float32(error), exact, bound=Bound(1e-6, 1.0))
 
 
+FAILURE = certificate.Failure(
+    title="float32 outputs, y: expected against exact",
+    reasons=["126 of 126 elements differ by more than 1.5e-06; the worst:"],
+    columns=["step, sequence, unit", "expected", "exact"],
+    elements=[["1,2,4", "0.0628", "-0.4756"]],
+    places=["The outputs depart at step 0 of 0 to 6."],
+    histogram=["1e-02  ### 41", "1e-01  ##### 80"],
+    cause="What would explain it: the gates were taken in the order i f o g.",
+    again="rosetta check l.pt",
+)
+
+
 def sample(rows: int = 3, error: float = 1e-7) -> Certificate:
     made = [(number % 2, row(f"d{'rnn/' * 6}weight_{number}", error)) for number in range(rows)]
     return certificate.certificate(
@@ -45,7 +57,9 @@ def sample(rows: int = 3, error: float = 1e-7) -> Certificate:
             for role in ("source", "target")
         ],
         layer=certificate.layer_facts("encoder.rnn", "torch.nn.LSTM", SPEC, problem(VARIANT).params),
-        inputs=[certificate.input_facts("drawn, seed 0", problem(VARIANT))],
+        inputs=[
+            certificate.input_facts(label, f"drawn, {label}, seed 0", problem(VARIANT)) for label in ("whole", "ragged")
+        ],
         rows=[*made, (0, row("y", b=EXACT))],
         versions={"machine": {"system": "Linux"}, "numpy": {"numpy": "2.4", "blas": {"version": "0.3"}}},
         notes=["two biases were merged into one"],
@@ -64,7 +78,7 @@ def test_the_three_files_hold_what_the_certificate_says(tmp_path: Path) -> None:
         "ab" * 32,
         "1,234,567",
         "LSTM 2 layers bidirectional",
-        "drawn, seed 0",
+        "drawn, ragged, seed 0",
     ):
         assert text in page
         assert text in markdown.replace("\\", "")
@@ -87,13 +101,35 @@ def test_a_failure_comes_first_and_is_called_one(tmp_path: Path) -> None:
         {**found["comparisons"][0], "verdict": "failed", "ratio": None, "reason": "not a number"}
     )
     found["passed"] = False
+    found["failures"] = [FAILURE]
     content = written.content(found)
-    assert content.every.rows[0][3] == "FAILED: not a number"
-    (line,) = [line for line in content.summary[0].rows if "FAILED" in line[2]]
-    assert line[2] == "1 FAILED, 2 passed"
-    page = written.page(content, "proof.json")
+    assert content.every.rows[0][1] == "FAILED: not a number"
+    assert content.pairs.rows[0][1] == "1 FAILED, 2 passed"
+    page, markdown = written.page(content, "proof.json"), written.markdown(content, "proof.json")
     assert 'class="verdict failed"' in page
     assert "✗" in page
+    assert "<details open><summary>Every pair" in page
+    for text in (page, unescape(markdown).replace("\\", "")):
+        places = [text.index(part) for part in ("float32 outputs, y", "1,2,4", "depart at step 0", "order i f o g")]
+        assert places == sorted(places)
+        assert places[-1] < text.index("SHA-256")
+        assert "##### 80" in text
+
+
+def test_a_page_that_passed_folds_its_tables_away() -> None:
+    found = sample()
+    page = written.page(written.content(found), "proof.json")
+    assert "<details><summary>Every pair" in page
+    assert page.index("Against the exact result") < page.index("SHA-256") < page.index("Every pair")
+
+
+def test_the_title_says_what_was_done_to_which_layer() -> None:
+    found = sample()
+    assert written.content(found).title == "Certificate of a conversion: source.pt → target.pt"
+    found["files"] = [{**found["files"][0], "role": "weights"}]
+    assert written.content(found).title == "Certificate of a check: encoder.rnn of source.pt"
+    found["passed"] = False
+    assert written.content(found).title == "No certificate of a check: encoder.rnn of source.pt"
 
 
 def test_a_long_certificate_fits_into_a_comment_and_its_page_is_whole() -> None:
@@ -114,6 +150,7 @@ def strings(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def hostile() -> Certificate:
     """With markup in every string but those that must be right."""
     found: Any = deepcopy(sample())
+    found["failures"] = [deepcopy(FAILURE)]
     for path in strings(found):
         if path not in {("kind",), ("layer", "spec", "cell")} and path[-1] not in ("role", "dtype", "verdict"):
             place = found
@@ -150,6 +187,9 @@ def test_a_page_holds_to_the_policy(browser: Browser, tmp_path: Path) -> None:
     for viewport in (DESK, PHONE):
         with opened(browser, page, viewport=viewport) as shown:
             assert shown.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+            for cell in shown.query_selector_all("table th:nth-child(2), table td:nth-child(2)"):
+                box = cell.bounding_box()
+                assert box is None or "passed" not in cell.inner_text() or box["x"] + box["width"] <= viewport["width"]
             assert shown.title() == "Certificate of a conversion: source.pt → target.pt: passed"
 
 
@@ -168,7 +208,7 @@ def test_another_file_is_never_replaced(tmp_path: Path) -> None:
 
 CHANGES: dict[str, Any] = {
     "kind": "check",
-    "schema": 2,
+    "schema": 1,
     "passed": "yes",
     "files": {},
     "layer": None,

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from common.errors import BackendMissing, InvalidInput, mismatch
 from common.model.spec import DTYPES, OPTIONS, ModelSpec
+from common.printable import plain_line
 from common.weights.peers import PeerGradients
 from common.weights.peers import State as Arrays
 from common.weights.source import Found
@@ -35,6 +36,9 @@ from .torch_script import LAYER, script
 Core = Callable[[ModelSpec, Mapping[str, Tensor], Tensor, State, Tensor | None], tuple[Tensor, State]]
 # What TorchScript puts into the names of classes so that they differ.
 NUMBERED = re.compile(rb"___torch_mangle_\d+\.?")
+# How torch.load names what it will not import, and how many such names are said.
+UNKNOWN = re.compile(r"Unsupported global: GLOBAL (\S+) was not")
+SHOWN = 3
 # What torch.load raises for files that hold more than tensors, or are damaged.
 LOADING_ERRORS = (RuntimeError, LookupError, AttributeError, TypeError, ValueError, OSError, EOFError)
 LOADING_ERRORS += (pickle.UnpicklingError, AssertionError, MemoryError)
@@ -54,9 +58,22 @@ def tensors(path: Path) -> dict[str, Tensor]:
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # another than PyTorch writes
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except LOADING_ERRORS as error:
-        reason = str(error).partition("\n")[0][:200]
+        if names := _classes(path, str(error)):
+            more = f" and {len(names) - SHOWN} more classes" if len(names) > SHOWN else ""
+            held = f"the file holds objects of {', '.join(names[:SHOWN])}{more}"
+            raise InvalidInput(f"{held}; torch loads such a file only by running code") from error
+        reason = plain_line(str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0])
         raise InvalidInput(mismatch(f"{path}, for torch.load with weights_only", "tensors alone", reason)) from error
     return dict(_flat("", loaded))
+
+
+def _classes(path: Path, message: str) -> list[str]:
+    """What a file names that torch.load will not import, those of torch.nn last; torch itself says which."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except LOADING_ERRORS:  # it lists them for zip files alone
+        names = UNKNOWN.findall(message)[:1]
+    return sorted((name[:100] for name in names), key=lambda name: (name.startswith("torch."), name))
 
 
 def _flat(path: str, node: Any) -> Iterator[tuple[str, Tensor]]:

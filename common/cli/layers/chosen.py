@@ -14,8 +14,10 @@ from common.weights.source import Found, WeightsFile
 
 # What a file may leave open about its layers, in the names of the options of ``select``.
 OPEN = ("nonlinearity", "reset_after")
-LAYER = "path of the layer in the file, as `rosetta inspect` lists them (default: the only one); A+B puts layers above "
-LAYER += "one another, and PATH:l1 or PATH:l1_reverse is one layer in one direction"
+WIDTH = 80
+LAYER = "path of the layer in the file, as `rosetta inspect` lists them (default: the only one); A,B are two modules "
+LAYER += "as the directions of one layer, A forward and B reverse, A+B puts layers above one another, and PATH:l1 or "
+LAYER += "PATH:l1_reverse is one layer in one direction"
 
 
 def add_layer(parser: Parser) -> None:
@@ -50,7 +52,7 @@ def print_arrays(file: WeightsFile, layer: Found) -> None:
         for suffix, parts in layer.where.items()
         for part, name in parts.items()
     ]
-    console.table("arrays", ("of", "what it is", "name in the file", "shape"), rows)
+    console.table("arrays", ("of", "what it is", "name in the file", "shape"), rows, width=WIDTH)
 
 
 def command(words: Iterable[str]) -> str:

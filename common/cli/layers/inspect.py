@@ -4,12 +4,14 @@ import shlex
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from common import records
 from common.cli import console
 from common.cli.layers import chosen
+from common.cli.layers.chosen import WIDTH
 from common.cli.options import MODEL_ROWS, Verbs, add_rows, add_verb, named
-from common.model.cells import CELLS
+from common.model.cells import CELLS, TABLE
 from common.printable import printable
 from common.weights import contents, files
 from common.weights.contents import Contents, LayerFacts
@@ -17,7 +19,7 @@ from common.weights.layer import ROOT, directions, select
 from common.weights.source import Found, WeightsFile
 from common.weights.targets import TARGETS
 
-WIDTH, SHOWN_NAMES, SHOWN_LAYERS, SHOWN_NOTES = 80, 3, 40, 12
+SHOWN_NAMES, SHOWN_LAYERS, SHOWN_NOTES = 3, 40, 12
 
 
 def add(verbs: Verbs) -> None:
@@ -61,7 +63,7 @@ def _print(file: WeightsFile, found: Contents, is_chosen: bool) -> None:
     if is_chosen and file.layers:
         chosen.print_arrays(file, file.layers[0])
     else:
-        _print_rest(found)
+        _print_rest(file, found)
     _print_notes(found)
     _print_next(file, found, is_chosen)
 
@@ -94,7 +96,7 @@ def _print_layers(layers: Sequence[LayerFacts]) -> None:
         depth = f"{layer['num_layers']} × 2" if layer["directions"] == 2 else str(layer["num_layers"] or "")
         rows.append((layer["path"], layer["cell"], *cells, depth, layer["biases"], layer["dtype"]))
     numeric = ("input", "hidden", "projected", "layers")
-    console.table("recurrent layers", columns, rows, numeric=numeric)
+    console.table("recurrent layers", columns, rows, numeric=numeric, width=WIDTH)
     if len(layers) > SHOWN_LAYERS:
         _say(f"... and {len(layers) - SHOWN_LAYERS} more; --json has all of them")
     if any(layer["directions"] == 2 for layer in layers):
@@ -113,20 +115,42 @@ def _print_conventions(layers: Iterable[LayerFacts]) -> None:
         _say(f"as {owner}{who}: {'; '.join(conventions)}.")
 
 
-def _print_rest(found: Contents) -> None:
+def _print_rest(file: WeightsFile, found: Contents) -> None:
     """What does not recur, what is not recognised, and what was not read."""
-    others = found["others"]
-    if others["count"]:
-        left = f"{_count(others['count'], 'array')}, {others['values']:,} values: {_listed(others['names'])}"
-        _say(f"not recurrent: {left}")
-    if found["unrecognised"]:
+    kinds = {"not recurrent": "others", "an optimiser's state": "optimiser", "random states": "random"}
+    for what, kind in kinds.items():
+        others = found[kind]
+        if others["count"]:
+            left = f"{_count(others['count'], 'array')}, {others['values']:,} values: {_listed(others['names'])}"
+            _say(f"{what}: {left}")
+    of_candidates = {name for layer in found["candidates"] for name in layer["arrays"]}
+    left = [name for name in found["unrecognised"] if name not in of_candidates]
+    if left:
         text = "arrays of a recurrent layer by their names, which fit no layout that is known"
-        _say(f"not recognised: {text}: {_listed(found['unrecognised'])}")
+        _say(f"not recognised: {text}: {_listed(left)}")
+    if found["candidates"]:
+        _print_candidates(file, found["candidates"])
     skipped = list(found["skipped"].items())
     for name, reason in skipped[:SHOWN_NOTES]:
         _say(f"not read: {name}: {reason}")
     if len(skipped) > SHOWN_NOTES:
         _say(f"... and {len(skipped) - SHOWN_NOTES} more that were not read; --json has all of them")
+
+
+def _print_candidates(file: WeightsFile, layers: Sequence[dict[str, Any]]) -> None:
+    """What may be layers under names that no system has, and the Python that saves them under torch.nn's."""
+    for layer in layers[:SHOWN_LAYERS]:
+        arrays = ", ".join(f"{name} {file.params[name].shape}" for name in layer["arrays"])
+        _say(f"not recognised: by names and shapes, {arrays} may be of one {layer['cell']}")
+    orders = {layer["cell"]: ", ".join(TABLE[layer["cell"]].letters) for layer in layers}
+    said = [f"of {cell} stand in the order {order}" for cell, order in orders.items() if order]
+    condition = f", if the gates {' and '.join(said)}" if said else ""
+    _say(f"This saves them under names that are read{condition}:")
+    renamed = [item for layer in layers[:SHOWN_LAYERS] for item in layer["renamed"].items()]
+    lines = ["import numpy", "from common import weights", f"a = weights.read({str(file.path)!r}).params"]
+    lines += ["numpy.savez('renamed.npz', **{", *(f"    {name!r}: {value}," for name, value in renamed), "})"]
+    for line in lines:
+        console.line(f"  {printable(line, '')}")
 
 
 def _print_next(file: WeightsFile, found: Contents, is_chosen: bool) -> None:
@@ -137,6 +161,9 @@ def _print_next(file: WeightsFile, found: Contents, is_chosen: bool) -> None:
     for path in found["stacks"][:SHOWN_NAMES] if not is_chosen else ():
         text = f"by their sizes, {_listed(path)} may stand above one another"
         _say(f"hint: {text}; {shlex.join(['--layer', '+'.join(path)])} takes them as one")
+    for path in found["pairs"][:SHOWN_NAMES] if not is_chosen else ():
+        text = f"{_listed(path)} have equal sizes; if they are the directions of one layer"
+        _say(f"hint: {text}, {shlex.join(['--layer', ','.join(path)])} takes them as one")
     layer = usable[0]
     one = [] if len(usable) == 1 and not is_chosen else ["--layer", layer["path"]]
     name = found["file"]

@@ -14,7 +14,7 @@ from common.proof.outcome import is_proved, verdict
 from common.proof.trials import Plan, Trial
 from common.record_types import Check, Environment
 from common.study import certificate
-from common.study.certificate import Certificate, Verdict
+from common.study.certificate import Certificate, Failure, Inputs, Verdict
 
 # The libraries of the page.
 LIBRARIES = ("jinja2", "markupsafe", "matplotlib")
@@ -51,6 +51,7 @@ def of_check(
     rows: Sequence[Check],
     lost: Sequence[str],
     environment: Sequence[Environment],
+    failures: Sequence[Failure],
 ) -> Certificate:
     """What was compared on a file; ``lost`` were asked for and not compared."""
     subject, layer = plan.subject, plan.subject.layer
@@ -63,14 +64,26 @@ def of_check(
     if plan.guest is not None:
         versions[plan.guest.name] = plan.guest.peer.versions()
     said = [*notes(subject), *(plan.expected.notes if plan.expected else ())]
-    origin = "; ".join((*plan.draw.origin, f"seed {plan.seed}"))
     return certificate.certificate(
         command=options.command,
         verdict=Verdict(is_proved(rows, lost), verdict(subject, rows, lost)),
         files=files,
         layer=certificate.layer_facts(layer.path, LAYOUTS[layer.layout].owner, subject.spec, layer.params),
-        inputs=[certificate.input_facts(f"{one.variant.spec.dtype}: {origin}", one.problem) for one in found],
+        inputs=[_inputs(plan, one) for one in found],
         rows=[(number, row) for number, trial in enumerate(found) for row in trial.rows],
         versions=versions,
         notes=said,
+        failures=failures,
     )
+
+
+def _inputs(plan: Plan, trial: Trial) -> Inputs:
+    """The inputs of a trial, of which one may start from zeros as what was recorded does."""
+    label, origin = trial.variant.spec.dtype, list(plan.draw.origin)
+    if plan.is_from_zeros and plan.expected is not None:
+        origin = [text for text in origin if text != plan.zeros]
+        if trial.problem.state0 is None:
+            label = f"{label}, from zeros"
+            origin = [text for text in origin if not text.startswith("initial states")]
+            origin.append(f"initial states of zeros, from which what {plan.expected.path} holds starts")
+    return certificate.input_facts(label, "; ".join((*origin, f"seed {plan.seed}")), trial.problem)

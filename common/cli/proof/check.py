@@ -65,13 +65,14 @@ def run(options: Namespace) -> int:
     lost = [name for name in dict.fromkeys(wanted) if name not in participants(rows)]
     for name in lost:
         console.message(f"{name} was not compared, so the check fails.")
+    with one_thread():
+        failures, more = text.failures(found, subject) if page is not None or not options.json else ([], 0)
     if page is not None:
-        made = certificates.of_check(options, plan, found, rows, lost, of_kind(records, Environment))
+        made = certificates.of_check(options, plan, found, rows, lost, of_kind(records, Environment), failures)
         page[1].write(page[0], made)
     if not options.json:
         text.print_table(rows)
-        with one_thread():
-            text.print_failures(subject, found)
+        text.print_failures(failures, more)
         text.print_verdict(subject, rows, plan.draw.origin, lost)
         if page is not None:
             console.line(f"Certificate: {page[0]}")
@@ -111,9 +112,8 @@ def _plan(options: Namespace) -> Plan:
         batch_first=getattr(options, "batch_first", False),
         seed=options.seed,
     )
-    if plan.is_from_zeros and expected is not None:
-        origin = (*made.origin, f"what {expected.path} holds starts from zeros")
-        plan = plan._replace(draw=made._replace(origin=origin))
+    if plan.is_from_zeros:
+        plan = plan._replace(draw=made._replace(origin=(*made.origin, plan.zeros)))
     plan = plan._replace(backends=_backends(options, plan))
     return plan._replace(guest=_guest(plan))
 

@@ -25,7 +25,8 @@ def add_file(parser: Parser, *, needed: bool = False) -> Any:
     count: dict[str, Any] = {} if needed else {"nargs": "?"}
     parser.add_argument("file", metavar="FILE", help="weights in any format that `rosetta inspect` reads", **count)
     group = parser.add_argument_group("with a file of weights", argument_default=argparse.SUPPRESS)
-    text = "the layer in the file: its path, a+b for a stack, PATH:l1_reverse for one layer and direction"
+    text = "the layer in the file: its path, a,b for two directions of one layer, a+b for a stack, PATH:l1_reverse for "
+    text += "one layer and direction"
     group.add_argument("--layer", metavar="PATH", help=f"{text} (default: the only one)")
     text = "recorded inputs: x (T, B, I), or an .npz with x, h_0 and c_0 (default: drawn as the layer sees them)"
     group.add_argument("--inputs", metavar="X.npy", help=text)

@@ -4,15 +4,17 @@ import textwrap
 from collections.abc import Sequence
 
 from common.cli import console
-from common.equivalence.comparison import COMPLEX_STEP, EXPECTED, FAILED, ORACLES
+from common.equivalence.comparison import COMPLEX_STEP, EXPECTED, FAILED, ORACLES, Row
+from common.equivalence.ladder import Rung
 from common.equivalence.reproduce import row_command
 from common.equivalence.tally import used
 from common.proof.causes import explanation
-from common.proof.diagnosis import Diagnosis, axes, by_layer, chosen, diagnose, place_text
+from common.proof.diagnosis import Compared, Diagnosis, axes, by_layer, chosen, diagnose, place_text
 from common.proof.outcome import compared, participants, verdict
 from common.proof.subject import Subject
 from common.proof.trials import Trial
 from common.record_types import Check
+from common.study.certificate import HISTOGRAM, Failure
 
 WIDTH, MOST = 80, 6
 CHECKS = {"forward": "outputs", "gradient": "gradients", COMPLEX_STEP: "complex step"}
@@ -54,51 +56,78 @@ def _is_blamed(row: Check, name: str, rows: Sequence[Check]) -> bool:
     return any(one["a"] == other and one["b"] in ORACLES and one["verdict"] == FAILED for one in rows)
 
 
-def print_failures(subject: Subject, found: Sequence[Trial]) -> None:
-    """Where the comparisons failed that say most."""
-    shown = [(trial, rung, row) for trial in found for rung, row in chosen(trial)]
+def failures(found: Sequence[Compared], subject: Subject | None = None) -> tuple[list[Failure], int]:
+    """Where the comparisons failed that say most, in words, and how many more there are like them.
+
+    With the subject of a check, the failures say what would explain them and which command repeats them.
+    """
+    worst = [(trial, rung, row) for trial in found for rung, row in chosen(trial)]
     begun: set[tuple[str, str, str]] = set()
-    for trial, rung, row in shown[:MOST]:
+    shown = []
+    for trial, rung, row in worst[:MOST]:
+        one = _failure(trial, diagnose(trial, rung, row))
         group = (row.a, row.check, row.variant.spec.dtype)
-        is_first = group not in begun
+        if group in begun:
+            one["histogram"] = []
+        elif subject is not None and isinstance(trial, Trial):
+            one["cause"], one["again"] = _cause(subject, trial, rung, row), row_command(row.record())
         begun.add(group)
-        _print_diagnosis(trial, diagnose(trial, rung, row), is_first)
-        if not is_first:
-            continue
-        if row.check == "forward":
-            if row.a == EXPECTED:
-                cause = explanation(trial, subject.layer.layout, rung.results[EXPECTED], rung.bounds)
-                text = f"What would explain it: {cause}" if cause else "No mistake that is known here explains it"
-                paragraph(f"  {text}.", "  ")
-            elif text := by_layer(trial, row.a):
-                paragraph(f"  Layer by layer: {text}.", "  ")
-        paragraph(f"  again: {row_command(row.record())}", "    ")
-    if len(shown) > MOST:
-        console.line(f"... and {len(shown) - MOST} more like these; --json lists every comparison")
+        shown.append(one)
+    return shown, len(worst) - len(shown)
 
 
-def _print_diagnosis(trial: Trial, found: Diagnosis, with_histogram: bool) -> None:
+def _cause(subject: Subject, trial: Trial, rung: Rung, row: Row) -> str:
+    """What would explain wrong outputs, as a sentence; "" where nothing is known."""
+    if row.check != "forward":
+        return ""
+    if row.a == EXPECTED:
+        cause = explanation(trial, subject.layer.layout, rung.results[EXPECTED], rung.bounds)
+        return f"What would explain it: {cause}." if cause else "No mistake that is known here explains it."
+    text = by_layer(trial, row.a)
+    return f"Layer by layer: {text}." if text else ""
+
+
+def _failure(trial: Compared, found: Diagnosis) -> Failure:
     row = found.row
-    console.line(f"FAILED {row.variant.spec.dtype} {CHECKS[row.check]}, {row.quantity}: {row.a} against {row.b}")
-    if row.decision.reason:
-        paragraph(f"  {row.decision.reason}", "  ")
     bound = f"{row.measured.tolerance:.2g}" if row.measured.tolerance == row.measured.tolerance else "any bound"
-    console.line(f"  {found.beyond:,} of {found.elements:,} elements differ by more than {bound}; the worst:")
-    names = axes(trial, row.quantity) or ("index",)
-    shown = [place_text(trial, row.quantity, one.place) for one in found.worst]
-    head = ", ".join(names)
-    width = max([len(head), *map(len, shown)])
+    counted = f"{found.beyond:,} of {found.elements:,} elements differ by more than {bound}; the worst:"
     digits = {"float64": 17, "float32": 9}.get(row.variant.spec.dtype, 6)
-    left = max(len(row.a), digits + 7)
-    console.line(f"  {head:>{width}}  {row.a:>{left}}  {row.b:>{left}}")
-    for place, one in zip(shown, found.worst, strict=True):
-        console.line(f"  {place:>{width}}  {one.a:>{left}.{digits}g}  {one.b:>{left}.{digits}g}")
-    for text in found.places:
-        paragraph(f"  {text if text.startswith('dx') else text[0].upper() + text[1:]}.", "  ")
-    if with_histogram:
-        console.line("  The errors by size; the length of a bar is logarithmic:")
-    for line in found.histogram if with_histogram else ():
-        console.line(f"  {line}"[:WIDTH])
+    return Failure(
+        title=f"{row.variant.spec.dtype} {CHECKS[row.check]}, {row.quantity}: {row.a} against {row.b}",
+        reasons=[*([row.decision.reason] if row.decision.reason else []), counted],
+        columns=[", ".join(axes(trial, row.quantity) or ("index",)), row.a, row.b],
+        elements=[
+            [place_text(trial, row.quantity, one.place), f"{one.a:.{digits}g}", f"{one.b:.{digits}g}"]
+            for one in found.worst
+        ],
+        places=[f"{text if text.startswith('dx') else text[0].upper() + text[1:]}." for text in found.places],
+        histogram=list(found.histogram),
+        cause="",
+        again="",
+    )
+
+
+def print_failures(shown: Sequence[Failure], more: int) -> None:
+    for one in shown:
+        console.line(f"FAILED {one['title']}")
+        for text in one["reasons"]:
+            paragraph(f"  {text}", "  ")
+        lines = [one["columns"], *one["elements"]]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            console.line("  " + "  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)))
+        for text in one["places"]:
+            paragraph(f"  {text}", "  ")
+        if one["histogram"]:
+            console.line(f"  {HISTOGRAM}:")
+        for line in one["histogram"]:
+            console.line(f"  {line}"[:WIDTH])
+        if one["cause"]:
+            paragraph(f"  {one['cause']}", "  ")
+        if one["again"]:
+            paragraph(f"  again: {one['again']}", "    ")
+    if more:
+        console.line(f"... and {more} more like these; --json lists every comparison")
 
 
 def print_verdict(subject: Subject, rows: Sequence[Check], origin: Sequence[str], lost: Sequence[str] = ()) -> None:

@@ -203,7 +203,9 @@ class CuDNN(_Found):
         where = _named(spec, "", PARTS)
         if spec.kind.layer not in ("LSTM", "GRU") or not spec.reset_after:
             got = spec.label if spec.reset_after else "reset_after=False"
-            raise InvalidInput(mismatch("model", "an LSTM or a GRU with reset_after, as cuDNN has in Keras", got))
+            cause = "" if spec.reset_after else "cuDNN applies r after the product; this GRU applies it before"
+            wanted = "an LSTM or a GRU with reset_after, as cuDNN has in Keras"
+            raise InvalidInput(mismatch("model", wanted, got, cause))
         return f"keras CuDNN{spec.kind.layer}", where
 
 

@@ -5,6 +5,7 @@ The layers and directions of one module are found by their suffix (``common.mode
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,20 +43,32 @@ def places(spec: ModelSpec) -> tuple[str, Where]:
     return layout, {suffix: {part: f"{part}{suffix}" for part in parts} for suffix in layer_suffixes(spec)}
 
 
-class OfTorchNN:
-    """The same for a file with a module of torch.nn under the name ``rnn``, which can be no other model."""
+class OfTorchNN(NamedTuple):
+    """The same for a file that PyTorch's own modules load, below ``prefix``; what none of them computes is refused.
 
-    @staticmethod
-    def find(arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
+    A GRU whose reset gate acts before the product has the names and shapes of ``torch.nn.GRU``, and an LSTM without a
+    forget gate those of a GRU, so that either would be loaded in silence and compute something else.
+    """
+
+    prefix: str = ""
+
+    def find(self, arrays: Mapping[str, np.ndarray]) -> Iterator[Found]:
         return find(arrays)
 
-    @staticmethod
-    def places(spec: ModelSpec) -> tuple[str, Where]:
-        if not spec.layer.in_torch or not spec.reset_after:
-            raise InvalidInput(mismatch("model", "one that torch.nn has", spec.label))
+    def places(self, spec: ModelSpec) -> tuple[str, Where]:
+        if cause := foreign(spec):
+            raise InvalidInput(mismatch("model", "one that torch.nn has", spec.label, cause))
         layout, where = places(spec)
-        named = {suffix: {part: f"rnn.{name}" for part, name in parts.items()} for suffix, parts in where.items()}
+        named = {suffix: {part: self.prefix + name for part, name in parts.items()} for suffix, parts in where.items()}
         return layout, named
 
 
+def foreign(spec: ModelSpec) -> str:
+    """Why no module of torch.nn computes this model, in a clause; "" if one does."""
+    if not spec.layer.in_torch:
+        return f"torch.nn has no {spec.kind.layer}, and would load its arrays as those of a GRU"
+    return "" if spec.reset_after else "torch.nn.GRU applies r after the product; this GRU applies it before"
+
+
 TORCH_NN = OfTorchNN()
+TORCHSCRIPT = OfTorchNN("rnn.")

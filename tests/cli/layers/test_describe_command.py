@@ -67,13 +67,14 @@ def test_letters_and_a_shape_of_one_axis_are_written_as_python_does(capsys: pyte
 
 
 @pytest.mark.parametrize("cell", [*map(str.lower, CELLS), "gru --no-reset-after", "grucell --no-reset-after"])
-def test_the_text_fits_100_columns(cell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_fits_100_columns_and_its_tables_80(cell: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = " --num-layers 2 --bidirectional --dropout 0.5 --batch-first --seq-len 100 --batch 64"
     options += " --proj-size 32" if cell == "lstm" else ""
     if "reset" in cell:
         options = options.replace(" --batch-first", "")  # the constructor is one line
     out = show(f"{cell} --input-size 10 --hidden-size 64{'' if 'cell' in cell else options}", capsys)
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+    assert max(len(line.rstrip()) for line in out.splitlines() if line[:1] in "│┃") <= 80
 
 
 def test_json_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

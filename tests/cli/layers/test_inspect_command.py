@@ -115,9 +115,13 @@ def test_json_is_one_object_with_every_name(run: Run) -> None:
         "values",
         "layers",
         "others",
+        "optimiser",
+        "random",
         "unrecognised",
+        "candidates",
         "skipped",
         "stacks",
+        "pairs",
     ] + ["notes"]
     model = network()
     assert found["arrays"] == len(model.state_dict())
@@ -164,6 +168,41 @@ def test_many_layers_and_long_names_stay_readable(
     assert max(map(len, lines)) == 80
     assert len(lines) < (40 if count == 3 else 240)
     assert ("160 more; --json has all of them" in out) is (count == 200)
+
+
+def test_the_table_fits_80_columns_where_there_is_no_terminal(run: Run) -> None:
+    path = "model.encoder.conformer_blocks.recurrent_part_with_a_long_name.0"
+    torch.save({f"{path}.{name}": value for name, value in torch.nn.LSTM(3, 5).state_dict().items()}, "long.pt")
+    _, out, _ = run("inspect", "long.pt")
+    assert max(len(line) for line in out.splitlines() if line[:1] in "│┃┏└") == 80
+    assert "".join(row[0] for row in rows(out)) == path
+
+
+def test_two_layers_of_equal_sizes_may_be_two_directions(run: Run) -> None:
+    """Of one module, and not where there are three; what the hint says is a layer."""
+    parts = {name: torch.nn.LSTM(3, 5) for name in ("a.fw", "a.bw", "b.1", "b.2", "b.3")}
+    torch.save({f"{at}.{name}": v for at, part in parts.items() for name, v in part.state_dict().items()}, "two.pt")
+    _, out, _ = run("inspect", "two.pt")
+    assert " ".join(out.split()).count("have equal sizes") == 1
+    assert "one layer, --layer a.fw,a.bw takes them as one" in " ".join(out.split())
+    assert json.loads(run("inspect", "two.pt", "--json")[1])["pairs"] == [["a.fw", "a.bw"]]
+    _, out, _ = run("inspect", "two.pt", "--layer", "a.fw,a.bw")
+    assert ["a.fw,a.bw", "LSTM", "3", "5", "1 × 2", "two", "float32"] in rows(out)
+    assert "rosetta check two.pt --layer a.fw,a.bw" in out
+
+
+def test_the_states_of_an_optimiser_and_of_random_generators_are_called_so(run: Run) -> None:
+    layer = initial_parameters(ModelSpec(cell="LSTM", input_size=3, hidden_size=5), 0)
+    arrays: dict[str, Any] = {f"params.rnn.{name}": value for name, value in layer.items()}
+    arrays |= {f"opt_state.0.{of}.rnn.{name}": value for of in ("mu", "nu") for name, value in layer.items()}
+    arrays |= {"opt_state.0.count": np.array(3), "rnn.rngs.count.value": np.array(1), "rnn.rngs.key.value": np.ones(2)}
+    np.savez("state.npz", **arrays)
+    _, out, _ = run("inspect", "state.npz")
+    assert [row[0] for row in rows(out)] == ["params.rnn"]
+    assert "not recognised" not in out
+    flat = " ".join(out.split())
+    assert "an optimiser's state: 9 arrays, 401 values: opt_state.0.mu.rnn.weight_ih_l0" in flat
+    assert "random states: 2 arrays, 3 values: rnn.rngs.count.value, rnn.rngs.key.value" in flat
 
 
 def test_help_needs_no_framework_and_says_what_0_means(run: Run) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from common.model.spec import ModelSpec
-from common.tracing import examples, finite_differences
+from common.tracing import backends, examples, finite_differences
 from common.tracing.backends import everything
 from common.tracing.shown import shown
 from tests.cli.commands import Run
@@ -153,6 +153,7 @@ def test_the_output_is_bounded_and_says_what_is_left_out(run: Run) -> None:
     left = "It shows 4 of 40 hidden units, 3 of 9 features of x, 5 of 8 steps; --all shows everything, "
     assert err == f"{left}--units and --features choose others\n"
     assert len(out) < 60_000
+    assert max(map(len, out.splitlines())) <= 80
     titles = re.findall(r"^step (\d) of 8", out, re.MULTILINE)
     assert titles == ["1", "2", "3", "4", "5", "5", "4", "3", "2", "1"]
     code, every, err = run(*words, "--all")
@@ -171,6 +172,16 @@ def test_the_output_is_bounded_and_says_what_is_left_out(run: Run) -> None:
     assert np.array(some["arrays"]["weight_ih_l0"]).shape == (8, 1)
 
 
+def test_what_is_left_out_is_said_before_anything_is_computed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backends, "everything", stop)
+    _, out, err = run("trace", "--hidden-size", "9", "--backend", "numpy", "--no-finite-differences")
+    assert out == ""
+    assert err.startswith("It shows 4 of 9 hidden units; --all shows everything")
+
+
 def test_finite_differences_are_those_of_what_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the rest they are not computed; where they take long, they are left out with a word, unless asked for."""
     words = ["trace", "--hidden-size", "6", "--input-size", "5", "--steps", "2", "--backend", "numpy", "--json"]
@@ -184,7 +195,7 @@ def test_finite_differences_are_those_of_what_is_shown(run: Run, monkeypatch: py
     code, out, err = run(*words)
     assert code == 0
     assert "finite differences" not in out
-    assert err.startswith("Finite differences are left out, as they would take about 100 seconds; ")
+    assert err.splitlines()[1].startswith("Finite differences are left out, as they would take about 100 seconds; ")
     code, out, err = run(*words, "--finite-differences")
     assert code == 0
     assert "finite differences" in out

@@ -16,8 +16,10 @@ import torch_impl
 from common.errors import InvalidInput
 from common.model.initial import initial_parameters
 from common.model.spec import ModelSpec
+from common.weights import files
+from common.weights.source import WeightsFile
 from tests.refusals import refused
-from tests.weights.choice.models import H, I, inputs, network, saved
+from tests.weights.choice.models import H, I, inputs, network, saved, single
 
 PACKAGES: dict[str, Any] = {"numpy": numpy_impl, "jax": jax_impl, "torch": torch_impl}
 every_package = pytest.mark.parametrize("package", PACKAGES)
@@ -93,9 +95,26 @@ def test_what_the_file_does_not_record_is_assumed_with_a_warning(package: str, t
         assert load(file, "upper").nonlinearity == "tanh"
     assert [warning.filename for warning in caught] == [__file__]
     assert load(file, "upper", nonlinearity="relu").nonlinearity == "relu"
-    with pytest.warns(UserWarning, match="does not record") as caught:
-        load(file, "step")
-    assert len(caught) == 2
+    with pytest.warns(UserWarning, match=r'\(pass nonlinearity="relu" otherwise\)'):
+        load(file, "upper")
+
+
+@every_package
+def test_torch_s_own_reading_of_torch_s_names_is_no_warning(package: str, tmp_path: Path) -> None:
+    """Every warning is an error here: a GRU is torch.nn's, and not an LSTM of 1997 or one that resets h first."""
+    step = PACKAGES[package].load(saved(tmp_path), "step")
+    assert (type(step).__name__, step.reset_after) == ("GRUCell", True)
+
+
+@every_package
+def test_what_another_system_leaves_open_is_a_warning_in_python_s_words(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = single("gru", "equinox GRU", 4, dtype="float32")
+    file = WeightsFile(tmp_path / "gru.eqx", "", {}, layers=(layer._replace(recorded=frozenset({"cell"})),))
+    monkeypatch.setattr(files, "read", lambda path: file)
+    with pytest.warns(UserWarning, match=r"does not record reset_after.*\(pass reset_after=False otherwise\)"):
+        PACKAGES[package].load("gru.eqx")
 
 
 @every_package

@@ -176,6 +176,27 @@ def test_a_name_may_hold_what_paths_are_put_together_with(tmp_path: Path) -> Non
     assert select(file, "c:l0:l0").where["_l0"] == select(file, "c:l0").where["_l0"]
 
 
+def test_two_modules_are_the_directions_of_one_layer(tmp_path: Path) -> None:
+    """With torch's own outputs of the two, the second of which reads the sequence from its end."""
+    torch.manual_seed(5)
+    parts = {"a,b": torch.nn.GRU(I, H), "back": torch.nn.GRU(I, H), "top": torch.nn.GRU(2 * H, H)}
+    parts["up"] = torch.nn.GRU(2 * H, H)
+    file, x = read(tmp_path, torch.nn.ModuleDict(parts)), inputs()
+    both = select(file, "a,b,back")
+    assert both.spec == ModelSpec(cell="GRU", input_size=I, hidden_size=H, bidirectional=True, dtype="float32")
+    assert any("concatenated" in note for note in both.notes)
+    assert not is_whole(file, both)
+    below = torch.cat([parts["a,b"](x)[0], parts["back"](x.flip(0))[0].flip(0)], 2)
+    close(run(both, x), below)
+    stack = select(file, "a,b,back+top,up")
+    close(run(stack, x), torch.cat([parts["top"](below)[0], parts["up"](below.flip(0))[0].flip(0)], 2))
+    assert select(file, "a,b,back:l0_reverse").where["_l0"] == select(file, "back").where["_l0"]
+    assert select(file, "a,b").path == "a,b"
+    for path, expected, got in (("a,b,top", "of the same sizes", "10 -> 5"), ("a,b,back,top", "two", "3")):
+        with refused(f"directions of {path}", expected, got=got):
+            select(file, path)
+
+
 @pytest.mark.parametrize("path", ["encoder:l1_reverse", "lower+upper:l1"])
 def test_a_trace_takes_one_direction_and_no_more(path: str, tmp_path: Path) -> None:
     file = read(tmp_path)

@@ -77,8 +77,8 @@ def test_everything_is_compared_at_both_ends(run: Run, source: dict[str, np.ndar
     for quantity in ("y", "h_n", "c_n", "dx", "dh_0", "dc_0"):
         for pair in (("numpy", "torch (in)"), ("torch (in)", "cellar (out)"), ("cellar (out)", "exact")):
             assert (*pair, quantity) in compared
-    assert {("cellar (out)", "exact", f"dcellar/{name}") for name in ("wx", "wh", "b")} <= compared
-    assert {("torch (in)", "exact", f"d{name}") for name in source} <= compared
+    assert {("cellar (out)", "exact", f"d(cellar/{name})") for name in ("wx", "wh", "b")} <= compared
+    assert {("torch (in)", "exact", f"d({name})") for name in source} <= compared
     assert found["passed"]
     assert all(row["verdict"] == "passed" for row in found["comparisons"])
     merged, added, ragged = found["notes"][-3:]
@@ -192,7 +192,11 @@ def test_a_faulty_writer_is_noticed(
 
 
 @pytest.mark.parametrize(
-    ("fault", "named"), [("WRONG_GRADIENTS", "dbias_hh_l0 (gradient)"), ("WRONG_STATE", "h_n (forward)")]
+    ("fault", "named"),
+    [
+        ("WRONG_GRADIENTS", "float32 gradients, d(bias_hh_l0): torch ("),
+        ("WRONG_STATE", "float32 outputs, h_n: torch (out)"),
+    ],
 )
 def test_a_library_that_disagrees_is_noticed(
     fault: str, named: str, run: Run, source: Any, monkeypatch: pytest.MonkeyPatch
@@ -206,6 +210,9 @@ def test_a_library_that_disagrees_is_noticed(
     found = certificate.read(Path("proof.json"))
     assert not found["passed"]
     assert found["sentence"].startswith("NOT equivalent, and nothing was kept")
+    assert found["failures"][0]["elements"]
+    assert found["failures"][0]["title"] in out
+    assert found["failures"][0]["title"] in Path("proof.html").read_text(encoding="utf-8")
 
 
 def test_a_library_without_gradients_is_compared_in_what_it_has(
@@ -215,7 +222,8 @@ def test_a_library_without_gradients_is_compared_in_what_it_has(
     code, out, _ = convert(run, "npz")
     text = " ".join(out.split())
     assert code == 0
-    assert "gradients were not compared in torch (out), as torch computes none" in text
+    assert "not compared in torch (out), as torch computes none; those that were compared are of numpy" in text
+    assert "gradients (numpy)" in text
     assert "ragged batches were not compared" in text
     assert "(outputs and final states)" in text
 
@@ -356,7 +364,7 @@ def test_a_check_of_a_file_has_a_certificate_too(run: Run, source: Any) -> None:
     assert [file["role"] for file in found["files"]] == ["weights"]
     assert found["command"] == ["rosetta", *words]
     assert {row["check"] for row in found["comparisons"]} == {"forward", "gradient", "complex step"}
-    assert [given["origin"].partition(":")[0] for given in found["inputs"]] == ["float32", "float64"]
+    assert [given["label"] for given in found["inputs"]] == ["float32", "float64"]
     assert "torch" in found["versions"]
     code, _, err = run("check", "--certificate", "proof.html")
     assert code == 2

@@ -71,8 +71,11 @@ def test_what_was_merged_or_added_is_said_and_nothing_else(tmp_path: Path) -> No
 def test_what_a_file_does_not_record_is_said(tmp_path: Path) -> None:
     for module, said in [
         (numpy_impl.RNN(3, 5, nonlinearity="relu"), "nonlinearity: give relu"),
-        (numpy_impl.GRU(3, 5, reset_after=False), "reset_after: give False"),
-        (numpy_impl.LSTM1997(3, 5), "cell: give LSTM1997"),
+        (
+            numpy_impl.GRU(3, 5, reset_after=False),
+            "reset_after: give False when you load it; torch.nn.GRU, which applies r after",
+        ),
+        (numpy_impl.LSTM1997(3, 5), "cell: give LSTM1997 when you load it; torch.nn would take it for a GRU"),
     ]:
         (note,) = weights.write(tmp_path / "own.npz", "npz", module)
         assert said in note

@@ -3,6 +3,7 @@
 import importlib
 import json
 import pickle
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def loaded_by_the_library(path: Path, target: str) -> dict[str, Any]:
 def test_what_is_written_is_loaded_and_run(target: str, cell: str, dtype: str, tmp_path: Path) -> None:
     spec = spec_of(cell, dtype)
     params, path = params_of(spec), tmp_path / f"own{TARGETS[target].suffix}"
-    if target == "torchscript" and cell == "LSTM1997":
+    if target.startswith("torch") and cell == "LSTM1997":
         with (
             pytest.raises(InvalidInput, match=r"model: expected one that torch\.nn has, got LSTM1997"),
             written(path, target, spec, params),
@@ -127,6 +128,9 @@ def test_the_peer_runs_no_code_of_a_file(tmp_path: Path) -> None:
     """A module that was pickled whole, a pickle, and TorchScript with other code than torch.nn's are not loaded."""
     module, peer = torch.nn.LSTM(3, 5), peers.load("torch")
     torch.save(module, tmp_path / "whole.pt")
+    for name, is_zip in (("hyper.ckpt", True), ("old.ckpt", False)):
+        held = {"hyper": Fraction(1, 2), "state_dict": module.state_dict()}
+        torch.save(held, tmp_path / name, _use_new_zipfile_serialization=is_zip)
     (tmp_path / "own.pkl").write_bytes(pickle.dumps({name: v.numpy() for name, v in module.state_dict().items()}))
     arrays = {f"rnn.{name}": value.numpy() for name, value in module.state_dict().items()}
     spec = ModelSpec(cell="LSTM", input_size=3, hidden_size=5, dtype="float32")
@@ -136,8 +140,16 @@ def test_the_peer_runs_no_code_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "changed.pt").write_bytes(changed)
     torch.jit.script(torch.nn.ModuleDict({"rnn": module})).save(tmp_path / "other.pt")
     for name, reason in (
-        ("whole.pt", "for torch.load with weights_only: expected tensors alone, got "),
-        ("own.pkl", "for torch.load with weights_only: expected tensors alone, got "),
+        (
+            "whole.pt",
+            r"^the file holds objects of torch\.nn\.modules\.rnn\.LSTM; torch loads such a file only by running",
+        ),
+        (
+            "hyper.ckpt",
+            r"^the file holds objects of fractions\.Fraction; torch loads such a file only by running code$",
+        ),
+        ("old.ckpt", r"^the file holds objects of fractions\.Fraction; torch loads such a file only by running code$"),
+        ("own.pkl", r"for torch.load with weights_only: expected tensors alone, got Unsupported operand \d+$"),
         ("changed.pt", "expected that of torch.nn, got other code; which is not run"),
         ("other.pt", "expected that of torch.nn, got other code; which is not run"),
     ):
@@ -154,14 +166,31 @@ def test_what_torch_cannot_run_is_said_so(tmp_path: Path) -> None:
     (layer,) = tuple(files.read(tmp_path / "own.npz").layers or ())
     with pytest.raises(InvalidInput, match=r"layer: expected one that torch\.nn can run, got GRU reset before"):
         peers.load("torch").load(tmp_path / "own.npz", layer._replace(spec=spec))
-    with (
-        pytest.raises(InvalidInput, match=r"model: expected one that torch\.nn has, got GRU reset before"),
-        written(tmp_path / "own.pt", "torchscript", spec, params_of(spec)),
-    ):
-        pass
     missing = layer._replace(where={"_l0": {"weight_ih": "elsewhere"}})
     with pytest.raises(InvalidInput, match="expected elsewhere, got no elsewhere"):
         peers.load("torch").load(tmp_path / "own.npz", missing)
+
+
+@pytest.mark.parametrize("target", ["torch", "torch-checkpoint", "torchscript"])
+@pytest.mark.parametrize(
+    ("cell", "options", "cause"),
+    [
+        ("GRU", {"reset_after": False}, "applies r after the product; this GRU applies it before"),
+        ("LSTM1997", {}, "would load its arrays as those of a GRU"),
+        ("LSTM1997Cell", {}, "would load its arrays as those of a GRU"),
+    ],
+)
+def test_what_torch_would_load_as_another_model_is_never_written(
+    target: str, cell: str, options: Any, cause: str, tmp_path: Path
+) -> None:
+    """Shapes and names fit, so that ``load_state_dict`` would take it."""
+    spec = ModelSpec(cell=cell, input_size=3, hidden_size=5, **options)
+    with (
+        pytest.raises(InvalidInput, match=rf"model: expected one that torch\.nn has, got .*{cause}"),
+        written(tmp_path / "own.pt", target, spec, params_of(spec)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_safetensors_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
