@@ -74,3 +74,11 @@ def test_twelve_cells_in_one_layer_of_keras_are_a_stack() -> None:
         cells[f"layers/rnn/cell/cells/lstm_cell{level}/{rest}"] = value
     assert len(cells) == len(arrays)
     require_whole(tuple(keras.find(dict(sorted(cells.items())))), spec, params)
+
+
+def test_moments_of_an_optimiser_of_keras_are_no_layers() -> None:
+    """TensorFlow's Keras puts the name of the moment before that of the variable."""
+    spec, params = deep(False)
+    arrays, _ = written(keras.Keras2, spec, params)
+    moments = {f"optimizer_weights/Adam/m/{name.removeprefix('model_weights/')}": arrays[name] for name in arrays}
+    require_whole(tuple(keras.find(moments | arrays)), spec, params)

@@ -87,10 +87,16 @@ def test_nothing_in_torchscript_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
-def test_no_module_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+NAMED = {
+    "GLOBAL": b"\x80\x02}X\x01\x00\x00\x00acplanted\nThing\n)\x81s.",
+    "STACK_GLOBAL": b"\x80\x04}\x8c\x01a\x8c\x07planted\x8c\x05Thing\x93)\x81s.",
+}
+
+
+@pytest.mark.parametrize("data", NAMED.values(), ids=NAMED)
+def test_no_module_is_imported(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "planted.py").write_text("raise SystemExit")
     monkeypatch.syspath_prepend(tmp_path)
-    data = b"\x80\x02}X\x01\x00\x00\x00acplanted\nThing\n)\x81s."
     (tmp_path / "own.pkl").write_bytes(data)
     with pytest.raises(InvalidInput, match=r"no arrays can be read from it \(a: an object of planted\.Thing\)"):
         files.read(tmp_path / "own.pkl")
