@@ -35,7 +35,7 @@ class Library(NamedTuple):
     def vjp(self, x: np.ndarray, state0: Any, dy: np.ndarray, dstate: Any, lengths: Any = None) -> PeerGradients:
         backend = registry.load("torch")
         grads = backend.vjp(self.subject.spec, self._params(), x, state0, dy, dstate, lengths=lengths)
-        arrays = {f"rnn.{name}": self._wrong(f"drnn.{name}", value) for name, value in grads.params.items()}
+        arrays = {f"rnn.{name}": self._wrong(f"d(rnn.{name})", value) for name, value in grads.params.items()}
         starts = [self._wrong(f"d{name}_0", part) for name, part in zip("hc", grads.state0, strict=True)]
         return PeerGradients(arrays, self._wrong("dx", grads.x), tuple(starts))
 
@@ -69,7 +69,7 @@ def test_an_error_three_times_the_bound_fails_in_each_result(lengths: tuple[int,
     asked = asked._replace(draw=draw(subject, Asked(steps=7, batch=3, lengths=lengths), ("float32",)))
     right = rows(asked, {})
     assert {quantity for quantity, row in right.items() if row.check == "forward"} == OUTPUTS
-    grads = {f"drnn.{name}" for name in subject.layer.params}
+    grads = {f"d(rnn.{name})" for name in subject.layer.params}
     assert {quantity for quantity, row in right.items() if row.check == "gradient"} == grads | STARTS
     assert {row.verdict for row in right.values()} == {PASSED}
     errors = {quantity: 3 * row.measured.tolerance for quantity, row in right.items()}
