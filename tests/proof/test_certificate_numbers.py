@@ -36,7 +36,7 @@ def made() -> Certificate:
         verdict=Verdict(False, "NOT equivalent."),
         files=[certificate.File(role=r, path=f"{r}.npz", format="NumPy's", bytes=n, sha256=s) for r, n, s in FILES],
         layer=certificate.layer_facts("", "torch.nn.GRU", SPEC, problem(VARIANT).params),
-        inputs=[certificate.input_facts("drawn", problem(VARIANT))],
+        inputs=[certificate.input_facts("whole", "drawn", problem(VARIANT))],
         rows=[(0, one) for one in ROWS],
         versions={},
     )
@@ -117,7 +117,7 @@ def test_the_tables_have_the_numbers_in_their_columns(form: str, documents: dict
     """To two digits, however small they are; the summary has those of the worst, and the resolution of what passed."""
     summary, every = (
         next(lines for caption, lines in documents[form].items() if caption.startswith(start))
-        for start in ("What was compared", "Every comparison")
+        for start in ("Every pair", "Every comparison")
     )
     assert {line["Quantity"] for line in every} == {"y", "h_n", "c_n"}
     for line in every:

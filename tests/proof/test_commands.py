@@ -12,6 +12,7 @@ import torch
 from common import records
 from common.cli import main
 from common.equivalence.reproduce import row_command
+from common.study import certificate
 from common.weights import peers
 from tests.proof.models import H, I, Made, made
 from tests.refusals import assert_refusal
@@ -105,8 +106,13 @@ def test_a_wrong_recording_exits_with_1_and_its_cause(file: Made, capsys: pytest
     y = file.outputs["y"].copy()
     np.save("wrong.npy", y[::-1])
     words = ["check", str(file.path), "--backend", "numpy", "--dtype", "float32", "--inputs", "x.npy"]
-    assert main([*words, "--expect", "wrong.npy"]) == 1
-    assert "What would explain it: y runs backwards in time." in capsys.readouterr().out
+    assert main([*words, "--expect", "wrong.npy", "--certificate", "proof.html"]) == 1
+    cause = "What would explain it: y runs backwards in time."
+    assert cause in capsys.readouterr().out
+    found = certificate.read(Path("proof.json"))
+    assert cause in [failure["cause"] for failure in found["failures"]]
+    assert [given["label"] for given in found["inputs"]] == ["float32", "float32, from zeros"]
+    assert ["initial states of zeros" in given["origin"] for given in found["inputs"]] == [False, True]
 
 
 def test_recorded_axes_and_dtypes(file: Made, capsys: pytest.CaptureFixture[str]) -> None:

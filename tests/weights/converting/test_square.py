@@ -24,6 +24,8 @@ from tests.weights.converting.sources import CASES, parameters, spec_of, told
 
 NAMES = tuple(TARGETS)
 STATE_DICTS = ("npz", "torch", "torch-checkpoint", "safetensors")
+# What torch would load without a word.
+PYTORCH, OF_TORCH = ("torch", "torch-checkpoint", "torchscript"), "one that torch.nn has"
 FLAX, NNX = ("flax-orbax", "flax-msgpack", "flax-npz"), ("nnx-orbax", "nnx-npz")
 KERAS = ("keras", "keras-weights", "keras2")
 # A process of its own reads them, which takes a second: in one case alone.
@@ -38,9 +40,10 @@ REFUSED: dict[str, dict[str, str]] = {
     "RNN": {"haiku": "nonlinearity: expected relu", "equinox": "cell: expected LSTM or GRU", "cudnn": "LSTM or a GRU"},
     "RNN-relu": {"equinox": "cell: expected LSTM or GRU", "cudnn": "LSTM or a GRU"},
     "GRU-before": dict.fromkeys((*FLAX, *NNX, "equinox"), RESET)
-    | {"torchscript": "one that torch.nn has", "cudnn": "GRU with reset_after"},
+    | dict.fromkeys(PYTORCH, OF_TORCH)
+    | {"cudnn": "GRU with reset_after"},
     "LSTM-proj": dict.fromkeys((name for name in OTHERS if name != "tf1"), NO_PROJECTION),
-    "LSTM1997": dict.fromkeys(OTHERS, NO_1997) | {"torchscript": "one that torch.nn has"},
+    "LSTM1997": dict.fromkeys(OTHERS, NO_1997) | dict.fromkeys(PYTORCH, OF_TORCH),
 }
 # What has one bias for each gate, where it has not two; and what cannot do without.
 ALWAYS_BIASED = (*FLAX, *NNX, "cudnn", "haiku", "tf1")

@@ -122,7 +122,7 @@ class Fault:
     def vjp(self, right: Any) -> Any:
         def vjp(*arguments: Any) -> Any:
             arrays, x, state0 = right(*arguments)
-            arrays = {name: self.moved(f"d{name}", value) for name, value in arrays.items()}
+            arrays = {name: self.moved(f"d({name})", value) for name, value in arrays.items()}
             states = zip(("dh_0", "dc_0"), state0, strict=True)
             return PeerGradients(arrays, self.moved("dx", x), tuple(self.moved(*pair) for pair in states))
 
@@ -133,7 +133,7 @@ class Fault:
             monkeypatch.setattr(cellar.Loaded, name, getattr(self, name)(getattr(cellar.Loaded, name)))
 
 
-QUANTITIES = ("y", "h_n", "c_n", "dx", "dh_0", "dc_0", "dcellar/wx", "dcellar/wh", "dcellar/b")
+QUANTITIES = ("y", "h_n", "c_n", "dx", "dh_0", "dc_0", "d(cellar/wx)", "d(cellar/wh)", "d(cellar/b)")
 # Relative to the largest value: the resolutions of these results are 2e-6 to 7e-6.
 SIZE = 2e-5
 
