@@ -130,9 +130,16 @@ def require_place(path: Path, kind: Target, force: bool) -> None:
         raise InvalidInput(
             mismatch("output file", f"a name that ends in {' or '.join(suffixes)}, as it is for {kind.name}", path)
         )
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise InvalidInput(mismatch("output file", "a folder that exists", path.parent))
-    if os.path.lexists(path) and not force:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(mismatch("output file", "a writable path", f"{path} ({reason})")) from error
+    if not force:
         raise InvalidInput(mismatch("output file", "a new name", f"{path}, which exists", "--force replaces it"))
     if path.is_dir() and not path.is_symlink():
         raise InvalidInput(mismatch("output file", "a new name", f"{path}, a folder", "remove it first"))

@@ -55,6 +55,13 @@ def test_a_layer_of_a_file_is_written_and_read_again(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["first.npz", "second.npz"]
 
 
+@pytest.mark.parametrize("name", ["n" * 300 + ".npz", "n\0.npz", "n" * 300 + "/own.npz"])
+def test_a_name_that_no_file_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"output file: expected .*, got "):
+        weights.write(tmp_path / name, "npz", numpy_impl.RNN(3, 5))
+    assert not os.listdir(tmp_path)
+
+
 def test_what_was_merged_or_added_is_said_and_nothing_else(tmp_path: Path) -> None:
     module = numpy_impl.LSTM(3, 5)
     merged, added = weights.write(tmp_path / "own.npz", "cellar", module)

@@ -1,5 +1,6 @@
 """Which layers of a Keras model follow one another, from its configuration."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -19,8 +20,8 @@ def followers(children: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         sources = {name: _sources(child.get("inbound_nodes")) for name, child in zip(names, children, strict=True)}
     else:
         sources = {name: [before] for before, name in pairwise(names)}
-    uses = [source for of_one in sources.values() for source in of_one]
-    after = {of_one[0]: name for name, of_one in sources.items() if len(of_one) == 1 and uses.count(of_one[0]) == 1}
+    uses = Counter(source for of_one in sources.values() for source in of_one)
+    after = {of_one[0]: name for name, of_one in sources.items() if len(of_one) == 1 and uses[of_one[0]] == 1}
     passing = {name for name, child in zip(names, children, strict=True) if child["class_name"] in TRANSPARENT}
     found = {}
     for name in names:
