@@ -81,7 +81,8 @@ def _cause(subject: Subject, found: Sequence[Compared], trial: Trial, rung: Rung
     if row.check != "forward":
         return ""
     if row.a == EXPECTED:
-        held = {other.variant.spec.dtype for one in found for other in one.rows if other.a == EXPECTED}
+        trials = [one for one in found if isinstance(one, Trial)]
+        held = {other.variant.spec.dtype for one in trials for other in one.rows if other.a == EXPECTED}
         if NARROWER in held and trial.variant.spec.dtype != NARROWER:
             text = f"most errors are no larger than rounding in {NARROWER}, so it was computed in {NARROWER}: "
             return f"What would explain it: {text}cast y, or use --dtype {NARROWER}."
