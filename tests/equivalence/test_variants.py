@@ -13,7 +13,7 @@ import pytest
 from common import cli
 from common.backend import registry
 from common.backend.guards import unsupported
-from common.cli import check, options
+from common.cli import options
 from common.equivalence import comparison, ladder, processes, reproduce
 from common.equivalence.coverage import coverage
 from common.equivalence.shrinking import shrink, simplifications
@@ -125,8 +125,8 @@ def test_the_seed_decides_a_variant_and_its_problem() -> None:
 )
 def test_the_arguments_of_a_variant_describe_it_whole(variant: Variant) -> None:
     parsed = cli.parse(["check", *shlex.split(words(variant))])
-    one = options.given(parsed, (*options.MODEL_ROWS, *check.PROBLEM))
-    assert check.variant(parsed.cell[0], parsed.dtype[0], parsed.seed, one) == variant
+    one = options.given(parsed, (*options.MODEL_ROWS, *options.PROBLEM))
+    assert options.model_variant(parsed.cell[0], parsed.dtype[0], parsed.seed, one) == variant
 
 
 def test_a_problem_is_as_its_variant_says() -> None:
