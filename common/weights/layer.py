@@ -161,11 +161,13 @@ def split(file: WeightsFile, path: str) -> tuple[str, str]:
 def _parts(path: str, known: Collection[str]) -> list[str]:
     """What stands between the ``+`` of a path, where a path of the file may hold one itself."""
     parts: list[str] = []
-    words = path.split("+")
-    while words:
-        count = next((n for n in range(len(words), 0, -1) if "+".join(words[:n]) in known), 1)
-        parts.append("+".join(words[:count]))
-        words = words[count:]
+    words, start = path.split("+"), 0
+    longest = max((name.count("+") + 1 for name in known), default=1)
+    while start < len(words):
+        lengths = range(min(longest, len(words) - start), 0, -1)
+        count = next((n for n in lengths if "+".join(words[start : start + n]) in known), 1)
+        parts.append("+".join(words[start : start + count]))
+        start += count
     return parts
 
 
