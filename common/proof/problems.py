@@ -15,7 +15,7 @@ from common.errors import InvalidInput, mismatch
 from common.model.dtypes import dtype_label, numpy_dtype
 from common.model.layout import Parameters
 from common.model.spec import ModelSpec
-from common.proof.recorded import Inputs
+from common.proof.recorded import LARGEST, Inputs
 from common.proof.subject import Subject, as_dtype, is_rounded, narrowest
 
 # Steps and sequences where nothing is recorded.
@@ -98,6 +98,10 @@ def _inputs(subject: Subject, asked: Asked, dtype: str, rng: np.random.Generator
     valid = asked.lengths or asked.mask or ()
     longest = max(asked.lengths or [len(word) for word in asked.mask or ()], default=STEPS)
     steps, batch = asked.steps or max(longest, 1), asked.batch or len(valid) or BATCH
+    each = spec.input_size + 10 * len(spec.state_names) * spec.state_rows * spec.hidden_size
+    if steps * batch * each > LARGEST:
+        wanted = f"at most {LARGEST // each:,} in all for {subject.name}"
+        raise InvalidInput(mismatch("steps of the sequences", wanted, f"{batch} sequences of {steps}", "memory"))
     name, table = embedding(subject)
     if table is None:
         x = rng.standard_normal((steps, batch, spec.input_size)).astype(numpy_dtype(dtype))

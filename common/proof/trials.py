@@ -1,6 +1,6 @@
 """The comparisons on the weights of a file: every backend, the library that owns the format, and what was recorded.
 
-A trial is one problem in one dtype. The exact result and the bounds are those of the harness (``rounding``).
+A trial is one problem in one dtype; the exact result and bounds are the harness's (``rounding``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

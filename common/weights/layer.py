@@ -191,11 +191,13 @@ def split(file: WeightsFile, path: str) -> tuple[str, str]:
 def _parts(path: str, known: Collection[str], separator: str = "+") -> list[str]:
     """What stands between the separators of a path, where a path of the file may hold one itself."""
     parts: list[str] = []
-    words = path.split(separator)
-    while words:
-        count = next((n for n in range(len(words), 0, -1) if separator.join(words[:n]) in known), 1)
-        parts.append(separator.join(words[:count]))
-        words = words[count:]
+    words, start = path.split(separator), 0
+    longest = max((name.count(separator) + 1 for name in known), default=1)
+    while start < len(words):
+        lengths = range(min(longest, len(words) - start), 0, -1)
+        count = next((n for n in lengths if separator.join(words[start : start + n]) in known), 1)
+        parts.append(separator.join(words[start : start + count]))
+        start += count
     return parts
 
 

@@ -99,3 +99,10 @@ def test_the_digest_of_a_folder_depends_on_names_and_contents(tmp_path: Path) ->
     second = digest(folder)
     (folder / "b").write_text("2")
     assert len({first, second, digest(folder)}) == 3
+
+
+@pytest.mark.parametrize("asked", [Asked(steps=10**8), Asked(batch=10**30), Asked(lengths=(10**30, 1))])
+def test_more_steps_than_memory_holds_are_refused(asked: Asked, tmp_path: Path) -> None:
+    subject = open_subject(saved(tmp_path), None)
+    with pytest.raises(InvalidInput, match=r"steps of the sequences: expected at most .* in all for"):
+        draw(subject, asked, ("float32",))

@@ -74,12 +74,12 @@ class Scope:
 def scopes(model: Any) -> Iterator[Scope]:
     """Every scope of a model, the main graph first. Raises ``Unusable`` where there are too many."""
     functions = {(f.domain, f.name, getattr(f, "overload", "")): f for f in model.functions}
-    visited = count = 0
+    size, count = len(model.graph.node), 0
     waiting = [(Scope(model.graph), 0)]
     while waiting:
         scope, depth = waiting.pop()
-        visited, count = visited + len(scope.graph.node), count + 1
-        if visited > MAX_NODES or count > MAX_SCOPES or depth > MAX_DEPTH:
+        count += 1
+        if size > MAX_NODES or count > MAX_SCOPES or depth > MAX_DEPTH:
             raise Unusable("its functions and inner graphs are too many or nested too deeply")
         yield scope
         inner = []
@@ -90,13 +90,24 @@ def scopes(model: Any) -> Iterator[Scope]:
             path = f"{scope.path}{node.name or next(iter(node.output), node.op_type)}/"
             function = functions.get((node.domain, node.op_type, getattr(node, "overload", "")))
             if function is not None:
+                size = _grown(size, function)
                 inner.append(_called(scope, node, function, path))
             for attribute in node.attribute:
                 graphs = (attribute.g,) if attribute.type == GRAPH else attribute.graphs
-                inner += [Scope(graph, f"{path}{attribute.name}/", scope, None, scope.given) for graph in graphs]
+                for graph in graphs:
+                    size = _grown(size, graph)
+                    inner.append(Scope(graph, f"{path}{attribute.name}/", scope, None, scope.given))
         if len(waiting) + len(inner) > MAX_SCOPES:
             raise Unusable("its functions and inner graphs are too many")
         waiting += [(one, depth + 1) for one in reversed(inner)]
+
+
+def _grown(size: int, graph: Any) -> int:
+    """The nodes and tensors of all scopes with those of one more, which are counted before a scope is made of them."""
+    size += len(graph.node) + len(getattr(graph, "initializer", ()))
+    if size > MAX_NODES:
+        raise Unusable("its functions and inner graphs are too many or nested too deeply")
+    return size
 
 
 def _called(scope: Scope, node: Any, function: Any, path: str) -> Scope:

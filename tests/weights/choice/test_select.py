@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 from common.backend import registry
+from common.errors import InvalidInput
 from common.model.spec import ModelSpec
 from common.weights import files
 from common.weights.layer import is_whole, select, single_layer
-from common.weights.source import Found
+from common.weights.source import Found, WeightsFile
 from tests.refusals import refused
 from tests.weights.choice.models import H, I, inputs, network, read, saved
 
@@ -206,3 +208,10 @@ def test_a_trace_takes_one_direction_and_no_more(path: str, tmp_path: Path) -> N
     whole = path.partition(":")[0]
     with refused(f"model in {file.path}, {whole}", "one layer in one direction", cause=f"--layer {path}"):
         single_layer(file, path=whole)
+
+
+def test_a_path_of_many_parts_takes_time_in_proportion() -> None:
+    begun = process_time()
+    with pytest.raises(InvalidInput, match=r"layer in a.npz: expected none"):
+        select(WeightsFile(Path("a.npz"), "", {}), "b+" * 3000)
+    assert process_time() - begun < 3

@@ -189,6 +189,15 @@ def calls() -> Graph:
     return graph
 
 
+def many_calls() -> Graph:
+    """A function of 3,000 operators that is called 1,000 times."""
+    graph, opsets = network("RNN", 1, 1), [helper.make_opsetid("", 17), helper.make_opsetid("here", 1)]
+    nodes = [helper.make_node("Identity", ["a"], [f"b{n}"]) for n in range(3000)]
+    graph.functions = [helper.make_function("here", "f", ["a"], ["b0"], nodes, opsets)]
+    graph.nodes += [helper.make_node("f", ["x"], [f"called {k}"], domain="here") for k in range(1000)]
+    return graph
+
+
 def many_operators() -> Graph:
     """3,000 RNNs of one set of weights."""
     graph = network("RNN", 1, 1)
@@ -214,6 +223,7 @@ FILES: list[tuple[Callable[[], bytes], str]] = [
     (lambda: renamed(b"x_12"), "GRU 'node_1' takes 'x_12', which nothing makes: damaged"),
     (lambda: renamed(b"x_1\xff"), "is not UTF-8"),
     (lambda: calls().model().SerializeToString(), "functions and inner graphs are too many"),
+    (lambda: many_calls().model().SerializeToString(), "functions and inner graphs are too many"),
     (lambda: many_operators().model().SerializeToString(), "more than 2000 recurrent operators"),
     (lambda: b"", "it has no graph"),
     (lambda: b"\x08\x08" + b"\xff" * 20, "not a message of ONNX"),

@@ -24,7 +24,7 @@ def followers(children: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     after = {of_one[0]: name for name, of_one in sources.items() if len(of_one) == 1 and uses[of_one[0]] == 1}
     passing = {name for name, child in zip(names, children, strict=True) if child["class_name"] in TRANSPARENT}
     found = {}
-    for name in names:
+    for name in (name for name in names if name not in passing):  # so that no chain is followed twice
         following, steps = after.get(name), 0
         while following in passing and steps < len(names):
             following, steps = after.get(following), steps + 1
