@@ -1,6 +1,5 @@
-"""The comparisons on the weights of a file: every backend, the library that owns the format, and what was recorded.
-
-A trial is one problem in one dtype; the exact result and bounds are the harness's (``rounding``).
+"""The comparisons on the weights of a file: every backend, the library that owns the format, and what was recorded;
+a trial is one problem in one dtype, with the exact result and the bounds of the harness (``rounding``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
