@@ -12,7 +12,7 @@ ZEROS = "{owner} cannot be built without a bias: zeros were added"
 
 def merged_note(*gates: str) -> str:
     """What it means that two biases became one: of these gates, or of all."""
-    of = " and".join(f" of {gate}" for gate in gates)
+    of = " and".join(filter(None, (",".join(f" of {gate}" for gate in gates[:-1]), *(f" of {g}" for g in gates[-1:]))))
     return (
         f"{'the ' if gates else ''}two biases{of} were merged into one: the function is the same, the training is not "
         "(gradient descent moves the sum of two biases twice as far as one)"

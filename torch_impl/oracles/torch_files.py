@@ -60,8 +60,8 @@ def tensors(path: Path) -> dict[str, Tensor]:
     except LOADING_ERRORS as error:
         if names := _classes(path, str(error)):
             more = f" and {len(names) - SHOWN} more classes" if len(names) > SHOWN else ""
-            held = f"the file holds objects of {', '.join(names[:SHOWN])}{more}"
-            raise InvalidInput(f"{held}; torch loads such a file only by running code") from error
+            held, cause = f"objects of {', '.join(names[:SHOWN])}{more}", "torch loads such a file only by running code"
+            raise InvalidInput(mismatch("what the file holds", "tensors alone", held, cause)) from error
         reason = plain_line(str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0])
         raise InvalidInput(mismatch(f"{path}, for torch.load with weights_only", "tensors alone", reason)) from error
     return dict(_flat("", loaded))
