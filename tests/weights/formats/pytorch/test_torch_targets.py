@@ -142,15 +142,15 @@ def test_the_peer_runs_no_code_of_a_file(tmp_path: Path) -> None:
     for name, reason in (
         (
             "whole.pt",
-            r"^what the file holds: expected tensors alone, got objects of torch\.nn\.modules\.rnn\.LSTM; torch loads such a file only by running",
+            r"alone, got objects of torch\.nn\.modules\.rnn\.LSTM; torch loads such a file only by running",
         ),
         (
             "hyper.ckpt",
-            r"^what the file holds: expected tensors alone, got objects of fractions\.Fraction; torch loads such a file only by running code$",
+            r"alone, got objects of fractions\.Fraction; torch loads such a file only by running code$",
         ),
         (
             "old.ckpt",
-            r"^what the file holds: expected tensors alone, got objects of fractions\.Fraction; torch loads such a file only by running code$",
+            r"alone, got objects of fractions\.Fraction; torch loads such a file only by running code$",
         ),
         ("own.pkl", r"for torch.load with weights_only: expected tensors alone, got Unsupported operand \d+$"),
         ("changed.pt", "expected that of torch.nn, got other code; which is not run"),
