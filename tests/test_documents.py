@@ -79,6 +79,22 @@ def test_weights_that_the_readme_writes_are_those_that_it_reads(
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["examples"]
 
 
+def test_the_commands_about_a_checkpoint_run_on_the_one_that_the_readme_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = (code for path, code in PYTHON if path.parent == ROOT and "examples/checkpoint.pt" in code)
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    asked = [shlex.split(command) for command in COMMANDS if "examples/checkpoint.pt" in command]
+    assert [words[0] for words in asked] == ["inspect", "check", "tolerance", "convert", "describe", "trace"]
+    for words in asked:
+        quick = ["--backend", "numpy"] if words[0] in ("check", "trace") else []
+        assert main([*words, *quick]) == 0, words
+    assert {"proof.html", "proof.json", "proof.md", "encoder.keras"} <= {
+        path.name for path in Path("examples").iterdir()
+    }
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_understood(command: str) -> None:
     assert parse(shlex.split(command)).verb

@@ -4,7 +4,6 @@
 Markdown. Numbers that are not finite are None. ``read`` takes the JSON back.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from common.equivalence.comparison import Row
 from common.equivalence.tally import badness, tally, used
 from common.errors import InvalidInput, mismatch
 from common.model.spec import ModelSpec
-from common.proof.subject import digest
+from common.proof.subject import digest, fingerprint
 from common.record_parts import Number, Spec
 from common.records import dumps, package_version, require_type
 
@@ -173,16 +172,6 @@ def input_facts(label: str, origin: str, problem: Problem) -> Inputs:
     lengths = None if problem.lengths is None else [int(length) for length in problem.lengths]
     steps, batch = problem.x.shape[:2]
     return Inputs(label=label, origin=origin, steps=steps, batch=batch, lengths=lengths, sha256=fingerprint(problem))
-
-
-def fingerprint(problem: Problem) -> str:
-    """The SHA-256 of everything but the parameters: x, the initial states, the cotangents, the lengths."""
-    total = hashlib.sha256()
-    for array in (problem.x, *(problem.state0 or ()), problem.dy, *problem.dstate, problem.lengths):
-        if array is not None:
-            total.update(f"{array.dtype.name} {array.shape}\n".encode())
-            total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
 
 
 def _comparison(number: int, row: Row) -> Comparison:

@@ -8,7 +8,7 @@ layout is that of the *.ZIP File Format Specification* (PKWARE, APPNOTE 6.3), as
 stored or deflated entries, zip64 fields, data descriptors, and PyTorch's padding in the extra field (kind ``FB``,
 content ``Z``).
 
-What other programs add that pack files anew is passed over: times and owners in extra fields, and empty entries for
+What other programs add when they repack a file is passed over: times and owners in extra fields, and empty entries for
 folders. The version that made an entry and its file attributes are not compared, as nothing else in the file repeats
 them; nothing is read by them here.
 """
